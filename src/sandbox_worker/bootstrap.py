@@ -1,0 +1,88 @@
+"""Puts a worker together: chooses the adapters, starts the supervisor, stops it on SIGTERM."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from secrets import SystemRandom
+
+import structlog
+import uvloop
+from stockade.infra.redis_queue import RedisInvocationQueue
+
+from sandbox_worker.executor_pool import ExecutorPool
+from sandbox_worker.module_loader import ModuleLoader
+from sandbox_worker.run_attempt import AttemptServices
+from sandbox_worker.settings import WorkerSettings
+from sandbox_worker.supervisor import Supervisor
+from stockade.infra.directory_artifacts import DirectoryArtifactCache
+from stockade.infra.directory_blobs import DirectoryBlobStore
+from stockade.infra.jailed_compiler import JailedCompiler
+from stockade.infra.logging import configure_logging
+from stockade.infra.secrets_file import read_or_create_secret
+from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.system_clock import SystemClock
+from stockade.infra.zygote_jail import ZygoteJail
+from stockade.retry.fixed import FixedRetryPolicy
+
+_log = structlog.get_logger()
+_ARTIFACT_KEY_BYTES = 32
+
+
+def run(settings: WorkerSettings) -> None:
+    """Runs a worker until SIGTERM or SIGINT."""
+    configure_logging("worker", settings.log_level)
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: WorkerSettings) -> None:
+    async with build_supervisor(settings) as supervisor:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, supervisor.stop)
+        _log.info("worker_ready", capacity=settings.capacity)
+        await supervisor.run()
+    _log.info("worker_stopped")
+
+
+@asynccontextmanager
+async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor]:
+    """A supervisor on the real adapters, which are closed behind it."""
+    async with AsyncExitStack() as stack:
+        jail = ZygoteJail(settings.policy_dir / "seccomp" / "guest.toml")
+        stack.push_async_callback(jail.aclose)
+        catalog = await SqlCatalog.open(settings.database_url)
+        stack.push_async_callback(catalog.aclose)
+        queue = RedisInvocationQueue(settings.redis_url, lease_seconds=settings.lease_seconds)
+        stack.push_async_callback(queue.aclose)
+        pool = ExecutorPool(jail, settings.max_executors, settings.runs_per_executor)
+        stack.push_async_callback(pool.aclose)
+        blobs, clock = DirectoryBlobStore(settings.blob_dir), SystemClock()
+        loader = ModuleLoader(
+            catalog=catalog,
+            blobs=blobs,
+            cache=await _artifact_cache(settings, jail),
+            compiler=JailedCompiler(jail),
+            clock=clock,
+            trust_seconds=settings.trust_seconds,
+        )
+        services = AttemptServices(
+            queue=queue,
+            blobs=blobs,
+            loader=loader,
+            pool=pool,
+            retry_policy=FixedRetryPolicy(SystemRandom().random),
+            clock=clock,
+            inline_output_bytes=settings.inline_output_bytes,
+        )
+        yield Supervisor(
+            services, settings.capacity, settings.lease_seconds, settings.drain_seconds
+        )
+
+
+async def _artifact_cache(settings: WorkerSettings, jail: ZygoteJail) -> DirectoryArtifactCache:
+    key_file = settings.artifact_key_file or settings.cache_dir / "artifact.key"
+    key = read_or_create_secret(key_file, _ARTIFACT_KEY_BYTES)
+    return DirectoryArtifactCache(
+        settings.cache_dir / "artifacts", key, await jail.engine_fingerprint()
+    )

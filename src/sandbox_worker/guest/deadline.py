@@ -1,0 +1,60 @@
+"""The deadline inside the executor: at the wall limit the epoch moves on and the guest traps.
+
+An interval timer's signal wakes a thread through a pipe, because a Python signal handler would not
+run while the main thread is inside the guest. Arming and disarming cost a system call each. The
+supervisor's SIGKILL stands behind this: an epoch does not interrupt native code.
+"""
+
+import os
+import signal
+import threading
+from typing import Protocol
+
+from wasmtime import Engine
+
+
+class RunTimer(Protocol):
+    """Stops the running guest when its time is over."""
+
+    def arm(self, seconds: float) -> None:
+        """Starts the countdown."""
+
+    def disarm(self) -> None:
+        """Stops it."""
+
+
+class Deadline:
+    """One timer for the executor's one running guest. Must be made in the main thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._fired = 0
+        self._ticked = 0
+        self._tick = threading.Condition()
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.signal(signal.SIGALRM, self._on_alarm)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        threading.Thread(target=self._move_epoch, args=(reader,), daemon=True).start()
+
+    def arm(self, seconds: float) -> None:
+        """Starts the countdown."""
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def disarm(self) -> None:
+        """Stops it; a timer that has just fired is waited for, so it cannot stop the next run."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._fired == self._ticked:
+            return
+        with self._tick:
+            self._tick.wait_for(lambda: self._ticked >= self._fired)
+
+    def _on_alarm(self, _signal: int, _frame: object) -> None:
+        self._fired += 1
+
+    def _move_epoch(self, reader: int) -> None:
+        while data := os.read(reader, 64):
+            self._engine.increment_epoch()
+            with self._tick:
+                self._ticked += len(data)
+                self._tick.notify_all()

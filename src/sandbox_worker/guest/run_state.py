@@ -1,0 +1,79 @@
+"""What one run holds on the host's side: its bounds, its log, its counts."""
+
+from sandbox_worker.guest.faults import LimitHit
+from stockade.core.limits import Limits
+from stockade.core.outcomes import LogLine
+
+_LOG_LINE_COST_BYTES = 16
+"""Charged beside the text, so that a flood of empty lines is bounded too."""
+
+
+class RunState:
+    """The host's side of one run. Fresh for every run, dropped after it."""
+
+    def __init__(self, stdin: bytes, env: tuple[tuple[str, str], ...], limits: Limits) -> None:
+        self.stdin = stdin
+        self.stdin_offset = 0
+        self.env = env
+        self.limits = limits
+        self.logs: list[LogLine] = []
+        self.logs_truncated = False
+        self.log_bytes = 0
+        self.host_calls = 0
+        self.stdout: list[bytes] = []
+        self.stdout_bytes = 0
+        self._partial_line = b""
+
+    def count_host_call(self) -> None:
+        """Counts one call of the guest into the host.
+
+        Raises:
+            LimitHit: `host_calls`.
+        """
+        self.host_calls += 1
+        if self.host_calls > self.limits.host_calls:
+            raise LimitHit("host_calls")
+
+    def log(self, level: int, text: bytes) -> None:
+        """Keeps one line, cut at the run's log bound; what does not fit is dropped and marked."""
+        room = self.limits.log_bytes - self.log_bytes - _LOG_LINE_COST_BYTES
+        if room < len(text):
+            self.logs_truncated = True
+            if room <= 0:
+                return
+            text = text[:room]
+        self.log_bytes += len(text) + _LOG_LINE_COST_BYTES
+        self.logs.append(LogLine(level, text.decode("utf-8", errors="replace")))
+
+    def write_stdout(self, data: bytes) -> None:
+        """Appends to a WASI guest's output.
+
+        Raises:
+            LimitHit: `output`.
+        """
+        self.stdout_bytes += len(data)
+        if self.stdout_bytes > self.limits.output_bytes:
+            raise LimitHit("output")
+        self.stdout.append(data)
+
+    def write_stderr(self, level: int, data: bytes) -> None:
+        """Splits a WASI guest's standard error into log lines."""
+        if self.logs_truncated:
+            return
+        *lines, self._partial_line = (self._partial_line + data).split(b"\n")
+        for line in lines:
+            self.log(level, line)
+        if len(self._partial_line) > self.limits.log_bytes:
+            self.flush_stderr(level)
+
+    def flush_stderr(self, level: int) -> None:
+        """Logs what stands after the last line end."""
+        if self._partial_line:
+            self.log(level, self._partial_line)
+            self._partial_line = b""
+
+    def read_stdin(self, size: int) -> bytes:
+        """The next bytes of a WASI guest's input, at most `size`."""
+        chunk = self.stdin[self.stdin_offset : self.stdin_offset + size]
+        self.stdin_offset += len(chunk)
+        return chunk

@@ -1,0 +1,167 @@
+"""One attempt, from claim to record: load, run, decide about a retry, complete."""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+import structlog
+
+from sandbox_worker.executor_client import ExecutorClient, Task
+from sandbox_worker.executor_pool import ExecutorPool
+from sandbox_worker.module_loader import ModuleLoader
+from stockade.core.errors import StockadeError
+from stockade.core.invocations import Claim, Completion
+from stockade.core.outcomes import Attempt, Outcome, RunResult, Usage
+from stockade.core.ports import BlobStore, Clock, InvocationQueue
+from stockade.retry.types import FailureContext, RetryDecision, RetryPolicy
+
+_log = structlog.get_logger()
+_COMPLETE_BACKOFF_SECONDS = (0.05, 0.2, 0.5, 1, 2, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptServices:
+    """What an attempt needs of its worker."""
+
+    queue: InvocationQueue
+    blobs: BlobStore
+    loader: ModuleLoader
+    pool: ExecutorPool
+    retry_policy: RetryPolicy
+    clock: Clock
+    inline_output_bytes: int
+
+
+class RunningAttempt:
+    """One claim being worked on. `cancel` and `abandon` may be called while `run` is under way."""
+
+    def __init__(self, claim: Claim, services: AttemptServices) -> None:
+        self.claim = claim
+        self._services = services
+        self._executor: ExecutorClient | None = None
+        self._stopped: Outcome | None = None
+
+    def cancel(self) -> None:
+        """Ends the attempt as `cancelled`: its executor is killed."""
+        self._stopped = Outcome.CANCELLED
+        if self._executor is not None:
+            self._executor.cancel()
+
+    async def run(self) -> None:
+        """Runs the attempt and records its end; a stale claim is dropped without a record."""
+        services = self._services
+        now_ms = services.clock.now_ms()
+        async with asyncio.TaskGroup() as group:
+            begun = group.create_task(services.queue.begin(self.claim, now_ms))
+            result = await self._execute(begun)
+        if not begun.result():
+            return
+        queue_ms = max(0, now_ms - self._ready_ms())
+        result = replace(result, usage=replace(result.usage, queue_ms=queue_ms))
+        await self._record(await self._completion(result))
+
+    async def _execute(self, begun: asyncio.Task[bool]) -> RunResult:
+        try:
+            task = await self._prepare()
+            self._executor = await self._services.pool.acquire(
+                self.claim.invocation.tenant, task.digest
+            )
+        except StockadeError as error:
+            return _platform_failure(error)
+        begun.add_done_callback(self._stop_when_stale)
+        try:
+            if self._stopped:
+                return RunResult(Outcome.CANCELLED, detail="The run was cancelled.")
+            return await self._executor.run(task)
+        finally:
+            executor, self._executor = self._executor, None
+            await self._services.pool.release(executor)
+
+    def _stop_when_stale(self, begun: asyncio.Task[bool]) -> None:
+        if not begun.cancelled() and begun.exception() is None and not begun.result():
+            self.cancel()
+
+    async def _prepare(self) -> Task:
+        invocation = self.claim.invocation
+        content = invocation.content
+        artifact = await self._services.loader.load(invocation.tenant, content.digest)
+        data = invocation.input_inline
+        if data is None:
+            data = await self._services.blobs.get(invocation.input_blob or "")
+        if data is None:
+            raise StockadeError(
+                "invocation.input_lost", "The input is no longer in the blob store."
+            )
+        return Task(content.digest, content.abi, artifact, data, content.limits, content.env)
+
+    def _ready_ms(self) -> int:
+        invocation = self.claim.invocation
+        return max(invocation.submitted_ms, invocation.run_at_ms or 0)
+
+    async def _completion(self, result: RunResult) -> Completion:
+        inline: bytes | None = None
+        blob: str | None = None
+        if result.outcome is Outcome.COMPLETED:
+            if len(result.output) <= self._services.inline_output_bytes:
+                inline = result.output
+            else:
+                blob = await self._services.blobs.put(result.output)
+        now_ms = self._services.clock.now_ms()
+        decision = self._decide(result, now_ms)
+        return Completion(
+            attempt=_attempt(self.claim, result, decision),
+            finished_ms=now_ms,
+            retry_at_ms=now_ms + decision.delay_ms if decision.retry else None,
+            output_inline=inline,
+            output_blob=blob,
+            logs=result.logs,
+            logs_truncated=result.logs_truncated,
+        )
+
+    def _decide(self, result: RunResult, now_ms: int) -> RetryDecision:
+        if result.outcome is Outcome.COMPLETED:
+            return RetryDecision(retry=False, delay_ms=0, reason="The run completed.")
+        invocation = self.claim.invocation
+        return self._services.retry_policy.decide(
+            FailureContext(
+                attempt=self.claim.attempt,
+                outcome=result.outcome,
+                limit=result.limit,
+                retry_hint=result.retry_hint,
+                deterministic=invocation.content.deterministic,
+                now_ms=now_ms,
+                deadline_ms=invocation.deadline_ms,
+                settings=invocation.content.retry,
+            )
+        )
+
+    async def _record(self, completion: Completion) -> None:
+        # The run has happened; its record is worth waiting for. If the queue stays away, the lease
+        # runs out and another worker tries again.
+        for pause in (*_COMPLETE_BACKOFF_SECONDS, None):
+            try:
+                recorded = await self._services.queue.complete(self.claim, completion)
+            except StockadeError as error:
+                if pause is None or not error.retryable:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                if not recorded:
+                    _log.warning("stale_completion_refused", invocation=self.claim.invocation.id)
+                return
+
+
+def _attempt(claim: Claim, result: RunResult, decision: RetryDecision) -> Attempt:
+    return Attempt(
+        number=claim.attempt,
+        outcome=result.outcome,
+        reason=decision.reason,
+        usage=result.usage,
+        limit=result.limit,
+        detail=result.detail,
+    )
+
+
+def _platform_failure(error: StockadeError) -> RunResult:
+    """A run that could not start: trouble is `lost` and tried again, a refusal is final."""
+    outcome = Outcome.LOST if error.retryable else Outcome.CANCELLED
+    return RunResult(outcome, detail=f"{error.code}: {error.message}", usage=Usage())

@@ -1,0 +1,30 @@
+"""The worker's settings, read once at its start from the environment (prefix `STOCKADE_`)."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """Where the worker finds its stores, and how much it runs at once."""
+
+    model_config = SettingsConfigDict(env_prefix="STOCKADE_", frozen=True, extra="forbid")
+
+    redis_url: str
+    database_url: str
+    blob_dir: Path
+    cache_dir: Path
+    policy_dir: Path
+    artifact_key_file: Path | None = Field(
+        default=None, description="Key that authenticates compiled modules; default in cache_dir."
+    )
+    log_level: str = "info"
+    capacity: int = Field(default=2 * (os.cpu_count() or 1), ge=1, le=1024)
+    max_executors: int = Field(default=32, ge=1, le=4096)
+    runs_per_executor: int = Field(default=10_000, ge=1)
+    trust_seconds: float = Field(default=2.0, ge=0, le=5)
+    lease_seconds: float = Field(default=15.0, gt=0)
+    drain_seconds: float = Field(default=30.0, ge=0)
+    inline_output_bytes: int = Field(default=32 * 1024, ge=0)

@@ -1,0 +1,141 @@
+"""The supervisor: claims work, keeps the leases, takes over from the dead, and drains."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+import structlog
+
+from sandbox_worker.run_attempt import AttemptServices, RunningAttempt
+from stockade.core.errors import StockadeError
+from stockade.core.invocations import Claim
+from stockade.core.ports import Clock, InvocationQueue
+
+_log = structlog.get_logger()
+_CLAIM_SECONDS = 1.0
+_TICK_SECONDS = 0.25
+_LONGEST_HEARTBEAT_SECONDS = 1.0
+"""A heartbeat also brings the news that a running invocation was cancelled."""
+_FIRST_BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 0.1, 5.0
+
+
+class Supervisor:
+    """Works until told to stop.
+
+    Args:
+        services: What each attempt needs.
+        capacity: How many attempts run at once.
+        lease_seconds: How long a claim is another worker's business no more; renewed three times
+            within it. drain_seconds: How long running attempts may go on after `stop`.
+    """
+
+    def __init__(
+        self,
+        services: AttemptServices,
+        capacity: int,
+        lease_seconds: float,
+        drain_seconds: float,
+    ) -> None:
+        self._services = services
+        self._capacity = capacity
+        self._heartbeat_seconds = min(lease_seconds / 3, _LONGEST_HEARTBEAT_SECONDS)
+        self._drain_seconds = drain_seconds
+        self._running: dict[str, RunningAttempt] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Stops claiming; `run` returns when what runs is finished or the drain time is over."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Claims and runs until `stop`."""
+        upkeep = [
+            asyncio.ensure_future(self._forever(self._keep_leases, self._heartbeat_seconds)),
+            asyncio.ensure_future(self._forever(self._look_for_due_and_dead, _TICK_SECONDS)),
+        ]
+        try:
+            await self._claim_until_stopped()
+            await self._drain()
+        finally:
+            for task in upkeep:
+                task.cancel()
+            await asyncio.gather(*upkeep, *self._tasks, return_exceptions=True)
+
+    async def _claim_until_stopped(self) -> None:
+        backoff = _FIRST_BACKOFF_SECONDS
+        while not self._stopping:
+            self._wake.clear()
+            room = self._capacity - len(self._running)
+            if room <= 0:
+                await self._wake.wait()
+                continue
+            try:
+                self._start(await self._queue.claim(room, _CLAIM_SECONDS))
+                backoff = _FIRST_BACKOFF_SECONDS
+            except StockadeError as error:
+                _log.warning("claim_failed", code=error.code)
+                await asyncio.sleep(backoff)
+                backoff = min(2 * backoff, _LONGEST_BACKOFF_SECONDS)
+
+    def _start(self, claims: Iterable[Claim]) -> None:
+        for claim in claims:
+            attempt = self._running[claim.entry] = RunningAttempt(claim, self._services)
+            task = asyncio.ensure_future(self._work(attempt))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, attempt: RunningAttempt) -> None:
+        try:
+            await attempt.run()
+        except* StockadeError as group:
+            codes = sorted({error.code for error in _refusals(group)})
+            _log.error("attempt_not_recorded", invocation=attempt.claim.invocation.id, codes=codes)
+        finally:
+            self._running.pop(attempt.claim.entry, None)
+            self._wake.set()
+
+    async def _keep_leases(self) -> None:
+        claims = [attempt.claim for attempt in self._running.values()]
+        for claim in await self._queue.heartbeat(claims):
+            if attempt := self._running.get(claim.entry):
+                attempt.cancel()
+
+    async def _look_for_due_and_dead(self) -> None:
+        # A worker that stops offers no room to the dispatcher.
+        capacity = 0 if self._stopping else self._capacity
+        await self._queue.tick(capacity, self._clock.now_ms())
+        room = self._capacity - len(self._running)
+        if room > 0 and not self._stopping:
+            self._start(await self._queue.reclaim(room))
+
+    async def _forever(self, step: Callable[[], Awaitable[None]], seconds: float) -> None:
+        while True:
+            try:
+                await step()
+            except StockadeError as error:
+                _log.warning("upkeep_failed", code=error.code)
+            await asyncio.sleep(seconds)
+
+    async def _drain(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._drain_seconds)
+        for task in self._tasks:
+            task.cancel()
+
+    @property
+    def _queue(self) -> InvocationQueue:
+        return self._services.queue
+
+    @property
+    def _clock(self) -> Clock:
+        return self._services.clock
+
+
+def _refusals(group: BaseExceptionGroup[StockadeError]) -> Iterator[StockadeError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _refusals(error)
+        else:
+            yield error

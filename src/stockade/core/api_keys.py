@@ -1,0 +1,73 @@
+"""API keys: `stk_<env>_<id>_<secret><crc32>`, of which only a hash is ever stored.
+
+The CRC-32 tail lets a typo or a scanner's find be recognised without the database; it is no
+protection. The secret has 160 random bits, so a plain SHA-256 is enough to store (nothing to guess
+from a dictionary).
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import zlib
+from dataclasses import dataclass
+
+from stockade.core.errors import StockadeError
+
+_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+_KEY = re.compile(r"stk_([a-z0-9]{1,16})_([a-z0-9]{12})_([a-z0-9]{32})([0-9a-f]{8})")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What the catalog keeps of a key: never the secret."""
+
+    id: str
+    tenant: str
+    name: str
+    secret_hash: bytes
+    created_ms: int
+    expires_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedKey:
+    """A key as a caller sent it, well-formed but not yet checked."""
+
+    id: str
+    secret_hash: bytes
+
+    def opens(self, stored: ApiKey, now_ms: int) -> bool:
+        """Whether this is the stored key, unexpired; takes the same time for any secret."""
+        same = hmac.compare_digest(self.secret_hash, stored.secret_hash)
+        return same and (stored.expires_ms is None or now_ms < stored.expires_ms)
+
+
+def generate_key(environment: str) -> tuple[str, PresentedKey]:
+    """A new key's text, to be shown once, and what to store of it."""
+    key_id = "".join(secrets.choice(_ALPHABET) for _ in range(12))
+    secret = "".join(secrets.choice(_ALPHABET) for _ in range(32))
+    body = f"stk_{environment}_{key_id}_{secret}"
+    return body + _checksum(body), PresentedKey(key_id, _hash(secret))
+
+
+def parse_key(text: str) -> PresentedKey:
+    """Reads a presented key.
+
+    Raises:
+        StockadeError: `auth.key_malformed`, also when the checksum shows a typo.
+    """
+    match = _KEY.fullmatch(text)
+    if match is None or _checksum(text[:-8]) != match[4]:
+        raise StockadeError(
+            "auth.key_malformed", "This is not a Stockade API key; check that it was copied whole."
+        )
+    return PresentedKey(match[2], _hash(match[3]))
+
+
+def _checksum(body: str) -> str:
+    return f"{zlib.crc32(body.encode()):08x}"
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

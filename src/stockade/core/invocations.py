@@ -1,0 +1,104 @@
+"""Invocations: what is asked, what is claimed, what is recorded."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from stockade.core.modules import FunctionContent
+from stockade.core.outcomes import Attempt, LogLine, Outcome, State, Usage
+
+
+class Priority(IntEnum):
+    """Order inside one tenant; a lower number runs first."""
+
+    URGENT = 0
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One request to run a function version on an input, limits already clamped.
+
+    Exactly one of `input_inline` and `input_blob` is set: an input over the inline bound stands in
+    the blob store under its digest. `reply_to` names the gateway that waits, or is empty. Times are
+    Unix milliseconds.
+    """
+
+    id: str
+    tenant: str
+    function: str
+    version: int
+    content: FunctionContent
+    submitted_ms: int
+    input_inline: bytes | None = None
+    input_blob: str | None = None
+    priority: Priority = Priority.NORMAL
+    run_at_ms: int | None = None
+    deadline_ms: int | None = None
+    idempotency_key: str | None = None
+    input_digest: str = ""
+    reply_to: str = ""
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitReceipt:
+    """The acknowledgement; `created` is False when an idempotency key named an earlier one."""
+
+    id: str
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's hold on an invocation. `attempt` (1, 2, …) is the fencing token.
+
+    `entry` is the queue's own handle; `first_failure_ms` is when an earlier attempt first failed,
+    if one did; `deaths` counts attempts whose worker or executor died.
+    """
+
+    invocation: Invocation
+    attempt: int
+    entry: str
+    deaths: int = 0
+    first_failure_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """How a claim ends: finally (`retry_at_ms` None) or with another attempt due at `retry_at_ms`.
+
+    Exactly one of `output_inline` and `output_blob` is set when the outcome is `completed`.
+    """
+
+    attempt: Attempt
+    finished_ms: int
+    retry_at_ms: int | None = None
+    output_inline: bytes | None = None
+    output_blob: str | None = None
+    logs: tuple[LogLine, ...] = ()
+    logs_truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationRecord:
+    """The truth about one invocation, as `GET /v1/invocations/{id}` tells it."""
+
+    id: str
+    tenant: str
+    function: str
+    version: int
+    state: State
+    submitted_ms: int
+    outcome: Outcome | None = None
+    limit: str | None = None
+    detail: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    output_inline: bytes | None = None
+    output_blob: str | None = None
+    logs: tuple[LogLine, ...] = ()
+    logs_truncated: bool = False

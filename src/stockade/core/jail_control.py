@@ -1,0 +1,36 @@
+"""What is said between a zygote and the process that holds it, as datagrams of msgpack."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class JailRole(StrEnum):
+    """What a jailed child is for."""
+
+    EXECUTOR = "executor"
+    COMPILER = "compiler"
+
+
+@dataclass(frozen=True, slots=True)
+class ForkCommand:
+    """Fork child number `child`; the socket that it serves comes along."""
+
+    child: int
+    role: JailRole
+
+
+@dataclass(frozen=True, slots=True)
+class JailEvent:
+    """A child runs (`status` None; a descriptor of its process comes along) or ended.
+
+    `status` is the exit code, or minus the signal that killed the child.
+    """
+
+    child: int
+    process_id: int
+    status: int | None = None
+
+
+MAX_DATAGRAM_BYTES = 4096
+COMPILED, REFUSED = b"\0", b"\1"
+"""First byte of a compiler's answer: the artifact follows, or the engine's reason."""

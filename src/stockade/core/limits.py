@@ -1,0 +1,70 @@
+"""Limits: the ceilings of one attempt, and how a request is clamped to its tenant's ceilings."""
+
+from dataclasses import dataclass, fields, replace
+
+from stockade.core.errors import StockadeError
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one attempt may use at most. All are positive integers; units stand in the names."""
+
+    fuel: int = 1_000_000_000
+    memory_bytes: int = 64 * MIB
+    table_elements: int = 10_000
+    wall_ms: int = 10_000
+    input_bytes: int = 6 * MIB
+    output_bytes: int = 6 * MIB
+    log_bytes: int = 64 * 1024
+    host_calls: int = 10_000
+
+
+LIMIT_NAMES = tuple(field.name for field in fields(Limits))
+
+DEFAULT_LIMITS = Limits()
+"""What a function gets for each limit that it does not name."""
+
+CEILINGS = Limits(
+    fuel=100_000_000_000,
+    memory_bytes=512 * MIB,
+    table_elements=100_000,
+    wall_ms=120_000,
+    input_bytes=6 * MIB,
+    output_bytes=6 * MIB,
+    log_bytes=1 * MIB,
+    host_calls=1_000_000,
+)
+"""What a function may ask for at most where its tenant's profile says nothing else."""
+
+
+def limits_from_request(
+    asked: dict[str, int], defaults: Limits = DEFAULT_LIMITS, ceilings: Limits = CEILINGS
+) -> Limits:
+    """Completes what a deploy asks for with the defaults, and refuses what exceeds a ceiling.
+
+    Raises:
+        StockadeError: `limits.unknown`, `limits.not_positive` or `limits.above_ceiling`.
+    """
+    for name, value in asked.items():
+        _check_limit(name, value, ceilings)
+    return replace(defaults, **asked)
+
+
+def _check_limit(name: str, value: int, ceilings: Limits) -> None:
+    if name not in LIMIT_NAMES:
+        raise StockadeError(
+            "limits.unknown", f"There is no limit {name!r}. Limits are: {', '.join(LIMIT_NAMES)}."
+        )
+    if value <= 0:
+        raise StockadeError(
+            "limits.not_positive", f"The limit {name!r} must be 1 or more, not {value}."
+        )
+    ceiling = getattr(ceilings, name)
+    if value > ceiling:
+        raise StockadeError(
+            "limits.above_ceiling",
+            f"The limit {name!r} is {value}; this tenant's ceiling is {ceiling}. Ask for less.",
+            detail={"limit": name, "asked": value, "ceiling": ceiling},
+        )

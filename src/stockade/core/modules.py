@@ -1,0 +1,96 @@
+"""Modules, signers and functions: what may be stored and run, as plain facts."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from stockade.core.limits import Limits
+
+
+class Abi(StrEnum):
+    """How host and guest speak; see `sdk/abi/ABI.md`."""
+
+    STOCKADE_V1 = "stockade:v1"
+    WASI_PREVIEW1 = "wasi:preview1"
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleFacts:
+    """What the bounded reader saw in a module. Imports read `module.name`; names are guest text."""
+
+    abi: Abi
+    imports: tuple[str, ...]
+    exports: tuple[str, ...]
+    deterministic: bool
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A public key that a tenant trusts. Times are Unix milliseconds; `None` leaves that end open.
+
+    `public_key` is the 32 raw bytes of an Ed25519 key.
+    """
+
+    name: str
+    public_key: bytes
+    not_before_ms: int | None = None
+    not_after_ms: int | None = None
+    revoked_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModule:
+    """A module as the catalog knows it: `signatures` are the payloads it was uploaded with."""
+
+    tenant: str
+    digest: str
+    facts: ModuleFacts
+    signatures: tuple[bytes, ...]
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySettings:
+    """When a failed attempt may be tried again: `policy` is `fixed` or `never`."""
+
+    policy: str = "fixed"
+    max_attempts: int = 3
+    base_delay_ms: int = 200
+    max_delay_ms: int = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionContent:
+    """What a deploy fixes; two deploys with equal content are one version.
+
+    `grants` are names of capabilities (host calls such as `log`); `env` is read by WASI guests as
+    environment.
+    """
+
+    digest: str
+    abi: Abi
+    deterministic: bool
+    limits: Limits = field(default_factory=Limits)
+    grants: tuple[str, ...] = ()
+    retry: RetrySettings = field(default_factory=RetrySettings)
+    concurrency: int | None = None
+    env: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionVersion:
+    """Immutable version `version` (1, 2, …) of a tenant's function."""
+
+    tenant: str
+    name: str
+    version: int
+    content: FunctionContent
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name for versions of one function; `weights` maps version to a positive share."""
+
+    name: str
+    weights: tuple[tuple[int, int], ...]

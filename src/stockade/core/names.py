@@ -1,0 +1,21 @@
+"""Names that users choose: one rule for tenants, functions, aliases and signers."""
+
+import re
+
+from stockade.core.errors import StockadeError
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def check_name(kind: str, name: str) -> str:
+    """Returns `name` when it is 1 to 63 of a-z, 0-9 and inner hyphens.
+
+    Raises:
+        StockadeError: `<kind>.name_invalid`.
+    """
+    if not _NAME.fullmatch(name):
+        raise StockadeError(
+            f"{kind}.name_invalid",
+            f"A {kind} name is 1 to 63 of a-z, 0-9 and '-', not beginning or ending with '-'.",
+        )
+    return name

@@ -1,0 +1,77 @@
+"""What happened to a run and what it cost: `Outcome`, `Usage`, `RunResult`, `Attempt`."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How an attempt or an invocation ended. An invocation has exactly one in the end."""
+
+    COMPLETED = "completed"
+    REJECTED = "rejected"
+    TRAPPED = "trapped"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    CRASHED = "crashed"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class State(StrEnum):
+    """Where an invocation stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an attempt cost. The supervisor measures `wall_ms`; fuel and memory are the engine's."""
+
+    fuel: int = 0
+    peak_memory_bytes: int = 0
+    wall_ms: float = 0.0
+    queue_ms: float = 0.0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    log_bytes: int = 0
+    host_calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that the guest logged: level 0 (trace) to 4 (error); text is valid UTF-8."""
+
+    level: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The end of one attempt, as the supervisor records it.
+
+    `limit` names the exceeded limit; `detail` is one public sentence; `retry_hint` is the guest's
+    own word with `rejected`; `logs_truncated` marks that log bytes beyond the limit were dropped.
+    """
+
+    outcome: Outcome
+    output: bytes = b""
+    limit: str | None = None
+    detail: str | None = None
+    retry_hint: bool = False
+    usage: Usage = field(default_factory=Usage)
+    logs: tuple[LogLine, ...] = ()
+    logs_truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One finished attempt in a record; `reason` says why it was or was not retried."""
+
+    number: int
+    outcome: Outcome
+    reason: str
+    usage: Usage
+    limit: str | None = None
+    detail: str | None = None

@@ -1,0 +1,206 @@
+"""Ports: what the processes need of the outside, as Protocols. Adapters stand in `stockade.infra`.
+
+Every method may raise `StockadeError` with code `queue.unavailable`, `catalog.unavailable`,
+`blobs.unavailable` (all retryable) when its technology cannot be reached, and `blobs.full` when
+there is no room.
+"""
+
+from collections.abc import Sequence
+from socket import socket
+from typing import Protocol
+
+from stockade.core.api_keys import ApiKey
+from stockade.core.invocations import (
+    Claim,
+    Completion,
+    Invocation,
+    InvocationRecord,
+    SubmitReceipt,
+)
+from stockade.core.jail_control import JailRole
+from stockade.core.modules import (
+    Alias,
+    FunctionContent,
+    FunctionVersion,
+    Signer,
+    StoredModule,
+)
+
+
+class Clock(Protocol):
+    """Wall-clock time and fresh ids."""
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds."""
+
+    def new_id(self) -> str:
+        """A new UUIDv7, in its canonical text form."""
+
+
+class BlobStore(Protocol):
+    """Immutable bytes under their digest (`stockade.core.digests`)."""
+
+    async def put(self, content: bytes) -> str:
+        """Stores the bytes durably (written aside, fsynced, renamed) and returns their digest."""
+
+    async def get(self, digest: str) -> bytes | None:
+        """The bytes, their digest checked anew, or None.
+
+        Raises:
+            StockadeError: `blobs.corrupt` when the stored bytes do not match their name.
+        """
+
+
+class Catalog(Protocol):
+    """What tenants own: keys, signers, modules, functions, versions, aliases."""
+
+    async def ensure_tenant(self, tenant: str) -> bool:
+        """Creates the tenant; False when it was there."""
+
+    async def add_key(self, key: ApiKey) -> None:
+        """Stores a key."""
+
+    async def find_key(self, key_id: str) -> ApiKey | None:
+        """The key with this id, of whichever tenant."""
+
+    async def add_signer(self, tenant: str, signer: Signer) -> bool:
+        """Trusts a key; False when exactly this signer was trusted already.
+
+        Raises:
+            StockadeError: `signer.exists` when the name or the key is taken by another signer of
+                the tenant.
+        """
+
+    async def signers(self, tenant: str) -> Sequence[Signer]:
+        """All signers of the tenant, revoked ones too, by name."""
+
+    async def revoke_signer(self, tenant: str, name: str, revoked_ms: int) -> bool:
+        """Marks a signer revoked (the first time counts); False when there is none of that name."""
+
+    async def add_module(self, module: StoredModule) -> bool:
+        """Stores a module, or adds its signatures to the stored one; True when it was new."""
+
+    async def module(self, tenant: str, digest: str) -> StoredModule | None:
+        """The tenant's module of this digest."""
+
+    async def put_function(
+        self, tenant: str, name: str, content: FunctionContent, created_ms: int
+    ) -> tuple[FunctionVersion, bool]:
+        """Makes the next version, or returns the latest when its content is equal (then False)."""
+
+    async def function_version(
+        self, tenant: str, name: str, version: int | None
+    ) -> FunctionVersion | None:
+        """That version, or the latest when `version` is None."""
+
+    async def functions(self, tenant: str) -> Sequence[FunctionVersion]:
+        """The latest version of each function, by name."""
+
+    async def put_alias(self, tenant: str, function: str, alias: Alias) -> bool:
+        """Points an alias; True when it is new.
+
+        Raises:
+            StockadeError: `function.not_found` or `version.not_found`.
+        """
+
+    async def alias(self, tenant: str, function: str, name: str) -> Alias | None:
+        """The alias of this name."""
+
+
+class InvocationQueue(Protocol):
+    """Invocations from submission to their one outcome. The record is the truth.
+
+    Gateway side: `submit`, `record`, `cancel`, `wait`. Worker side: the rest.
+    """
+
+    async def submit(self, invocation: Invocation) -> SubmitReceipt:
+        """Acknowledges an invocation durably, once.
+
+        Raises:
+            StockadeError: `invocation.idempotency_conflict` (same key, other input), `queue.full`.
+        """
+
+    async def record(self, tenant: str, invocation_id: str) -> InvocationRecord | None:
+        """The record, or None when absent or another tenant's."""
+
+    async def cancel(self, tenant: str, invocation_id: str, now_ms: int) -> bool | None:
+        """Ends a queued invocation as `cancelled` and asks the worker to stop a running one.
+
+        Returns None when absent or another tenant's, False when it was done already.
+        """
+
+    async def wait(self, tenant: str, invocation_id: str, timeout_seconds: float) -> bool:
+        """Waits for the hint that an invocation submitted here with `reply_to` is done."""
+
+    async def claim(self, count: int, timeout_seconds: float) -> Sequence[Claim]:
+        """Up to `count` claims of this worker, waiting for the first up to the timeout."""
+
+    async def begin(self, claim: Claim, now_ms: int) -> bool:
+        """Marks the attempt running; False when the claim is stale or the invocation cancelled."""
+
+    async def complete(self, claim: Claim, completion: Completion) -> bool:
+        """Records the attempt's end and acknowledges in one step; False when the claim is stale."""
+
+    async def heartbeat(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Renews the leases; returns the claims that are no longer held or were cancelled."""
+
+    async def reclaim(self, count: int) -> Sequence[Claim]:
+        """Takes over claims whose lease ran out, with the next attempt number, one more death."""
+
+    async def tick(self, capacity: int, now_ms: int) -> int:
+        """Announces this worker's capacity and makes due work ready; returns how much."""
+
+
+class ModuleCompiler(Protocol):
+    """Validates and compiles a module in a jailed process that holds nothing else."""
+
+    async def compile(self, body: bytes) -> bytes:
+        """The compiled artifact of a core module.
+
+        Raises:
+            StockadeError: `module.invalid` when the engine refuses it, `module.too_costly` when
+                compiling it
+                passes the jail's CPU, memory or time, `compiler.unavailable` when no jail can be
+                started.
+        """
+
+
+class JailedProcess(Protocol):
+    """A running jailed child: its socket, and the power to end it."""
+
+    connection: socket
+    process_id: int
+
+    def kill(self) -> None:
+        """Ends the child at once; safe when it has ended already."""
+
+    async def ended(self) -> int:
+        """Waits for the end: the exit code, or minus the signal."""
+
+
+class Jail(Protocol):
+    """Forks jailed children that hold nothing but their socket."""
+
+    async def fork(self, role: JailRole) -> JailedProcess:
+        """A new child.
+
+        Raises:
+            StockadeError: `jail.unavailable` when none can be started; retryable.
+        """
+
+    async def engine_fingerprint(self) -> str:
+        """Names everything that a compiled module depends on: engine version, settings, processor.
+
+        Raises:
+            StockadeError: `jail.unavailable`.
+        """
+
+
+class ArtifactCache(Protocol):
+    """Compiled modules kept on this host, each under a message authentication code."""
+
+    async def get(self, digest: str) -> bytes | None:
+        """The artifact for this module on this host; None when absent or not authentic."""
+
+    async def put(self, digest: str, artifact: bytes) -> None:
+        """Keeps an artifact. A cache that cannot be written is no error."""
