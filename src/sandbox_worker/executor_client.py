@@ -45,6 +45,11 @@ class ExecutorClient:
         """The executor's process id."""
         return self._process.process_id
 
+    @property
+    def alive(self) -> bool:
+        """Whether the executor's process has not been seen to end."""
+        return self._process.alive
+
     def has(self, digest: str) -> bool:
         """Whether the module was sent before; the executor may have dropped it since."""
         return digest in self._sent

@@ -1,4 +1,4 @@
-"""The executors of this worker: forked when needed, one tenant each, the longest idle ends first."""
+"""A worker's executors: forked when needed, each for one tenant; the longest idle ends first."""
 
 import asyncio
 
@@ -32,6 +32,7 @@ class ExecutorPool:
         """
         async with self._changed:
             await self._changed.wait_for(lambda: self._idle or self._living < self._max_executors)
+            await self._end_the_dead()
             if executor := self._take_idle(tenant, digest):
                 return executor
             if self._living >= self._max_executors:
@@ -70,6 +71,11 @@ class ExecutorPool:
         executor = next((one for one in reversed(own) if one.has(digest)), own[-1])
         self._idle.remove(executor)
         return executor
+
+    async def _end_the_dead(self) -> None:
+        for executor in [one for one in self._idle if not one.alive]:
+            self._idle.remove(executor)
+            await self._end(executor)
 
     async def _end(self, executor: ExecutorClient) -> None:
         self._living -= 1

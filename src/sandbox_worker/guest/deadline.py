@@ -31,11 +31,12 @@ class Deadline:
         self._fired = 0
         self._ticked = 0
         self._tick = threading.Condition()
-        reader, writer = os.pipe()
-        os.set_blocking(writer, False)
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)  # noqa: FBT003 (the library's own signature)
         signal.signal(signal.SIGALRM, self._on_alarm)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        threading.Thread(target=self._move_epoch, args=(reader,), daemon=True).start()
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._move_epoch, daemon=True)
+        self._thread.start()
 
     def arm(self, seconds: float) -> None:
         """Starts the countdown."""
@@ -49,11 +50,19 @@ class Deadline:
         with self._tick:
             self._tick.wait_for(lambda: self._ticked >= self._fired)
 
+    def close(self) -> None:
+        """Ends the thread and gives the signal back."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        os.close(self._writer)
+        self._thread.join()
+        os.close(self._reader)
+
     def _on_alarm(self, _signal: int, _frame: object) -> None:
         self._fired += 1
 
-    def _move_epoch(self, reader: int) -> None:
-        while data := os.read(reader, 64):
+    def _move_epoch(self) -> None:
+        while data := os.read(self._reader, 64):
             self._engine.increment_epoch()
             with self._tick:
                 self._ticked += len(data)

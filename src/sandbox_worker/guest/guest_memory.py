@@ -17,7 +17,7 @@ def read_bytes(memory: Memory, store: Store | Caller, pointer: int, length: int)
     """
     start = pointer & _MASK
     size = length & _MASK
-    _check_range(memory, store, start, size)
+    check_range(memory, store, start, size)
     return ctypes.string_at(_address(memory, store) + start, size)
 
 
@@ -28,7 +28,7 @@ def write_bytes(memory: Memory, store: Store | Caller, pointer: int, data: bytes
         GuestFault: when any of them would lie outside the memory.
     """
     start = pointer & _MASK
-    _check_range(memory, store, start, len(data))
+    check_range(memory, store, start, len(data))
     ctypes.memmove(_address(memory, store) + start, data, len(data))
 
 
@@ -44,7 +44,12 @@ def caller_memory(caller: Caller) -> Memory:
     return memory
 
 
-def _check_range(memory: Memory, store: Store | Caller, start: int, size: int) -> None:
+def check_range(memory: Memory, store: Store | Caller, start: int, size: int) -> None:
+    """Checks that so many bytes from an unsigned address lie in the memory.
+
+    Raises:
+        GuestFault: they do not.
+    """
     if start + size > memory.data_len(store):
         raise GuestFault(f"{size} bytes at {start} lie outside the guest's memory")
 

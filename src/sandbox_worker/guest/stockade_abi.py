@@ -3,7 +3,12 @@
 from wasmtime import Caller, Func, FuncType, Instance, Linker, Memory, Store, ValType
 
 from sandbox_worker.guest.faults import GuestFault, LimitHit
-from sandbox_worker.guest.guest_memory import caller_memory, read_bytes, write_bytes
+from sandbox_worker.guest.guest_memory import (
+    caller_memory,
+    check_range,
+    read_bytes,
+    write_bytes,
+)
 from sandbox_worker.guest.run_state import RunState
 
 _MASK = 0xFFFFFFFF
@@ -69,6 +74,7 @@ def _read_response(store: Store, memory: Memory, packed: int, output_bytes: int)
     pointer, length = (packed >> 32) & _MASK, packed & _MASK
     if length == 0:
         raise GuestFault("the guest's response frame is empty")
+    check_range(memory, store, pointer, length)
     kind = read_bytes(memory, store, pointer, 1)
     if kind == b"\x00":
         if length - 1 > output_bytes:

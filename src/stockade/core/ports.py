@@ -171,6 +171,10 @@ class JailedProcess(Protocol):
     connection: socket
     process_id: int
 
+    @property
+    def alive(self) -> bool:
+        """Whether the child's end has not been seen yet."""
+
     def kill(self) -> None:
         """Ends the child at once; safe when it has ended already."""
 

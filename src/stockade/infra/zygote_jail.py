@@ -28,6 +28,11 @@ class ZygoteChild:
         self._process = process
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the child's end has not been seen yet."""
+        return not self._end.done()
+
     def kill(self) -> None:
         """Ends the child at once; safe when it has ended already."""
         if not self._end.done():
