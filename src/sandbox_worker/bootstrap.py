@@ -8,7 +8,6 @@ from secrets import SystemRandom
 
 import structlog
 import uvloop
-from stockade.infra.redis_queue import RedisInvocationQueue
 
 from sandbox_worker.executor_pool import ExecutorPool
 from sandbox_worker.module_loader import ModuleLoader
@@ -19,6 +18,7 @@ from stockade.infra.directory_artifacts import DirectoryArtifactCache
 from stockade.infra.directory_blobs import DirectoryBlobStore
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.logging import configure_logging
+from stockade.infra.redis_queue import RedisInvocationQueue
 from stockade.infra.secrets_file import read_or_create_secret
 from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock

@@ -8,6 +8,7 @@ from wasmtime import Engine, Module, WasmtimeError
 
 from sandbox_worker.guest.deadline import Deadline
 from sandbox_worker.guest.engine import build_engine
+from sandbox_worker.guest.export_calls import PublicExports, UncheckedExports
 from sandbox_worker.guest.runner import MAX_LOADED_MODULES, Runner
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
@@ -40,6 +41,26 @@ def run(
 ) -> RunResult:
     runner.load("guest", abi, bytes(Module(engine, body).serialize()))
     return runner.run("guest", data, limits, env)
+
+
+@pytest.mark.parametrize("exports", [PublicExports, UncheckedExports])
+def test_both_ways_of_calling_do_the_same(
+    runner: Runner, engine: Engine, monkeypatch: pytest.MonkeyPatch, exports: type
+) -> None:
+    monkeypatch.setattr("sandbox_worker.guest.runner._EXPORTS", exports)
+    assert run(runner, engine, guests.ECHO, b"x").output == b"x"
+    assert run(runner, engine, guests.CAT, b"x", abi=Abi.WASI_PREVIEW1).output == b"x"
+    assert run(runner, engine, guests.LOOP).limit == "fuel"
+    assert run(runner, engine, guests.EXIT_3, abi=Abi.WASI_PREVIEW1).outcome is Outcome.REJECTED
+
+
+def test_exports_of_the_wrong_type_are_refused_at_load(runner: Runner, engine: Engine) -> None:
+    body = guests.module(
+        "(unreachable)",
+        alloc='(func (export "stockade_v1_alloc") (param i64) (result i32) (i32.const 0))',
+    )
+    with pytest.raises(WasmtimeError, match="right type"):
+        runner.load("m", Abi.STOCKADE_V1, bytes(Module(engine, body).serialize()))
 
 
 @pytest.mark.parametrize("size", [0, 1, 1024, 1 << 20])

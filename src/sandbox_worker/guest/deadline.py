@@ -32,7 +32,7 @@ class Deadline:
         self._ticked = 0
         self._tick = threading.Condition()
         self._reader, self._writer = os.pipe()
-        os.set_blocking(self._writer, False)  # noqa: FBT003 (the library's own signature)
+        os.set_blocking(self._writer, False)
         signal.signal(signal.SIGALRM, self._on_alarm)
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._move_epoch, daemon=True)

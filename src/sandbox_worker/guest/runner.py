@@ -5,10 +5,8 @@ from collections.abc import Callable
 
 from wasmtime import (
     Engine,
-    Instance,
     InstancePre,
     Linker,
-    Memory,
     Module,
     Store,
     Trap,
@@ -18,6 +16,7 @@ from wasmtime import (
 
 from sandbox_worker.guest import stockade_abi, wasi_preview1
 from sandbox_worker.guest.deadline import RunTimer
+from sandbox_worker.guest.export_calls import GuestExports, choose_exports
 from sandbox_worker.guest.faults import GuestFault, LimitHit
 from sandbox_worker.guest.run_state import RunState
 from sandbox_worker.guest.stockade_abi import Rejection
@@ -28,7 +27,8 @@ from stockade.core.outcomes import Outcome, RunResult, Usage
 
 MAX_LOADED_MODULES = 8
 _MAX_TABLES = 8
-_PAGE_BYTES = 65536
+_EXPORTS = choose_exports()
+_ABIS = {Abi.STOCKADE_V1: stockade_abi, Abi.WASI_PREVIEW1: wasi_preview1}
 
 
 class Runner:
@@ -54,6 +54,7 @@ class Runner:
             WasmtimeError: the artifact is not of this engine, or an import cannot be satisfied.
         """
         module = Module.deserialize(self._engine, artifact)
+        _ABIS[abi].check_exports(module)
         self._loaded[digest] = self._linkers[abi].instantiate_pre(module), abi
         if len(self._loaded) > MAX_LOADED_MODULES:
             self._loaded.popitem(last=False)
@@ -78,7 +79,7 @@ class _Run:
     def __init__(self, engine: Engine, deadline: RunTimer, state: RunState) -> None:
         self._deadline = deadline
         self._state = state
-        self._instance: Instance | None = None
+        self._exports: GuestExports | None = None
         limits = state.limits
         self._store = Store(engine)
         self._store.set_limits(
@@ -100,11 +101,11 @@ class _Run:
             self._deadline.disarm()
 
     def _attempt(
-        self, prepared: InstancePre, run: Callable[[Store, Instance, RunState], bytes]
+        self, prepared: InstancePre, run: Callable[[Store, GuestExports, RunState], bytes]
     ) -> RunResult:
         try:
-            self._instance = prepared.instantiate(self._store)
-            output = run(self._store, self._instance, self._state)
+            self._exports = _EXPORTS(self._store, prepared.instantiate(self._store))
+            output = run(self._store, self._exports, self._state)
         except (Trap, WasmtimeError) as stopped:
             return self._stopped_by_engine(stopped)
         except (Rejection, ProcessExit, LimitHit, GuestFault) as stopped:
@@ -189,7 +190,9 @@ class _Run:
         )
 
     def _memory_bytes(self) -> int:
-        if self._instance is None:
+        if self._exports is None:
             return 0
-        memory = self._instance.exports(self._store).get("memory")
-        return memory.size(self._store) * _PAGE_BYTES if isinstance(memory, Memory) else 0
+        try:
+            return self._exports.memory().data_len(self._store)
+        except GuestFault:
+            return 0

@@ -1,7 +1,8 @@
 """The host's side of the ABI `stockade:v1`; see `sdk/abi/ABI.md`."""
 
-from wasmtime import Caller, Func, FuncType, Instance, Linker, Memory, Store, ValType
+from wasmtime import Caller, FuncType, Linker, Memory, Module, Store, ValType
 
+from sandbox_worker.guest.export_calls import GuestExports, check_function
 from sandbox_worker.guest.faults import GuestFault, LimitHit
 from sandbox_worker.guest.guest_memory import (
     caller_memory,
@@ -46,7 +47,17 @@ class CurrentRun:
     state: RunState
 
 
-def run_guest(store: Store, instance: Instance, state: RunState) -> bytes:
+def check_exports(module: Module) -> None:
+    """Checks the types that the unchecked calls rely on.
+
+    Raises:
+        WasmtimeError: a function is missing or of another type.
+    """
+    check_function(module, "stockade_v1_alloc", ["i32"], ["i32"])
+    check_function(module, "stockade_v1_run", ["i32", "i32"], ["i64"])
+
+
+def run_guest(store: Store, exports: GuestExports, state: RunState) -> bytes:
     """Hands the input to the guest and reads its answer.
 
     Raises:
@@ -55,18 +66,11 @@ def run_guest(store: Store, instance: Instance, state: RunState) -> bytes:
         LimitHit: `output`.
         wasmtime.Trap: the guest trapped.
     """
-    exports = instance.exports(store)
-    memory, allocate, run = (
-        exports["memory"],
-        exports["stockade_v1_alloc"],
-        exports["stockade_v1_run"],
-    )
-    if not (isinstance(memory, Memory) and isinstance(allocate, Func) and isinstance(run, Func)):
-        raise GuestFault("the guest's exports are not those of stockade:v1")
     data = state.stdin
-    pointer = allocate(store, len(data))
+    pointer = exports.call("stockade_v1_alloc", len(data))
+    memory = exports.memory()
     write_bytes(memory, store, pointer, data)
-    packed = run(store, pointer, len(data))
+    packed = exports.call("stockade_v1_run", pointer & _MASK, len(data))
     return _read_response(store, memory, packed, state.limits.output_bytes)
 
 

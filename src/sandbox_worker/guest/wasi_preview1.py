@@ -9,8 +9,9 @@ import os
 import time
 from collections.abc import Callable
 
-from wasmtime import Caller, FuncType, Instance, Linker, Store, ValType
+from wasmtime import Caller, FuncType, Linker, Module, Store, ValType
 
+from sandbox_worker.guest.export_calls import GuestExports, check_function
 from sandbox_worker.guest.faults import GuestFault
 from sandbox_worker.guest.guest_memory import caller_memory, read_bytes, write_bytes
 from sandbox_worker.guest.run_state import RunState
@@ -39,7 +40,16 @@ class ProcessExit(Exception):
         self.code = code
 
 
-def run_command(store: Store, instance: Instance, state: RunState) -> bytes:
+def check_exports(module: Module) -> None:
+    """Checks the types that the unchecked calls rely on.
+
+    Raises:
+        WasmtimeError: `_start` is missing or of another type.
+    """
+    check_function(module, "_start", [], [])
+
+
+def run_command(_store: Store, exports: GuestExports, state: RunState) -> bytes:
     """Runs `_start` and returns what the guest wrote to standard output.
 
     Raises:
@@ -48,7 +58,7 @@ def run_command(store: Store, instance: Instance, state: RunState) -> bytes:
         wasmtime.Trap: the guest trapped.
     """
     try:
-        instance.exports(store)["_start"](store)  # type: ignore[operator]
+        exports.call("_start")
     except ProcessExit as ended:
         if ended.code:
             raise
