@@ -1,0 +1,89 @@
+"""What any catalog can hold: text and numbers that every technology stores, and canonical JSON.
+
+Callers check names and digests long before; this is the last line, the same for every adapter: a
+hostile string is a refusal (on writes) or simply absent (on reads), never a driver's own exception.
+"""
+
+import msgspec
+
+from stockade.core.errors import StockadeError
+
+_MAX_VERSION = 2**31 - 1  # version numbers fill a 32-bit column
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
+
+
+def storable(*values: str | int | None) -> bool:
+    """Whether every text is UTF-8 without NUL and every number has at most 64 bits."""
+    return all(_storable(value) for value in values)
+
+
+def storable_version(version: int) -> bool:
+    """Whether there could be a version of this number."""
+    return 0 < version <= _MAX_VERSION
+
+
+def check_storable(*values: str | int | None) -> None:
+    """Refuses what no catalog could give back unchanged.
+
+    Raises:
+        StockadeError: `catalog.value_invalid`.
+    """
+    if not storable(*values):
+        raise _invalid()
+
+
+def to_json(content: object) -> str:
+    """Canonical JSON: equal content has equal text.
+
+    Raises:
+        StockadeError: `catalog.value_invalid`.
+    """
+    try:
+        return msgspec.json.encode(content, order="deterministic").decode()
+    except UnicodeEncodeError as error:
+        raise _invalid() from error
+
+
+def no_tenant(name: str) -> StockadeError:
+    """The refusal of a write for a tenant that was never created."""
+    return StockadeError("tenant.not_found", f"There is no tenant {name!r}; create it first.")
+
+
+def no_version(function: str, version: int) -> StockadeError:
+    """The refusal of an alias to a version that was never made."""
+    return StockadeError("version.not_found", f"Function {function!r} has no version {version}.")
+
+
+def key_taken(key_id: str) -> StockadeError:
+    """The refusal of a key whose id names another key."""
+    return StockadeError("key.exists", f"There is another key {key_id!r}; generate a new one.")
+
+
+def signer_taken(name: str) -> StockadeError:
+    """The refusal of a signer whose name or public key another signer of the tenant has."""
+    return StockadeError(
+        "signer.exists",
+        f"The name {name!r} or its public key belongs to another signer of this tenant. Choose"
+        " another name and key; a revoked signer stays revoked.",
+    )
+
+
+def _storable(value: str | int | None) -> bool:
+    if isinstance(value, int):
+        return _MIN_INTEGER <= value <= _MAX_INTEGER
+    return value is None or ("\0" not in value and _is_unicode(value))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _invalid() -> StockadeError:
+    return StockadeError(
+        "catalog.value_invalid",
+        "A text is not valid Unicode or holds a NUL, or a number has more than 64 bits.",
+    )

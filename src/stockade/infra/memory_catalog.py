@@ -1,0 +1,142 @@
+"""The catalog in this process's memory: for tests and throw-away runs; nothing survives it.
+
+No method awaits anything, so each one is atomic to the others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from stockade.core.api_keys import ApiKey
+from stockade.core.errors import not_found
+from stockade.core.modules import Alias, FunctionContent, FunctionVersion, Signer, StoredModule
+from stockade.infra.catalog_values import (
+    check_storable,
+    key_taken,
+    no_tenant,
+    no_version,
+    signer_taken,
+    to_json,
+)
+
+
+class MemoryCatalog:
+    """The `Catalog` port in dictionaries."""
+
+    def __init__(self) -> None:
+        self._tenants: set[str] = set()
+        self._keys: dict[str, ApiKey] = {}
+        self._signers: dict[str, dict[str, Signer]] = {}
+        self._modules: dict[tuple[str, str], StoredModule] = {}
+        self._versions: dict[tuple[str, str], list[FunctionVersion]] = {}
+        self._aliases: dict[tuple[str, str, str], Alias] = {}
+
+    async def ensure_tenant(self, tenant: str) -> bool:
+        """Creates the tenant; False when it was there."""
+        check_storable(tenant)
+        created = tenant not in self._tenants
+        self._tenants.add(tenant)
+        return created
+
+    async def add_key(self, key: ApiKey) -> None:
+        """Stores a key; the same key again is no change."""
+        check_storable(key.id, key.tenant, key.name, key.created_ms, key.expires_ms)
+        self._check_tenant(key.tenant)
+        if self._keys.setdefault(key.id, key) != key:
+            raise key_taken(key.id)
+
+    async def find_key(self, key_id: str) -> ApiKey | None:
+        """The key with this id, of whichever tenant."""
+        return self._keys.get(key_id)
+
+    async def add_signer(self, tenant: str, signer: Signer) -> bool:
+        """Trusts a key; False when exactly this signer was trusted already."""
+        times = (signer.not_before_ms, signer.not_after_ms, signer.revoked_ms)
+        check_storable(tenant, signer.name, *times)
+        self._check_tenant(tenant)
+        own = self._signers.setdefault(tenant, {})
+        if signer in own.values():
+            return False
+        if signer.name in own or signer.public_key in {one.public_key for one in own.values()}:
+            raise signer_taken(signer.name)
+        own[signer.name] = signer
+        return True
+
+    async def signers(self, tenant: str) -> Sequence[Signer]:
+        """All signers of the tenant, revoked ones too, by name."""
+        own = self._signers.get(tenant, {})
+        return tuple(own[name] for name in sorted(own))
+
+    async def revoke_signer(self, tenant: str, name: str, revoked_ms: int) -> bool:
+        """Marks a signer revoked (the first time counts); False when there is none of that name."""
+        check_storable(revoked_ms)
+        own = self._signers.get(tenant, {})
+        if name not in own:
+            return False
+        if own[name].revoked_ms is None:
+            own[name] = replace(own[name], revoked_ms=revoked_ms)
+        return True
+
+    async def add_module(self, module: StoredModule) -> bool:
+        """Stores a module, or adds its signatures to the stored one; True when it was new."""
+        check_storable(module.tenant, module.digest, module.created_ms)
+        to_json(module.facts)
+        self._check_tenant(module.tenant)
+        key = (module.tenant, module.digest)
+        created = key not in self._modules
+        stored = self._modules.setdefault(key, replace(module, signatures=()))
+        merged = tuple(dict.fromkeys(stored.signatures + module.signatures))
+        self._modules[key] = replace(stored, signatures=merged)
+        return created
+
+    async def module(self, tenant: str, digest: str) -> StoredModule | None:
+        """The tenant's module of this digest."""
+        return self._modules.get((tenant, digest))
+
+    async def put_function(
+        self, tenant: str, name: str, content: FunctionContent, created_ms: int
+    ) -> tuple[FunctionVersion, bool]:
+        """Makes the next version, or returns the latest when its content is equal (then False)."""
+        check_storable(tenant, name, created_ms)
+        to_json(content)
+        self._check_tenant(tenant)
+        versions = self._versions.setdefault((tenant, name), [])
+        if versions and versions[-1].content == content:
+            return versions[-1], False
+        versions.append(FunctionVersion(tenant, name, len(versions) + 1, content, created_ms))
+        return versions[-1], True
+
+    async def function_version(
+        self, tenant: str, name: str, version: int | None
+    ) -> FunctionVersion | None:
+        """That version, or the latest when `version` is None."""
+        versions = self._versions.get((tenant, name), [])
+        number = len(versions) if version is None else version
+        return versions[number - 1] if 0 < number <= len(versions) else None
+
+    async def functions(self, tenant: str) -> Sequence[FunctionVersion]:
+        """The latest version of each function, by name."""
+        own = sorted(key for key in self._versions if key[0] == tenant)
+        return tuple(self._versions[key][-1] for key in own)
+
+    async def put_alias(self, tenant: str, function: str, alias: Alias) -> bool:
+        """Points an alias; True when it is new."""
+        check_storable(tenant, function, alias.name)
+        to_json(alias.weights)
+        versions = self._versions.get((tenant, function))
+        if versions is None:
+            raise not_found("function", function)
+        for version in sorted(version for version, _ in alias.weights):
+            if not 0 < version <= len(versions):
+                raise no_version(function, version)
+        key = (tenant, function, alias.name)
+        created = key not in self._aliases
+        self._aliases[key] = alias
+        return created
+
+    async def alias(self, tenant: str, function: str, name: str) -> Alias | None:
+        """The alias of this name."""
+        return self._aliases.get((tenant, function, name))
+
+    def _check_tenant(self, tenant: str) -> None:
+        if tenant not in self._tenants:
+            raise no_tenant(tenant)

@@ -1,0 +1,192 @@
+"""What the processes of one in-memory installation share: jobs, backlogs, ready, due."""
+
+import asyncio
+import itertools
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from stockade.core.invocations import Completion, Invocation, InvocationRecord
+from stockade.core.outcomes import Attempt, Outcome, State, Usage
+from stockade.infra.queue_settings import QueueSettings
+
+_AGING_MS = 60_000
+
+
+@dataclass(slots=True)
+class Job:
+    """One invocation as it changes; `entry` is set while it is ready or in flight."""
+
+    invocation: Invocation
+    state: State = State.QUEUED
+    attempt: int = 1
+    deaths: int = 0
+    entry: str = ""
+    holder: str | None = None
+    lease_ends_ms: int = 0
+    cancel_requested: bool = False
+    first_failure_ms: int | None = None
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    outcome: Outcome | None = None
+    limit: str | None = None
+    detail: str | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    result: Completion | None = None
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def overdue(self, now_ms: int) -> bool:
+        """Whether the deadline passed."""
+        return self.invocation.deadline_ms is not None and self.invocation.deadline_ms <= now_ms
+
+    def as_record(self) -> InvocationRecord:
+        """How it reads to its tenant."""
+        of, result = self.invocation, self.result
+        return InvocationRecord(
+            id=of.id,
+            tenant=of.tenant,
+            function=of.function,
+            version=of.version,
+            state=self.state,
+            submitted_ms=of.submitted_ms,
+            outcome=self.outcome,
+            limit=self.limit,
+            detail=self.detail,
+            attempts=tuple(self.attempts),
+            usage=self.attempts[-1].usage if self.attempts else Usage(),
+            started_ms=self.started_ms,
+            finished_ms=self.finished_ms,
+            output_inline=result.output_inline if result else None,
+            output_blob=result.output_blob if result else None,
+            logs=result.logs if result else (),
+            logs_truncated=result.logs_truncated if result else False,
+        )
+
+
+class MemoryQueueState:
+    """The shared facts; every method leaves them consistent."""
+
+    def __init__(self, settings: QueueSettings) -> None:
+        self._settings = settings
+        self._entries = itertools.count(1)
+        self._arrived = asyncio.Event()
+        self._workers: dict[str, tuple[int, int]] = {}
+        self._active: deque[str] = deque()
+        self._backlog: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        self._due: dict[str, int] = {}
+        self._window = settings.window_floor
+        self.jobs: dict[str, Job] = {}
+        self.keys: dict[tuple[str, str], tuple[str, str]] = {}
+        self.ready: dict[str, Job] = {}
+        self.unclaimed: deque[str] = deque()
+
+    def add(self, invocation: Invocation, now_ms: int) -> None:
+        """Takes a new invocation in, and makes ready what there is room for."""
+        self.jobs[invocation.id] = job = Job(invocation)
+        if invocation.run_at_ms is not None and invocation.run_at_ms > now_ms:
+            self._due[invocation.id] = invocation.run_at_ms
+        else:
+            self._push_backlog(job, invocation.submitted_ms)
+        self.dispatch(now_ms)
+
+    def waiting(self, tenant: str) -> int:
+        """How many of the tenant's invocations wait for their turn or their time."""
+        due = sum(self.jobs[key].invocation.tenant == tenant for key in self._due)
+        return len(self._backlog[tenant]) + due
+
+    def in_flight(self) -> Iterator[Job]:
+        """What a worker holds."""
+        return (job for job in self.ready.values() if job.holder is not None)
+
+    async def wait_for_ready(self) -> None:
+        """Returns when something was made ready."""
+        self._arrived.clear()
+        await self._arrived.wait()
+
+    def dispatch(self, now_ms: int) -> None:
+        """Fills the window from the backlogs, one invocation of each tenant in turn."""
+        while self._active and len(self.ready) < self._window:
+            tenant = self._active.popleft()
+            backlog = self._backlog[tenant]
+            first = min(backlog, key=lambda key: (backlog[key], key))
+            del backlog[first]
+            if backlog:
+                self._active.append(tenant)
+            self._make_ready(self.jobs[first], now_ms)
+
+    def finish(
+        self,
+        job: Job,
+        outcome: Outcome,
+        finished_ms: int,
+        *,
+        limit: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        """The one way to become done; takes the job out of wherever it waits."""
+        job.state, job.outcome, job.finished_ms = State.DONE, outcome, finished_ms
+        job.limit, job.detail = limit, detail
+        self._drop(job)
+        job.done.set()
+
+    def expire(self, job: Job, now_ms: int) -> None:
+        """Ends a job whose deadline passed."""
+        detail = "The deadline passed before an attempt began."
+        self.finish(job, Outcome.EXPIRED, now_ms, detail=detail)
+
+    def requeue(self, job: Job, at_ms: int, failed_ms: int, now_ms: int) -> None:
+        """Puts a job back for its next attempt, not before `at_ms`."""
+        self._drop(job)
+        job.state = State.QUEUED
+        job.attempt += 1
+        job.first_failure_ms = job.first_failure_ms or failed_ms
+        if at_ms > now_ms:
+            self._due[job.invocation.id] = at_ms
+        else:
+            self._push_backlog(job, at_ms)
+
+    def announce(self, consumer: str, capacity: int, now_ms: int) -> None:
+        """Counts a live worker's capacity towards the window."""
+        self._workers[consumer] = (now_ms + self._settings.worker_ttl_ms, capacity)
+        live = (capacity for expiry, capacity in self._workers.values() if expiry > now_ms)
+        self._window = max(2 * sum(live), self._settings.window_floor)
+
+    def touch_worker(self, consumer: str, now_ms: int) -> None:
+        """Keeps a worker counted."""
+        _, capacity = self._workers.get(consumer, (0, 0))
+        self._workers[consumer] = (now_ms + self._settings.worker_ttl_ms, capacity)
+
+    def move_due(self, now_ms: int) -> int:
+        """Ends what is overdue and moves what is due into the backlogs; returns how many moved."""
+        for job in self.jobs.values():
+            if job.state is State.QUEUED and job.overdue(now_ms):
+                self.expire(job, now_ms)
+        due = [key for key, at_ms in self._due.items() if at_ms <= now_ms]
+        for key in due:
+            self._push_backlog(self.jobs[key], self._due.pop(key))
+        return len(due)
+
+    def _push_backlog(self, job: Job, since_ms: int) -> None:
+        tenant = job.invocation.tenant
+        if not self._backlog[tenant]:
+            self._active.append(tenant)
+        score = since_ms + job.invocation.priority * _AGING_MS
+        self._backlog[tenant][job.invocation.id] = score
+
+    def _make_ready(self, job: Job, now_ms: int) -> None:
+        if job.overdue(now_ms):
+            self.expire(job, now_ms)
+            return
+        job.entry = f"{next(self._entries)}-0"
+        self.ready[job.entry] = job
+        self.unclaimed.append(job.entry)
+        self._arrived.set()
+
+    def _drop(self, job: Job) -> None:
+        key, tenant = job.invocation.id, job.invocation.tenant
+        self._due.pop(key, None)
+        if self._backlog[tenant].pop(key, None) is not None and not self._backlog[tenant]:
+            self._active.remove(tenant)
+        if self.ready.pop(job.entry, None) is not None and job.holder is None:
+            self.unclaimed.remove(job.entry)
+        job.entry, job.holder = "", None

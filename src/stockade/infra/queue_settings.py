@@ -1,0 +1,36 @@
+"""What an operator may set about the queue; every adapter obeys the same settings."""
+
+from dataclasses import dataclass
+
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """Bounds and times of the queue.
+
+    Args:
+        lease_ms: A claim not renewed for so long is taken over by another worker.
+        retention_ms: How long a record stays readable after its invocation is done.
+        idempotency_ms: How long an idempotency key names the first invocation.
+        max_deaths: An invocation whose worker or executor died so often is not tried again.
+        backlog_limit: How many invocations of one tenant may wait (for their turn, their time or a
+            retry).
+        window_floor: At least so many are kept ready or in flight, however few workers there are.
+        worker_ttl_ms: A worker that did not tick for so long no longer counts towards the window.
+        waiters_limit: How many submissions one gateway keeps waiting places for.
+    """
+
+    lease_ms: int = 15_000
+    retention_ms: int = 7 * 24 * HOUR_MS
+    idempotency_ms: int = 24 * HOUR_MS
+    max_deaths: int = 3
+    backlog_limit: int = 100_000
+    window_floor: int = 8
+    worker_ttl_ms: int = 30_000
+    waiters_limit: int = 10_000
+
+    @property
+    def common(self) -> tuple[int, int, int]:
+        """What every script gets: retention, deaths until quarantine, smallest window."""
+        return self.retention_ms, self.max_deaths, self.window_floor

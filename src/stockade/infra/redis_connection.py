@@ -1,0 +1,203 @@
+"""Connections to Redis or Valkey, scripts, and how their failures read.
+
+Built on redis-py's own connection class. Its client is left out: with every retry, hook and metric
+it adds a third to the time of a round trip, and it would resend commands without asking whether
+that is safe.
+"""
+
+import asyncio
+import hashlib
+import importlib.resources
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from stockade.core.errors import StockadeError
+
+Part = str | bytes | int
+
+_FAILURES = (RedisError, OSError, TimeoutError)
+_PASSING = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError, TimeoutError)
+_PASSING_WORDS = (
+    "BUSY",
+    "CLUSTERDOWN",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "NOREPLICAS",
+    "TRYAGAIN",
+)
+_REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
+
+
+class GroupMissingError(StockadeError):
+    """The server lost its data, or never had any: the consumer group must be created."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisScript:
+    """A Lua script with the shared prelude in front; `sha` is how the server knows it."""
+
+    text: str
+    sha: str
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """Reads `redis_scripts/<name>.lua`."""
+        folder = importlib.resources.files("stockade.infra") / "redis_scripts"
+        text = (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
+        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+class RedisConnections:
+    """Idle connections to one server, taken and given back around each command.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`, with user and password as needed.
+        command_seconds: A command that takes longer (beyond its own blocking time) failed.
+        retry_seconds: How long a command that may be repeated is retried before the failure shows.
+    """
+
+    def __init__(
+        self, url: str, *, command_seconds: float = 5.0, retry_seconds: float = 5.0
+    ) -> None:
+        self._factory = ConnectionPool.from_url(
+            url,
+            protocol=2,
+            encoding_errors="surrogatepass",
+            socket_timeout=None,
+            socket_connect_timeout=command_seconds,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._command_seconds = command_seconds
+        self._retry_seconds = retry_seconds
+        self._idle: list[AbstractConnection] = []
+        self._closed = False
+
+    async def call(self, *parts: Part, block_seconds: float = 0.0) -> Any:  # noqa: ANN401 - any reply
+        """Sends one command once.
+
+        Raises:
+            StockadeError: `queue.unavailable`.
+        """
+        try:
+            return await self._exchange(parts, block_seconds)
+        except _FAILURES as error:
+            raise unavailable(error) from error
+
+    async def repeat(self, *parts: Part) -> Any:  # noqa: ANN401 - any reply
+        """Sends a command that may be repeated, and repeats it while the server is away.
+
+        Raises:
+            StockadeError: `queue.unavailable`.
+        """
+        return await self._repeat(self._exchange, parts, 0.0)
+
+    async def run(self, script: RedisScript, prefix: str, *arguments: Part) -> Any:  # noqa: ANN401 - any reply
+        """Runs a script likewise; `prefix` is its one key and names the partition.
+
+        Raises:
+            StockadeError: `queue.unavailable`.
+        """
+        return await self._repeat(self._evaluate, script, prefix, arguments)
+
+    async def close(self) -> None:
+        """Closes the idle connections; those in use close when they are given back."""
+        self._closed = True
+        await self._drop_idle()
+
+    async def _repeat(self, send: Callable[..., Awaitable[Any]], *arguments: object) -> Any:  # noqa: ANN401
+        loop = asyncio.get_running_loop()
+        give_up, pause = loop.time() + self._retry_seconds, 0.02
+        while True:
+            try:
+                return await send(*arguments)
+            except _FAILURES as error:
+                if not _will_pass(error) or self._closed or loop.time() + pause > give_up:
+                    raise unavailable(error) from error
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads retries
+            pause = min(pause * 2, 0.5)
+
+    async def _evaluate(self, script: RedisScript, prefix: str, arguments: tuple[Part, ...]) -> Any:  # noqa: ANN401
+        try:
+            return await self._exchange((b"EVALSHA", script.sha, 1, prefix, *arguments), 0.0)
+        except NoScriptError:
+            return await self._exchange((b"EVAL", script.text, 1, prefix, *arguments), 0.0)
+
+    async def _exchange(self, parts: tuple[Part, ...], block_seconds: float) -> Any:  # noqa: ANN401
+        if self._closed:
+            raise RedisConnectionError("The queue was closed.")
+        connection = self._idle.pop() if self._idle else self._new_connection()
+        try:
+            async with asyncio.timeout(self._command_seconds + block_seconds):
+                await connection.send_command(*parts, check_health=False)
+                reply = await connection.read_response(disable_decoding=True)
+        except ResponseError:
+            await self._give_back(connection)
+            raise
+        except asyncio.CancelledError:
+            await connection.disconnect(nowait=True)
+            raise
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            await self._drop_idle()
+            raise
+        await self._give_back(connection)
+        return reply
+
+    def _new_connection(self) -> AbstractConnection:
+        return self._factory.connection_class(**self._factory.connection_kwargs)
+
+    async def _give_back(self, connection: AbstractConnection) -> None:
+        if self._closed:
+            await connection.disconnect(nowait=True)
+        else:
+            self._idle.append(connection)
+
+    async def _drop_idle(self) -> None:
+        # When one connection broke, the others most likely did: a retry shall not meet them one by
+        # one.
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.disconnect(nowait=True)
+
+
+def unavailable(error: Exception) -> StockadeError:
+    """How a failure of the server reads to a caller.
+
+    Raises:
+        RuntimeError: When the server refused a command as wrong, which is our own fault.
+    """
+    message = "The queue cannot be reached at the moment. Try again."
+    if "NOGROUP" in str(error):
+        return GroupMissingError("queue.unavailable", message, retryable=True)
+    if isinstance(error, OutOfMemoryError):
+        message = "The queue's server is out of memory. Try again later."
+    elif isinstance(error, _REFUSED):
+        message = "The queue's server refuses these credentials. Check the configured URL."
+    elif isinstance(error, ResponseError) and not _will_pass(error):
+        raise RuntimeError("The queue's server refused a command.") from error
+    return StockadeError("queue.unavailable", message, retryable=True)
+
+
+def _will_pass(error: Exception) -> bool:
+    if isinstance(error, _REFUSED):
+        return False
+    return isinstance(error, _PASSING) or str(error).startswith(_PASSING_WORDS)

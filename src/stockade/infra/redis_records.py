@@ -1,0 +1,196 @@
+"""How invocations stand in Redis: msgpack for structures, plain fields for what scripts read.
+
+`spec` is the invocation without its input, as an array; a field is only ever added at its end, with
+a default, so that old and new processes read each other's. `attempts` is a run of encoded attempts
+and `attempts_count` their
+number: appending needs no decoding, and an array header in front makes it one list.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from stockade.core.invocations import (
+    Claim,
+    Completion,
+    Invocation,
+    InvocationRecord,
+    Priority,
+)
+from stockade.core.modules import FunctionContent
+from stockade.core.outcomes import Attempt, LogLine, Outcome, State, Usage
+
+RECORD_FIELDS = (
+    "tenant",
+    "spec",
+    "state",
+    "outcome",
+    "limit",
+    "detail",
+    "attempts",
+    "attempts_count",
+    "started_ms",
+    "finished_ms",
+    "output",
+    "output_blob",
+    "logs",
+    "logs_truncated",
+)
+
+_EMPTY = Usage()
+
+
+class _Spec(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An `Invocation` on the wire; the order of fields is the format."""
+
+    id: str
+    tenant: str
+    function: str
+    version: int
+    content: FunctionContent
+    submitted_ms: int
+    input_blob: str | None
+    priority: Priority
+    run_at_ms: int | None
+    deadline_ms: int | None
+    idempotency_key: str | None
+    input_digest: str
+    reply_to: str
+    traceparent: str
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_spec = msgspec.msgpack.Decoder(_Spec).decode
+_decode_attempts = msgspec.msgpack.Decoder(tuple[Attempt, ...]).decode
+_decode_logs = msgspec.msgpack.Decoder(tuple[LogLine, ...]).decode
+
+
+def encode_spec(invocation: Invocation) -> bytes:
+    """The invocation without its inline input."""
+    return _encode(
+        _Spec(
+            invocation.id,
+            invocation.tenant,
+            invocation.function,
+            invocation.version,
+            invocation.content,
+            invocation.submitted_ms,
+            invocation.input_blob,
+            invocation.priority,
+            invocation.run_at_ms,
+            invocation.deadline_ms,
+            invocation.idempotency_key,
+            invocation.input_digest,
+            invocation.reply_to,
+            invocation.traceparent,
+        )
+    )
+
+
+def decode_invocation(spec: bytes, body: bytes) -> Invocation:
+    """The whole invocation again: `body` is its input unless that stands in the blob store."""
+    s = _decode_spec(spec)
+    return Invocation(
+        s.id,
+        s.tenant,
+        s.function,
+        s.version,
+        s.content,
+        s.submitted_ms,
+        body if s.input_blob is None else None,
+        s.input_blob,
+        s.priority,
+        s.run_at_ms,
+        s.deadline_ms,
+        s.idempotency_key,
+        s.input_digest,
+        s.reply_to,
+        s.traceparent,
+    )
+
+
+def claim_from_entry(entry: bytes, flat: Sequence[bytes]) -> Claim:
+    """A claim from an entry of the ready stream: alternating names and values."""
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    return claim_from_row(
+        (
+            entry,
+            fields[b"attempt"],
+            fields[b"deaths"],
+            fields[b"first_failure_ms"],
+            fields[b"spec"],
+            fields[b"input"],
+        )
+    )
+
+
+def claim_from_row(row: Sequence[bytes]) -> Claim:
+    """A claim from a script's row: entry, attempt, deaths, first failure if any, spec, input."""
+    entry, attempt, deaths, first_failure_ms, spec, body = row
+    return Claim(
+        decode_invocation(spec, body),
+        int(attempt),
+        entry.decode(),
+        int(deaths),
+        int(first_failure_ms) if first_failure_ms else None,
+    )
+
+
+def encode_attempt(attempt: Attempt) -> bytes:
+    """One attempt, ready to be appended."""
+    return _encode(attempt)
+
+
+def result_fields(completion: Completion) -> list[str | bytes | int]:
+    """Alternating names and values of what a final completion adds to the record."""
+    attempt = completion.attempt
+    fields: dict[str, str | bytes | None] = {
+        "limit": attempt.limit,
+        "detail": attempt.detail,
+        "output": completion.output_inline,
+        "output_blob": completion.output_blob,
+        "logs": _encode(completion.logs) if completion.logs else None,
+        "logs_truncated": b"1" if completion.logs_truncated else None,
+    }
+    return [part for name, value in fields.items() if value is not None for part in (name, value)]
+
+
+def decode_record(values: Sequence[bytes | None]) -> InvocationRecord:
+    """A record from the values of `RECORD_FIELDS`, of which tenant, spec and state are there."""
+    at: dict[str, Any] = dict(zip(RECORD_FIELDS, values, strict=True))
+    spec = _decode_spec(at["spec"])
+    attempts = _attempts(at["attempts"], at["attempts_count"])
+    return InvocationRecord(
+        id=spec.id,
+        tenant=spec.tenant,
+        function=spec.function,
+        version=spec.version,
+        state=State(at["state"].decode()),
+        submitted_ms=spec.submitted_ms,
+        outcome=Outcome(at["outcome"].decode()) if at["outcome"] else None,
+        limit=_text(at["limit"]),
+        detail=_text(at["detail"]),
+        attempts=attempts,
+        usage=attempts[-1].usage if attempts else _EMPTY,
+        started_ms=_whole(at["started_ms"]),
+        finished_ms=_whole(at["finished_ms"]),
+        output_inline=at["output"],
+        output_blob=_text(at["output_blob"]),
+        logs=_decode_logs(at["logs"]) if at["logs"] else (),
+        logs_truncated=at["logs_truncated"] is not None,
+    )
+
+
+def _attempts(body: bytes | None, count: bytes | None) -> tuple[Attempt, ...]:
+    if not body or not count:
+        return ()
+    return _decode_attempts(b"\xdd" + int(count).to_bytes(4) + body)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
+def _whole(value: bytes | None) -> int | None:
+    return None if value is None else int(value)

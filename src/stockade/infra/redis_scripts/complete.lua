@@ -1,0 +1,30 @@
+-- ARGV: id, entry, attempt, nonce of this call, encoded attempt, its outcome, finished_ms, retry_at_ms or '',
+-- then the result's fields. Answers 1 when recorded (also when this very call was recorded before), else 0.
+local id, entry, token, nonce = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local attempt, outcome, finished, retry_at = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
+local key = record_key(id)
+local r = call('HMGET', key, 'state', 'attempt', 'entry', 'done_by', 'attempts', 'attempts_count',
+  'deaths', 'cancel', 'tenant', 'priority')
+if r[4] == nonce then return 1 end
+if not r[1] then drop_entry(entry) end
+if r[1] == false or r[1] == 'done' or r[2] ~= token or r[3] ~= entry then return 0 end
+
+local deaths = tonumber(r[7])
+if outcome == 'crashed' or outcome == 'lost' then deaths = deaths + 1 end
+call('HSET', key, 'attempts', (r[5] or '') .. attempt, 'attempts_count', (r[6] or 0) + 1,
+  'deaths', deaths, 'done_by', nonce)
+local now = now_ms()
+if retry_at and r[8] then
+  finish(id, 'cancelled', finished)
+elseif retry_at and deaths < MAX_DEATHS then
+  call('HSET', key, 'state', 'queued', 'attempt', token + 1)
+  call('HSETNX', key, 'first_failure_ms', finished)
+  call('HDEL', key, 'entry')
+  drop_entry(entry)
+  if retry_at > now then push_due(id, r[9], retry_at) else push_backlog(id, r[9], retry_at, r[10]) end
+else
+  finish(id, outcome, finished, unpack(ARGV, 12))
+  if outcome == 'completed' then call('HDEL', key, 'input') end
+end
+dispatch(now)
+return 1

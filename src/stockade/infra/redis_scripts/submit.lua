@@ -1,0 +1,44 @@
+-- ARGV: id, tenant, idempotency key or '', input digest, its lifetime in ms, backlog limit, run_at_ms or '',
+-- deadline_ms or '', reply_to or '', priority, submitted_ms, spec, input.
+-- Answers {1, id} for a new one or the same one sent again, {0, earlier id}, {-1} conflict, {-2} full, {-3} id taken.
+local id, tenant, idem, digest = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local run_at, deadline, reply_to = tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12]
+local rank, submitted, spec, input = ARGV[13], ARGV[14], ARGV[15], ARGV[16]
+local key, idem_key = record_key(id), P .. 'idem:' .. tenant .. ':' .. idem
+local now = now_ms()
+
+local owner = call('HGET', key, 'tenant')
+if owner then return { owner == tenant and 1 or -3, id } end
+if idem ~= '' then
+  local held = call('GET', idem_key)
+  local earlier = held and string.sub(held, 65)
+  if held and call('EXISTS', record_key(earlier)) == 1 then
+    return { string.sub(held, 1, 64) == digest and 0 or -1, earlier }
+  end
+end
+local waiting = call('ZCARD', backlog_key(tenant)) + call('SCARD', later_key(tenant))
+if waiting >= tonumber(ARGV[9]) then return { -2, id } end
+
+local fields = { 'v', '1', 'tenant', tenant, 'state', 'queued', 'attempt', '1', 'deaths', '0',
+  'priority', rank, 'submitted_ms', submitted, 'spec', spec, 'input', input }
+local function add(name, value)
+  fields[#fields + 1] = name
+  fields[#fields + 1] = value
+end
+if reply_to ~= '' then add('reply_to', reply_to) end
+if deadline then add('deadline_ms', deadline) end
+
+local due_later = run_at and run_at > now
+local overdue = deadline and deadline <= now
+local straight = not due_later and not overdue and call('EXISTS', ACTIVE) == 0 and room() > 0
+if straight then add('entry', push_ready(id, '1', '0', nil, spec, input)) end
+call('HSET', key, unpack(fields))
+if idem ~= '' then call('SET', idem_key, digest .. id, 'PX', ARGV[8]) end
+if deadline then call('ZADD', DEADLINES, deadline, id) end
+if due_later then
+  push_due(id, tenant, run_at)
+elseif not straight then
+  push_backlog(id, tenant, submitted, rank)
+  dispatch(now)
+end
+return { 1, id }

@@ -1,0 +1,42 @@
+-- ARGV: consumer, its lifetime in ms, its capacity, most to move at once. Writes only what changed.
+-- Answers how many due invocations became ready to run.
+local consumer, ttl, capacity, most = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local now, moved = now_ms(), 0
+
+touch_worker(consumer, ttl, now)
+if call('HGET', CAPACITY, consumer) ~= capacity then call('HSET', CAPACITY, consumer, capacity) end
+
+-- A worker that went silent leaves once its entries were taken over.
+for _, gone in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', now)) do
+  if #call('XPENDING', READY, GROUP, '-', '+', 1, gone) == 0 then
+    call('XGROUP', 'DELCONSUMER', READY, GROUP, gone)
+    call('ZREM', WORKERS, gone)
+    call('HDEL', CAPACITY, gone)
+  end
+end
+
+local total = 0
+for _, live in ipairs(call('ZRANGEBYSCORE', WORKERS, '(' .. string.format('%.0f', now), '+inf')) do
+  total = total + tonumber(call('HGET', CAPACITY, live) or 0)
+end
+local window = string.format('%.0f', math.max(2 * total, WINDOW_FLOOR))
+if call('GET', P .. 'window') ~= window then call('SET', P .. 'window', window) end
+
+for _, id in ipairs(call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, most)) do
+  local state = call('HGET', record_key(id), 'state')
+  if state == 'queued' then expire(id, now) else call('ZREM', DEADLINES, id) end
+end
+
+local due = call('ZRANGEBYSCORE', DUE, '-inf', now, 'WITHSCORES', 'LIMIT', 0, most)
+for i = 1, #due, 2 do
+  local id = due[i]
+  local r = call('HMGET', record_key(id), 'tenant', 'priority')
+  call('ZREM', DUE, id)
+  if r[1] then
+    call('SREM', later_key(r[1]), id)
+    push_backlog(id, r[1], tonumber(due[i + 1]), r[2])
+    moved = moved + 1
+  end
+end
+dispatch(now)
+return moved

@@ -1,0 +1,196 @@
+"""The catalog in an SQL database: SQLite in a file by default, PostgreSQL by URL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Self
+
+from sqlalchemy import func, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from stockade.core.api_keys import ApiKey
+from stockade.core.modules import Alias, FunctionContent, FunctionVersion, Signer, StoredModule
+from stockade.infra import sql_queries as queries
+from stockade.infra.catalog_values import (
+    check_storable,
+    key_taken,
+    no_tenant,
+    signer_taken,
+    storable,
+    storable_version,
+)
+from stockade.infra.sql_engine import catalog_failures, create_engine, migrate, reading, writing
+from stockade.infra.sql_schema import api_keys, functions, signers, tenants
+
+
+class SqlCatalog:
+    """The `Catalog` port through SQLAlchemy; made by `open`, ended by `aclose`."""
+
+    def __init__(self, engine: AsyncEngine, busy_timeout_seconds: float) -> None:
+        self._engine = engine
+        self._busy_timeout_seconds = busy_timeout_seconds
+        # SQLite has one writer; queueing here is fair, where its busy handler polls.
+        self._turn = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+
+    @classmethod
+    async def open(cls, url: str, *, busy_timeout_seconds: float = 5.0) -> Self:
+        """Opens the database at `url` and migrates it to the newest schema.
+
+        Args:
+            url: `sqlite:///<file>` or `postgresql://…`.
+            busy_timeout_seconds: How long one step waits for another process or the server.
+
+        Raises:
+            StockadeError: `config.catalog_url_invalid`, `catalog.unavailable`, `catalog.corrupt` or
+                `catalog.schema_unknown`.
+        """
+        engine = create_engine(url, busy_timeout_seconds)
+        try:
+            await migrate(engine)
+        except BaseException:
+            await engine.dispose()
+            raise
+        return cls(engine, busy_timeout_seconds)
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        with catalog_failures():
+            await self._engine.dispose()
+
+    async def ensure_tenant(self, tenant: str) -> bool:
+        """Creates the tenant; False when it was there."""
+        check_storable(tenant)
+        async with self._writing(tenant) as connection:
+            return await queries.add(connection, tenants, name=tenant)
+
+    async def add_key(self, key: ApiKey) -> None:
+        """Stores a key; the same key again is no change."""
+        check_storable(key.id, key.tenant, key.name, key.created_ms, key.expires_ms)
+        async with self._writing(key.tenant) as connection:
+            added = await queries.add(connection, api_keys, **asdict(key))
+            if not added and await queries.find_key(connection, key.id) != key:
+                raise key_taken(key.id)
+
+    async def find_key(self, key_id: str) -> ApiKey | None:
+        """The key with this id, of whichever tenant."""
+        if not storable(key_id):
+            return None
+        async with reading(self._engine) as connection:
+            return await queries.find_key(connection, key_id)
+
+    async def add_signer(self, tenant: str, signer: Signer) -> bool:
+        """Trusts a key; False when exactly this signer was trusted already."""
+        times = (signer.not_before_ms, signer.not_after_ms, signer.revoked_ms)
+        check_storable(tenant, signer.name, *times)
+        async with self._writing(tenant) as connection:
+            added = await queries.add_signer(connection, tenant, signer)
+            if not added and signer not in await queries.list_signers(connection, tenant):
+                raise signer_taken(signer.name)
+            return added
+
+    async def signers(self, tenant: str) -> Sequence[Signer]:
+        """All signers of the tenant, revoked ones too, by name."""
+        if not storable(tenant):
+            return ()
+        async with reading(self._engine) as connection:
+            return await queries.list_signers(connection, tenant)
+
+    async def revoke_signer(self, tenant: str, name: str, revoked_ms: int) -> bool:
+        """Marks a signer revoked (the first time counts); False when there is none of that name."""
+        check_storable(revoked_ms)
+        if not storable(tenant, name):
+            return False
+        mark = (
+            update(signers)
+            .where(signers.c.tenant == tenant, signers.c.name == name)
+            .values(revoked_ms=func.coalesce(signers.c.revoked_ms, revoked_ms))
+        )
+        async with self._writing(tenant) as connection:
+            return (await connection.execute(mark)).rowcount == 1
+
+    async def add_module(self, module: StoredModule) -> bool:
+        """Stores a module, or adds its signatures to the stored one; True when it was new."""
+        check_storable(module.tenant, module.digest, module.created_ms)
+        async with self._writing(module.tenant) as connection:
+            created = await queries.add_module(connection, module)
+            for signature in module.signatures:
+                await queries.add_signature(connection, module, signature)
+            return created
+
+    async def module(self, tenant: str, digest: str) -> StoredModule | None:
+        """The tenant's module of this digest."""
+        if not storable(tenant, digest):
+            return None
+        async with reading(self._engine) as connection:
+            return await queries.find_module(connection, tenant, digest)
+
+    async def put_function(
+        self, tenant: str, name: str, content: FunctionContent, created_ms: int
+    ) -> tuple[FunctionVersion, bool]:
+        """Makes the next version, or returns the latest when its content is equal (then False)."""
+        check_storable(tenant, name, created_ms)
+        async with self._writing(tenant) as connection:
+            await queries.add(connection, functions, tenant=tenant, name=name, latest_version=0)
+            number = await queries.lock_function(connection, tenant, name) or 0
+            latest = await queries.find_version(connection, tenant, name, number)
+            if latest is not None and latest.content == content:
+                return latest, False
+            made = FunctionVersion(tenant, name, number + 1, content, created_ms)
+            await queries.add_version(connection, made)
+            return made, True
+
+    async def function_version(
+        self, tenant: str, name: str, version: int | None
+    ) -> FunctionVersion | None:
+        """That version, or the latest when `version` is None."""
+        if not storable(tenant, name) or (version is not None and not storable_version(version)):
+            return None
+        async with reading(self._engine) as connection:
+            return await queries.find_version(connection, tenant, name, version)
+
+    async def functions(self, tenant: str) -> Sequence[FunctionVersion]:
+        """The latest version of each function, by name."""
+        if not storable(tenant):
+            return ()
+        async with reading(self._engine) as connection:
+            return await queries.list_latest(connection, tenant)
+
+    async def put_alias(self, tenant: str, function: str, alias: Alias) -> bool:
+        """Points an alias; True when it is new."""
+        check_storable(tenant, function, alias.name)
+        versions = {version for version, _ in alias.weights}
+        async with self._writing(tenant) as connection:
+            await queries.check_versions(connection, tenant, function, versions)
+            return await queries.set_alias(connection, tenant, function, alias)
+
+    async def alias(self, tenant: str, function: str, name: str) -> Alias | None:
+        """The alias of this name."""
+        if not storable(tenant, function, name):
+            return None
+        async with reading(self._engine) as connection:
+            return await queries.find_alias(connection, tenant, function, name)
+
+    @asynccontextmanager
+    async def _writing(self, tenant: str) -> AsyncIterator[AsyncConnection]:
+        """A write for this tenant; the constraint left to break is that the tenant exists."""
+        try:
+            async with self._my_turn(), writing(self._engine) as connection:
+                yield connection
+        except IntegrityError as error:
+            raise no_tenant(tenant) from error
+
+    @asynccontextmanager
+    async def _my_turn(self) -> AsyncIterator[None]:
+        """Waits for this process's other writers, no longer than for other processes."""
+        if self._turn is None:
+            yield
+            return
+        with catalog_failures():
+            async with asyncio.timeout(self._busy_timeout_seconds):
+                await self._turn.acquire()
+        try:
+            yield
+        finally:
+            self._turn.release()

@@ -1,0 +1,113 @@
+"""The catalog's tables, as the newest migration leaves them (a test compares the two).
+
+Text that holds JSON is canonical (`stockade.infra.catalog_values`); times are Unix milliseconds.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKeyConstraint,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    }
+)
+
+tenants = Table("tenants", metadata, Column("name", String, primary_key=True))
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger),
+    ForeignKeyConstraint(["tenant"], ["tenants.name"]),
+)
+
+signers = Table(
+    "signers",
+    metadata,
+    Column("tenant", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("not_before_ms", BigInteger),
+    Column("not_after_ms", BigInteger),
+    Column("revoked_ms", BigInteger),
+    PrimaryKeyConstraint("tenant", "name"),
+    UniqueConstraint("tenant", "public_key"),
+    ForeignKeyConstraint(["tenant"], ["tenants.name"]),
+)
+
+modules = Table(
+    "modules",
+    metadata,
+    Column("tenant", String, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("facts", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant", "digest"),
+    ForeignKeyConstraint(["tenant"], ["tenants.name"]),
+)
+
+module_signatures = Table(
+    "module_signatures",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("signature_hash", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    UniqueConstraint("tenant", "digest", "signature_hash"),
+    ForeignKeyConstraint(["tenant", "digest"], ["modules.tenant", "modules.digest"]),
+)
+"""`id` keeps the order of arrival; the hash stands in for a signature too long to index."""
+
+functions = Table(
+    "functions",
+    metadata,
+    Column("tenant", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("latest_version", Integer, nullable=False),
+    PrimaryKeyConstraint("tenant", "name"),
+    ForeignKeyConstraint(["tenant"], ["tenants.name"]),
+)
+"""One row per function: the row that a deploy locks, so that versions are numbered without gaps."""
+
+function_versions = Table(
+    "function_versions",
+    metadata,
+    Column("tenant", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("content_hash", LargeBinary, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant", "name", "version"),
+    ForeignKeyConstraint(["tenant", "name"], ["functions.tenant", "functions.name"]),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("tenant", String, nullable=False),
+    Column("function", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("weights", Text, nullable=False),
+    PrimaryKeyConstraint("tenant", "function", "name"),
+    ForeignKeyConstraint(["tenant", "function"], ["functions.tenant", "functions.name"]),
+)

@@ -1,0 +1,142 @@
+"""What every catalog promises of functions, versions and aliases."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from stockade.core.errors import StockadeError
+from stockade.core.limits import Limits
+from stockade.core.modules import Abi, Alias, FunctionContent, FunctionVersion, RetrySettings
+from stockade.core.ports import Catalog
+
+DIGEST = "sha256:" + "ab" * 32
+CONTENT = FunctionContent(
+    DIGEST,
+    Abi.STOCKADE_V1,
+    deterministic=True,
+    limits=Limits(fuel=5, host_calls=2**40),
+    grants=("log", "kv"),
+    retry=RetrySettings("never", 1),
+    concurrency=3,
+    env=(("NAME", "a\0b"), ("", "é\U0001f600")),
+)
+
+
+async def test_the_first_deploy_is_version_one(catalog: Catalog) -> None:
+    expected = FunctionVersion("acme", "hello", 1, CONTENT, 1_000)
+    assert await catalog.put_function("acme", "hello", CONTENT, 1_000) == (expected, True)
+    assert await catalog.function_version("acme", "hello", 1) == expected
+    assert await catalog.function_version("acme", "hello", None) == expected
+
+
+async def test_equal_content_is_the_latest_version_again(catalog: Catalog) -> None:
+    first, _ = await catalog.put_function("acme", "hello", CONTENT, 1_000)
+    assert await catalog.put_function("acme", "hello", replace(CONTENT), 2_000) == (first, False)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(CONTENT, digest="sha256:" + "cd" * 32),
+        replace(CONTENT, limits=replace(CONTENT.limits, fuel=6)),
+        replace(CONTENT, grants=("kv", "log")),
+        replace(CONTENT, retry=RetrySettings()),
+        replace(CONTENT, concurrency=None),
+        replace(CONTENT, env=()),
+    ],
+)
+async def test_other_content_is_the_next_version(catalog: Catalog, other: FunctionContent) -> None:
+    first, _ = await catalog.put_function("acme", "hello", CONTENT, 1_000)
+    second, created = await catalog.put_function("acme", "hello", other, 2_000)
+    assert (created, second) == (True, FunctionVersion("acme", "hello", 2, other, 2_000))
+    assert await catalog.function_version("acme", "hello", None) == second
+    assert await catalog.function_version("acme", "hello", 1) == first
+
+
+async def test_going_back_to_old_content_is_a_new_version(catalog: Catalog) -> None:
+    for content in (CONTENT, replace(CONTENT, env=()), CONTENT):
+        latest, created = await catalog.put_function("acme", "hello", content, 1_000)
+        assert created
+    assert latest.version == 3
+
+
+async def test_different_deploys_at_once_get_distinct_versions(catalog: Catalog) -> None:
+    contents = [replace(CONTENT, concurrency=number) for number in range(1, 41)]
+    results = await asyncio.gather(
+        *(catalog.put_function("acme", "hello", content, 1_000) for content in contents)
+    )
+    assert sorted(made.version for made, _ in results) == list(range(1, 41))
+    assert all(created for _, created in results)
+    for made, _ in results:
+        assert await catalog.function_version("acme", "hello", made.version) == made
+
+
+async def test_equal_deploys_at_once_are_one_version(catalog: Catalog) -> None:
+    results = await asyncio.gather(
+        *(catalog.put_function("acme", "hello", CONTENT, moment) for moment in range(40))
+    )
+    assert {made.version for made, _ in results} == {1}
+    assert [created for _, created in results].count(True) == 1
+    assert len({made.created_ms for made, _ in results}) == 1
+
+
+@pytest.mark.parametrize("version", [None, 0, -1, 2, 2**31, 2**63, 10**30, -(10**30)])
+async def test_an_unknown_version_is_none(catalog: Catalog, version: int | None) -> None:
+    name = "other" if version is None else "hello"
+    await catalog.put_function("acme", "hello", CONTENT, 1_000)
+    assert await catalog.function_version("acme", name, version) is None
+
+
+async def test_functions_lists_the_latest_of_each_by_name(catalog: Catalog) -> None:
+    newer = replace(CONTENT, env=())
+    for name in ("b", "a-b", "ab", "a"):
+        await catalog.put_function("acme", name, CONTENT, 1_000)
+    await catalog.put_function("acme", "ab", newer, 2_000)
+    listed = await catalog.functions("acme")
+    assert [one.name for one in listed] == ["a", "a-b", "ab", "b"]
+    assert listed[2] == FunctionVersion("acme", "ab", 2, newer, 2_000)
+
+
+async def test_an_alias_is_new_once_and_then_moves(catalog: Catalog) -> None:
+    await catalog.put_function("acme", "hello", CONTENT, 1_000)
+    await catalog.put_function("acme", "hello", replace(CONTENT, env=()), 1_000)
+    first, second = Alias("prod", ((1, 1),)), Alias("prod", ((2, 90), (1, 10)))
+    assert await catalog.put_alias("acme", "hello", first)
+    assert await catalog.alias("acme", "hello", "prod") == first
+    assert not await catalog.put_alias("acme", "hello", second)
+    assert await catalog.alias("acme", "hello", "prod") == second
+
+
+async def test_of_many_at_once_one_makes_the_alias(catalog: Catalog) -> None:
+    await catalog.put_function("acme", "hello", CONTENT, 1_000)
+    aliases = [Alias("prod", ((1, weight),)) for weight in range(1, 21)]
+    created = await asyncio.gather(*(catalog.put_alias("acme", "hello", one) for one in aliases))
+    assert sorted(created) == [False] * 19 + [True]
+    assert await catalog.alias("acme", "hello", "prod") in aliases
+
+
+async def test_an_alias_of_an_unknown_function_is_refused(catalog: Catalog) -> None:
+    with pytest.raises(StockadeError, match=r"^function\.not_found"):
+        await catalog.put_alias("acme", "hello", Alias("prod", ((1, 1),)))
+
+
+@pytest.mark.parametrize("version", [0, -1, 2, 2**31, 2**62])
+async def test_an_alias_to_an_unknown_version_is_refused(catalog: Catalog, version: int) -> None:
+    await catalog.put_function("acme", "hello", CONTENT, 1_000)
+    with pytest.raises(StockadeError, match=r"^version\.not_found"):
+        await catalog.put_alias("acme", "hello", Alias("prod", ((1, 1), (version, 1))))
+    assert await catalog.alias("acme", "hello", "prod") is None
+
+
+async def test_an_unknown_alias_is_none(catalog: Catalog) -> None:
+    await catalog.put_function("acme", "hello", CONTENT, 1_000)
+    assert await catalog.alias("acme", "hello", "prod") is None
+    assert await catalog.alias("acme", "other", "prod") is None
+
+
+async def test_a_refused_deploy_leaves_no_function_behind(catalog: Catalog) -> None:
+    with pytest.raises(StockadeError, match=r"^catalog\.value_invalid"):
+        await catalog.put_function("acme", "hello", replace(CONTENT, env=(("A", "\ud800"),)), 1_000)
+    with pytest.raises(StockadeError, match=r"^function\.not_found"):
+        await catalog.put_alias("acme", "hello", Alias("prod", ((1, 1),)))
