@@ -1,0 +1,198 @@
+"""Verifies modules: bytes in, a `VerifiedModule` or one named refusal out. There is no I/O here.
+
+The rules, in order:
+
+1. The file begins with a core module's header (`module.not_wasm`, `module.is_component`,
+   `module.version_unsupported`) and its sections can be read to the last byte (`module.malformed`).
+2. There is a signature: at most one section, which stands first (`module.signature_duplicate`,
+   `module.signature_misplaced`), or a detached payload, but not both
+   (`module.signature_ambiguous`); else `module.unsigned`.
+3. The payload is of the format, within its bounds, with nothing behind it
+   (`module.signature_malformed`).
+4. All of the module is signed: only an entry whose hashes are exactly the module's own counts. An
+   entry that lists a beginning of them is `module.signature_partial`; any other is
+   `module.signature_mismatch`.
+5. A signature in such an entry verifies, strictly, under a key that the tenant trusts
+   (`module.signature_invalid` when a record names a trusted key by its id but does not verify,
+   otherwise `module.signer_unknown`). Key ids choose the words of a refusal and nothing else.
+6. That signer is not revoked (`module.signer_revoked`), and within its validity window
+   (`module.signer_not_yet_valid`, `module.signer_expired`). One good signer suffices.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from registry.ed25519 import verifies
+from registry.keys import default_key_id
+from registry.reader import Malformed
+from registry.signature_format import (
+    Envelope,
+    SignedHashes,
+    module_hashes,
+    parse_payload,
+    split_envelope,
+)
+from registry.wasm_sections import malformed
+from stockade.core.digests import digest_of
+from stockade.core.errors import StockadeError
+from stockade.core.modules import Signer
+
+_MAX_CHECKS = 4096
+"""Signatures times signers that one module may cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedModule:
+    """A module that at least one of the tenant's signers vouches for, whole."""
+
+    digest: str
+    body: bytes
+    signers: tuple[str, ...]
+    signature: bytes
+
+
+def verify_module(
+    content: bytes, detached: bytes | None, signers: Sequence[Signer], now_ms: int
+) -> VerifiedModule:
+    """Verifies an uploaded file, with its detached signature if it has one.
+
+    Raises:
+        StockadeError: the first rule of this module's docstring that does not hold.
+    """
+    envelope = split_envelope(content)
+    payload = _one_payload(envelope, detached)
+    names = _vouching(envelope.body, (payload,), signers, now_ms)
+    return VerifiedModule(envelope.digest, envelope.body, names, payload)
+
+
+def verify_stored(
+    body: bytes, digest: str, payloads: Sequence[bytes], signers: Sequence[Signer], now_ms: int
+) -> tuple[str, ...]:
+    """Verifies a stored module again, as it stands now; the names of the signers that vouch for it.
+
+    Raises:
+        StockadeError: `module.digest_mismatch`, or a rule of this module's docstring.
+    """
+    if digest_of(body) != digest:
+        raise StockadeError(
+            "module.digest_mismatch",
+            "The stored module is not the one of its name. Upload it again.",
+        )
+    if not payloads:
+        raise _unsigned()
+    return _vouching(body, payloads, signers, now_ms)
+
+
+def _one_payload(envelope: Envelope, detached: bytes | None) -> bytes:
+    if envelope.signature is not None and detached is not None:
+        raise StockadeError(
+            "module.signature_ambiguous",
+            "The module has an embedded signature and came with a detached one. Send one of them.",
+        )
+    payload = envelope.signature if detached is None else detached
+    if payload is None:
+        raise _unsigned()
+    return payload
+
+
+def _vouching(
+    body: bytes, payloads: Iterable[bytes], signers: Sequence[Signer], now_ms: int
+) -> tuple[str, ...]:
+    try:
+        hashes = module_hashes(body)
+    except Malformed as error:
+        raise malformed(error) from error
+    entries = [entry for payload in payloads for entry in _parsed(payload)]
+    whole = [entry for entry in entries if entry.hashes == hashes]
+    if not whole:
+        raise _not_whole(entries, hashes)
+    found = _signers_that_verify(whole, signers)
+    if not found:
+        raise _nobody(whole, signers)
+    names = tuple(signer.name for signer in found if _standing(signer, now_ms) is None)
+    if not names:
+        raise _refusal_of_standing(found, now_ms)
+    return names
+
+
+def _parsed(payload: bytes) -> tuple[SignedHashes, ...]:
+    try:
+        return parse_payload(payload)
+    except Malformed as error:
+        raise StockadeError(
+            "module.signature_malformed",
+            f"The signature cannot be read: {error}. Sign the module again.",
+        ) from error
+
+
+def _signers_that_verify(
+    entries: Sequence[SignedHashes], signers: Sequence[Signer]
+) -> list[Signer]:
+    pairs = [(entry.message, record) for entry in entries for record in entry.signatures]
+    if len(pairs) * len(signers) > _MAX_CHECKS:
+        raise StockadeError(
+            "module.signature_malformed",
+            "The module carries more signatures than are checked. Keep those of your own signers.",
+        )
+    return [
+        signer
+        for signer in signers
+        if any(verifies(signer.public_key, record.signature, message) for message, record in pairs)
+    ]
+
+
+def _not_whole(entries: Sequence[SignedHashes], hashes: tuple[bytes, ...]) -> StockadeError:
+    if any(entry.hashes and entry.hashes == hashes[: len(entry.hashes)] for entry in entries):
+        return StockadeError(
+            "module.signature_partial",
+            "The signature covers a part of the module only. Sign the whole module.",
+        )
+    return StockadeError(
+        "module.signature_mismatch",
+        "The module is not the one that was signed: its bytes were changed. Sign it again.",
+    )
+
+
+def _nobody(entries: Sequence[SignedHashes], signers: Sequence[Signer]) -> StockadeError:
+    trusted = {default_key_id(signer.public_key) for signer in signers}
+    if any(record.key_id in trusted for entry in entries for record in entry.signatures):
+        return StockadeError(
+            "module.signature_invalid",
+            "A signature names a trusted key, but that key did not make it. Sign the module again.",
+        )
+    return StockadeError(
+        "module.signer_unknown",
+        "No signer that this tenant trusts signed the module. Sign it with a trusted key, or add"
+        " the key with 'stockade signers add'.",
+    )
+
+
+def _standing(signer: Signer, now_ms: int) -> str | None:
+    """Why the signer does not count now, as the end of a code; None when it does."""
+    if signer.revoked_ms is not None:
+        return "revoked"
+    if signer.not_before_ms is not None and now_ms < signer.not_before_ms:
+        return "not_yet_valid"
+    if signer.not_after_ms is not None and now_ms >= signer.not_after_ms:
+        return "expired"
+    return None
+
+
+_STANDING_MESSAGES = {
+    "revoked": "The key that signed the module was revoked. Sign it with another trusted key.",
+    "not_yet_valid": "The key that signed the module is not valid yet. Wait, or use another key.",
+    "expired": "The key that signed the module has expired. Sign it with a current key.",
+}
+
+
+def _refusal_of_standing(found: Sequence[Signer], now_ms: int) -> StockadeError:
+    standings = {_standing(signer, now_ms) for signer in found}
+    worst = next(name for name in _STANDING_MESSAGES if name in standings)
+    return StockadeError(f"module.signer_{worst}", _STANDING_MESSAGES[worst])
+
+
+def _unsigned() -> StockadeError:
+    return StockadeError(
+        "module.unsigned",
+        "The module is not signed. Sign it with 'stockade sign', or send a detached signature.",
+    )
