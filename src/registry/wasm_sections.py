@@ -43,7 +43,7 @@ def check_header(content: bytes) -> None:
     if content[:4] != _MAGIC or len(content) < len(HEADER):
         raise StockadeError(
             "module.not_wasm",
-            "These bytes are no WebAssembly module. Upload the .wasm binary, not text or an archive.",
+            "These bytes are no WebAssembly module. Upload the .wasm binary, not text.",
         )
     if content[:8] == HEADER:
         return

@@ -18,6 +18,8 @@ from stockade.infra.directory_artifacts import DirectoryArtifactCache
 from stockade.infra.directory_blobs import DirectoryBlobStore
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.logging import configure_logging
+from stockade.infra.queue_settings import QueueSettings
+from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_queue import RedisInvocationQueue
 from stockade.infra.secrets_file import read_or_create_secret
 from stockade.infra.sql_catalog import SqlCatalog
@@ -53,11 +55,16 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
         stack.push_async_callback(jail.aclose)
         catalog = await SqlCatalog.open(settings.database_url)
         stack.push_async_callback(catalog.aclose)
-        queue = RedisInvocationQueue(settings.redis_url, lease_seconds=settings.lease_seconds)
+        clock = SystemClock()
+        queue = RedisInvocationQueue(
+            RedisConnections(settings.redis_url),
+            consumer=clock.new_id(),
+            settings=QueueSettings(lease_ms=round(settings.lease_seconds * 1000)),
+        )
         stack.push_async_callback(queue.aclose)
         pool = ExecutorPool(jail, settings.max_executors, settings.runs_per_executor)
         stack.push_async_callback(pool.aclose)
-        blobs, clock = DirectoryBlobStore(settings.blob_dir), SystemClock()
+        blobs = DirectoryBlobStore(settings.blob_dir)
         loader = ModuleLoader(
             catalog=catalog,
             blobs=blobs,

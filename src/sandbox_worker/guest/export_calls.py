@@ -61,7 +61,7 @@ class UncheckedExports:
     def memory(self) -> Memory:
         """The exported memory."""
         found = self._find(b"memory")
-        if found.kind != _ffi.WASMTIME_EXTERN_MEMORY.value:
+        if int(found.kind) != _ffi.WASMTIME_EXTERN_MEMORY.value:
             raise GuestFault("the guest exports no memory")
         return Memory._from_raw(found.of.memory)
 

@@ -1,0 +1,110 @@
+"""What a user sees: invocations over HTTP against `stockade dev`, from a signed upload on."""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from registry.keys import load_secret_key
+from registry.signing import sign
+from stockade_client import Client
+
+from bench.http_load import closed_loop
+from bench.modules import ECHO
+
+ASYNC_RUNS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running `stockade dev` with the echo function deployed."""
+
+    url: str
+    api_key: str
+    redis_url: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request carries."""
+        return {
+            "Authorization": f"Bearer {self.api_key}",
+            "Content-Type": "application/octet-stream",
+        }
+
+    @property
+    def invoke_url(self) -> str:
+        """Where the echo is invoked and waited for."""
+        return f"{self.url}/v1/functions/echo/invoke"
+
+    @property
+    def submit_url(self) -> str:
+        """Where the echo is submitted."""
+        return f"{self.url}/v1/functions/echo/invocations"
+
+
+@contextlib.contextmanager
+def running_service(fsync: str) -> Iterator[Service]:
+    """Starts `stockade dev` on a fresh data directory and deploys the echo."""
+    with tempfile.TemporaryDirectory() as directory:
+        data = Path(directory)
+        command = [sys.executable, "-m", "stockade.cli.main", "dev", "--port", "0"]
+        command += ["--data-dir", str(data), "--fsync", fsync]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as dev:
+            try:
+                assert dev.stdout is not None  # noqa: S101 (asked for above)
+                ready = json.loads(dev.stdout.readline())
+                key = Path(ready["api_key_file"]).read_text(encoding="utf-8").strip()
+                _deploy(ready["url"], key)
+                yield Service(ready["url"], key, ready["redis_url"])
+            finally:
+                dev.terminate()
+                dev.wait(60)
+
+
+def _deploy(url: str, api_key: str) -> None:
+    secret = Ed25519PrivateKey.generate()
+    public = secret.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    with Client(url, api_key) as client:
+        client.add_signer("bench", public.decode())
+        module = client.upload_module(sign(ECHO, load_secret_key(_pem(secret))))
+        client.put_function("echo", module.digest)
+
+
+def _pem(secret: Ed25519PrivateKey) -> bytes:
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 (used here alone)
+        NoEncryption,
+        PrivateFormat,
+    )
+
+    return secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+async def invoke_seconds(
+    service: Service, body: bytes, clients: int, requests: int
+) -> tuple[list[float], float]:
+    """Synchronous invocations, closed loop."""
+    target = service.invoke_url
+    await closed_loop(target, service.headers, body, clients=clients, requests=200, expect=200)
+    return await closed_loop(
+        target, service.headers, body, clients=clients, requests=requests, expect=200
+    )
+
+
+async def drain_seconds(service: Service, body: bytes) -> tuple[float, float]:
+    """Seconds to submit `ASYNC_RUNS` invocations, and until the last of them is done."""
+    started = time.perf_counter()
+    _, submitted = await closed_loop(
+        service.submit_url, service.headers, body, clients=16, requests=ASYNC_RUNS, expect=202
+    )
+    # The last in the tenant's queue: when it is done, so are those before it, but for a few.
+    await invoke_seconds(service, body, 1, 200)
+    await asyncio.sleep(0)
+    return submitted, time.perf_counter() - started

@@ -1,0 +1,221 @@
+"""A real worker (supervisor, jail, Valkey, SQLite, blobs) without the HTTP gateway in front."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from tests.guest import guests
+
+from registry.admission import admit
+from registry.keys import generate_secret_key, public_bytes
+from registry.signing import sign
+from registry.verification import verify_module
+from sandbox_worker.bootstrap import build_supervisor
+from sandbox_worker.settings import WorkerSettings
+from sandbox_worker.supervisor import Supervisor
+from stockade.core.digests import digest_of
+from stockade.core.invocations import Invocation, InvocationRecord
+from stockade.core.limits import Limits
+from stockade.core.modules import FunctionContent, RetrySettings, Signer, StoredModule
+from stockade.core.outcomes import Outcome, State
+from stockade.infra.directory_blobs import DirectoryBlobStore
+from stockade.infra.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis_connection import RedisConnections
+from stockade.infra.redis_queue import RedisInvocationQueue
+from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.system_clock import SystemClock
+
+POLICIES = Path(__file__).parents[2] / "policies"
+CLOCK = SystemClock()
+KEY = generate_secret_key()
+SIGNER = Signer("ci", public_bytes(KEY))
+
+
+@pytest.fixture(scope="module")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = EmbeddedValkey(tmp_path_factory.mktemp("valkey"), fsync="everysec")
+    asyncio.run(server.start())
+    yield server.url
+    asyncio.run(server.stop())
+
+
+@dataclass(slots=True)
+class Platform:
+    """What a gateway would hold, and the settings of a worker beside it."""
+
+    catalog: SqlCatalog
+    blobs: DirectoryBlobStore
+    queue: RedisInvocationQueue
+    settings: WorkerSettings
+
+    async def store(self, body: bytes, tenant: str = "acme") -> FunctionContent:
+        verified = verify_module(sign(body, KEY), None, [SIGNER], CLOCK.now_ms())
+        facts = admit(verified.body)
+        await self.blobs.put(verified.body)
+        module = StoredModule(tenant, verified.digest, facts, (verified.signature,), CLOCK.now_ms())
+        await self.catalog.add_module(module)
+        limits = Limits(fuel=10**15, wall_ms=20_000)
+        return FunctionContent(verified.digest, facts.abi, facts.deterministic, limits)
+
+    async def submit(self, content: FunctionContent, data: bytes = b"") -> Invocation:
+        invocation = Invocation(
+            id=CLOCK.new_id(),
+            tenant="acme",
+            function="f",
+            version=1,
+            content=content,
+            submitted_ms=CLOCK.now_ms(),
+            input_inline=data if len(data) <= 1024 else None,
+            input_blob=await self.blobs.put(data) if len(data) > 1024 else None,
+            input_digest=digest_of(data),
+            reply_to="gateway",
+        )
+        await self.queue.submit(invocation)
+        return invocation
+
+    async def finished(self, invocation: Invocation) -> InvocationRecord:
+        assert await self.queue.wait("acme", invocation.id, 30)
+        record = await self.queue.record("acme", invocation.id)
+        assert record is not None
+        return record
+
+    async def run(self, content: FunctionContent, data: bytes = b"") -> InvocationRecord:
+        return await self.finished(await self.submit(content, data))
+
+
+@pytest.fixture
+async def platform(tmp_path: Path, valkey_url: str) -> AsyncIterator[Platform]:
+    connections = RedisConnections(valkey_url)
+    await connections.call("FLUSHALL")
+    queue = RedisInvocationQueue(connections, gateway="gateway")
+    database = f"sqlite:///{tmp_path}/catalog.sqlite"
+    catalog = await SqlCatalog.open(database)
+    settings = WorkerSettings(
+        redis_url=valkey_url,
+        database_url=database,
+        blob_dir=tmp_path / "blobs",
+        cache_dir=tmp_path / "cache",
+        policy_dir=POLICIES,
+        capacity=2,
+        trust_seconds=0,
+        lease_seconds=1,
+        drain_seconds=10,
+        inline_output_bytes=1024,
+    )
+    await catalog.ensure_tenant("acme")
+    await catalog.add_signer("acme", SIGNER)
+    yield Platform(catalog, DirectoryBlobStore(tmp_path / "blobs"), queue, settings)
+    await queue.aclose()
+    await catalog.aclose()
+
+
+@asynccontextmanager
+async def working(platform: Platform) -> AsyncIterator[Supervisor]:
+    async with build_supervisor(platform.settings) as supervisor:
+        running = asyncio.ensure_future(supervisor.run())
+        yield supervisor
+        supervisor.stop()
+        await running
+
+
+@pytest.mark.parametrize("size", [0, 1000, 100_000], ids=["empty", "inline", "blob"])
+async def test_an_invocation_completes_with_its_output(platform: Platform, size: int) -> None:
+    content = await platform.store(guests.ECHO)
+    async with working(platform):
+        record = await platform.run(content, b"x" * size)
+    assert (record.state, record.outcome) == (State.DONE, Outcome.COMPLETED)
+    output = record.output_inline
+    if output is None:
+        output = await platform.blobs.get(record.output_blob or "")
+    assert output == b"x" * size
+    assert record.usage.fuel > 0
+    assert record.usage.wall_ms > 0
+    assert [attempt.number for attempt in record.attempts] == [1]
+
+
+async def test_work_submitted_before_any_worker_is_done(platform: Platform) -> None:
+    content = await platform.store(guests.ECHO)
+    invocations = [await platform.submit(content, str(n).encode()) for n in range(50)]
+    async with working(platform):
+        records = [await platform.finished(one) for one in invocations]
+    assert [record.output_inline for record in records] == [str(n).encode() for n in range(50)]
+
+
+async def test_a_guest_that_asks_for_a_retry_gets_its_attempts(platform: Platform) -> None:
+    content = await platform.store(guests.fixed(b"\x01\x01busy"))
+    content = replace(content, retry=RetrySettings(max_attempts=3, base_delay_ms=1))
+    async with working(platform):
+        record = await platform.run(content)
+    assert record.outcome is Outcome.REJECTED
+    assert record.detail == "busy"
+    assert [attempt.number for attempt in record.attempts] == [1, 2, 3]
+    assert record.attempts[-1].reason == "All 3 attempts are used."
+
+
+async def test_a_running_invocation_is_cancelled(platform: Platform) -> None:
+    content = await platform.store(guests.LOOP)
+    async with working(platform):
+        invocation = await platform.submit(content)
+        await _until_running(platform, invocation)
+        assert await platform.queue.cancel("acme", invocation.id, CLOCK.now_ms())
+        record = await platform.finished(invocation)
+    assert record.outcome is Outcome.CANCELLED
+
+
+async def test_a_revoked_signer_stops_the_next_run(platform: Platform) -> None:
+    content = await platform.store(guests.ECHO)
+    async with working(platform):
+        assert (await platform.run(content)).outcome is Outcome.COMPLETED
+        await platform.catalog.revoke_signer("acme", "ci", CLOCK.now_ms())
+        record = await platform.run(content)
+    assert record.outcome is Outcome.CANCELLED
+    assert (record.detail or "").startswith("module.signer_revoked")
+
+
+async def test_bytes_swapped_in_the_store_are_never_run(platform: Platform) -> None:
+    content = await platform.store(guests.ECHO)
+    digest = content.digest.removeprefix("sha256:")
+    for path in platform.settings.blob_dir.rglob("*"):
+        if path.is_file() and digest.endswith(path.name[-16:]):
+            path.write_bytes(guests.TRAP)
+    async with working(platform):
+        record = await platform.run(content)
+    assert record.outcome is Outcome.CANCELLED
+    assert (record.detail or "").startswith("blobs.corrupt")
+
+
+async def test_a_lost_input_ends_the_invocation(platform: Platform) -> None:
+    content = await platform.store(guests.ECHO)
+    invocation = await platform.submit(content, b"y" * 5000)
+    for path in platform.settings.blob_dir.rglob("*"):
+        if path.is_file() and path.stat().st_size == 5000:
+            path.unlink()
+    async with working(platform):
+        record = await platform.finished(invocation)
+    assert record.outcome is Outcome.CANCELLED
+    assert (record.detail or "").startswith("invocation.input_lost")
+
+
+async def test_a_stopped_worker_finishes_what_runs_and_hands_over_the_rest(
+    platform: Platform,
+) -> None:
+    slow = replace(await platform.store(guests.LOOP), limits=Limits(fuel=10**15, wall_ms=400))
+    invocations = [await platform.submit(slow) for _ in range(5)]
+    async with working(platform):
+        await _until_running(platform, invocations[0])
+    async with working(platform):
+        records = [await platform.finished(one) for one in invocations]
+    assert {record.limit for record in records} == {"wall"}
+    assert {len(record.attempts) for record in records} == {1}
+
+
+async def _until_running(platform: Platform, invocation: Invocation) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            record = await platform.queue.record("acme", invocation.id)
+            if record is not None and record.state is State.RUNNING:
+                return
+            await asyncio.sleep(0.01)
