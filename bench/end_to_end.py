@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from registry.keys import load_secret_key
-from registry.signing import sign
-from stockade_client import Client
-
+import redis.asyncio
 from bench.http_load import closed_loop
 from bench.modules import ECHO
+
+from registry.keys import generate_secret_key, public_bytes, public_key_pem
+from registry.signing import sign
+from stockade_client import Client
 
 ASYNC_RUNS = 5000
 
@@ -59,7 +58,7 @@ def running_service(fsync: str) -> Iterator[Service]:
         command += ["--data-dir", str(data), "--fsync", fsync]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as dev:
             try:
-                assert dev.stdout is not None  # noqa: S101 (asked for above)
+                assert dev.stdout is not None
                 ready = json.loads(dev.stdout.readline())
                 key = Path(ready["api_key_file"]).read_text(encoding="utf-8").strip()
                 _deploy(ready["url"], key)
@@ -70,21 +69,11 @@ def running_service(fsync: str) -> Iterator[Service]:
 
 
 def _deploy(url: str, api_key: str) -> None:
-    secret = Ed25519PrivateKey.generate()
-    public = secret.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    secret = generate_secret_key()
     with Client(url, api_key) as client:
-        client.add_signer("bench", public.decode())
-        module = client.upload_module(sign(ECHO, load_secret_key(_pem(secret))))
+        client.add_signer("bench", public_key_pem(public_bytes(secret)).decode())
+        module = client.upload_module(sign(ECHO, secret))
         client.put_function("echo", module.digest)
-
-
-def _pem(secret: Ed25519PrivateKey) -> bytes:
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 (used here alone)
-        NoEncryption,
-        PrivateFormat,
-    )
-
-    return secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 async def invoke_seconds(
@@ -99,12 +88,20 @@ async def invoke_seconds(
 
 
 async def drain_seconds(service: Service, body: bytes) -> tuple[float, float]:
-    """Seconds to submit `ASYNC_RUNS` invocations, and until the last of them is done."""
+    """Seconds to submit `ASYNC_RUNS` invocations, and until every one of them is done."""
     started = time.perf_counter()
     _, submitted = await closed_loop(
         service.submit_url, service.headers, body, clients=16, requests=ASYNC_RUNS, expect=202
     )
-    # The last in the tenant's queue: when it is done, so are those before it, but for a few.
-    await invoke_seconds(service, body, 1, 200)
-    await asyncio.sleep(0)
+    async with redis.asyncio.from_url(service.redis_url) as client:
+        while await _unfinished(client):
+            await asyncio.sleep(0.02)
     return submitted, time.perf_counter() - started
+
+
+async def _unfinished(client: redis.asyncio.Redis) -> bool:
+    """Whether anything waits or runs: entries of the ready stream, or of a tenant's backlog."""
+    keys = [key async for key in client.scan_iter("sk:*:ready", count=10_000)]
+    keys += [key async for key in client.scan_iter("sk:*:backlog:*", count=10_000)]
+    sizes = [await (client.xlen(k) if k.endswith(b"ready") else client.zcard(k)) for k in keys]
+    return any(sizes)

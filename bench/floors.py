@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator
 
 import redis
 import redis.asyncio
-from stockade.core.limits import Limits
-from wasmtime import Config, Engine, Linker, Module, Store
-
 from bench.http_load import closed_loop
 from bench.modules import ECHO
+from wasmtime import Config, Engine, Linker, Module, Store
+
+from stockade.core.limits import Limits
 
 _HOPS = 2000
 _ECHO_APP = """

@@ -4,6 +4,9 @@ import asyncio
 import time
 from pathlib import Path
 
+from bench.modules import ECHO
+from wasmtime import Module
+
 from sandbox_worker.executor_client import ExecutorClient, Task
 from sandbox_worker.guest.deadline import Deadline
 from sandbox_worker.guest.engine import build_engine
@@ -13,9 +16,6 @@ from stockade.core.limits import Limits
 from stockade.core.modules import Abi
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.zygote_jail import ZygoteJail
-from wasmtime import Module
-
-from bench.modules import ECHO
 
 POLICY = Path(__file__).parents[1] / "policies" / "seccomp" / "guest.toml"
 

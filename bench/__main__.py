@@ -1,0 +1,87 @@
+"""`python -m bench`: the speed and cost figures, each against the floor measured in the same run."""
+
+import argparse
+import asyncio
+import os
+import platform
+import statistics
+from pathlib import Path
+
+from bench import end_to_end, floors, sandbox
+from bench.measure import Row, against, p50_ms, p99_ms, table
+
+BODY = b"x" * 1024
+REPORT = Path(__file__).parents[1] / "docs" / "performance.md"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+def sandbox_rows() -> list[Row]:
+    """What the sandbox costs by itself."""
+    naive = statistics.median(floors.naive_run_seconds(BODY, 3000)) * 1e6
+    warm = statistics.median(sandbox.warm_run_seconds(BODY, 3000)) * 1e6
+    framed, forks, memory = asyncio.run(sandbox.executor_figures(BODY, 3000, 20))
+    framed_us = statistics.median(framed) * 1e6
+    floor = "wasmtime-py, public calls"
+    return [
+        against("warm run inside the executor, p50", warm, "µs", naive, floor),
+        against("the same through the jail's socket, p50", framed_us, "µs", naive, floor),
+        Row("fork of a jailed executor, p50", f"{p50_ms(forks):.2f} ms"),
+        Row("private memory of an idle executor", f"{statistics.median(memory):.2f} MB"),
+    ]
+
+
+async def service_rows(fsync: str) -> list[Row]:
+    """What a user sees, with this durability of the acknowledgement."""
+    with end_to_end.running_service(fsync) as service:
+        hop = await floors.stream_hop_seconds(service.redis_url, BODY)
+        echo, echo_whole = await floors.http_echo_seconds(BODY, 1, 2000)
+        parts = p50_ms(hop) + p50_ms(echo)
+        one, one_whole = await end_to_end.invoke_seconds(service, BODY, 1, 2000)
+        many, many_whole = await end_to_end.invoke_seconds(service, BODY, 16, 4000)
+        submitted, drained = await end_to_end.drain_seconds(service, BODY)
+    floor, label = "stream hop + HTTP echo", f"fsync {fsync}"
+    runs = end_to_end.ASYNC_RUNS
+    return [
+        Row(f"floor: stream hop and back, p50 ({label})", f"{p50_ms(hop):.3g} ms"),
+        Row("floor: bare FastAPI echo, p50, 1 client", f"{p50_ms(echo):.3g} ms"),
+        against(f"invoke, 1 client, p50 ({label})", p50_ms(one), "ms", p50_ms(hop), "stream hop"),
+        against(f"invoke, 1 client, p50 ({label})", p50_ms(one), "ms", parts, floor),
+        Row(f"invoke, 1 client, p99 ({label})", f"{p99_ms(one):.3g} ms"),
+        Row(f"invoke, 1 client, throughput ({label})", f"{len(one) / one_whole:.0f} /s"),
+        Row(f"invoke, 16 clients, p50 ({label})", f"{p50_ms(many):.3g} ms"),
+        Row(f"invoke, 16 clients, p99 ({label})", f"{p99_ms(many):.3g} ms"),
+        Row(f"invoke, 16 clients, throughput ({label})", f"{len(many) / many_whole:.0f} /s"),
+        Row(f"submit {runs} asynchronously, 16 clients ({label})", f"{runs / submitted:.0f} /s"),
+        Row(f"the same until all are done ({label})", f"{runs / drained:.0f} /s"),
+    ]
+
+
+def main() -> None:
+    """Measures, prints the table, and with `--write` puts it into the report."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--write", action="store_true", help=f"write the table into {REPORT.name}")
+    options = parser.parse_args()
+    rows = sandbox_rows()
+    for fsync in ("always", "everysec"):
+        rows += asyncio.run(service_rows(fsync))
+    text = table(rows)
+    print(text)
+    if options.write:
+        write_report(f"{machine()}\n\n{text}")
+
+
+def machine() -> str:
+    """One line on where the figures were taken."""
+    return f"Python {platform.python_version()}, {os.cpu_count()} processors, {platform.machine()}."
+
+
+def write_report(text: str) -> None:
+    """Replaces the figures between the report's marks."""
+    report = REPORT.read_text(encoding="utf-8")
+    head, rest = report.split(BEGIN)
+    tail = rest.split(END)[1]
+    REPORT.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""The gateway's application: routes, and what becomes of refusals."""
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from gateway.auth import Authenticator
+from gateway.problems import on_failure, on_http_exception, on_refusal
+from gateway.routes import functions, health, invocations, keys, modules, signers
+from gateway.routes.context import Context
+from gateway.services import Services
+from gateway.usecases.resolve_function import FunctionResolver
+from stockade.core.errors import StockadeError
+
+_DESCRIPTION = "Run code you did not write: signed WebAssembly modules under hard limits."
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application over these services."""
+    app = FastAPI(title="Stockade", version="1", description=_DESCRIPTION, redirect_slashes=False)
+    cache_seconds = services.settings.catalog_cache_seconds
+    app.state.context = Context(
+        services,
+        Authenticator(services.catalog, services.clock, cache_seconds),
+        FunctionResolver(services.catalog, cache_seconds),
+    )
+    for part in (health, modules, functions, invocations, signers, keys):
+        app.include_router(part.router)
+    app.add_exception_handler(StockadeError, on_refusal)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(RequestValidationError, on_http_exception)
+    app.add_exception_handler(Exception, on_failure)
+    return app

@@ -1,0 +1,72 @@
+"""Puts a gateway together: chooses the adapters, serves, drains on SIGTERM."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import uvicorn
+import uvloop
+
+from gateway.app import create_app
+from gateway.profile import load_profile
+from gateway.services import Services
+from gateway.settings import GatewaySettings
+from stockade.infra.directory_blobs import DirectoryBlobStore
+from stockade.infra.jailed_compiler import JailedCompiler
+from stockade.infra.logging import configure_logging
+from stockade.infra.redis_connection import RedisConnections
+from stockade.infra.redis_queue import RedisInvocationQueue
+from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.system_clock import SystemClock
+from stockade.infra.zygote_jail import ZygoteJail
+
+_DRAIN_SECONDS = 10
+_KEEP_ALIVE_SECONDS = 75
+
+
+def run(settings: GatewaySettings) -> None:
+    """Serves until SIGTERM or SIGINT; requests under way may finish."""
+    configure_logging("gateway", settings.log_level)
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: GatewaySettings) -> None:
+    async with build_services(settings) as services:
+        config = uvicorn.Config(
+            create_app(services),
+            host=settings.host,
+            port=settings.port,
+            loop="none",
+            http="httptools",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            lifespan="off",
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_DRAIN_SECONDS,
+        )
+        await uvicorn.Server(config).serve()
+
+
+@asynccontextmanager
+async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
+    """The real adapters, which are closed behind it."""
+    async with AsyncExitStack() as stack:
+        profile = load_profile(settings.policy_dir / "limits" / "default.toml")
+        jail = ZygoteJail(settings.policy_dir / "seccomp" / "guest.toml")
+        stack.push_async_callback(jail.aclose)
+        catalog = await SqlCatalog.open(settings.database_url)
+        stack.push_async_callback(catalog.aclose)
+        clock = SystemClock()
+        name = f"gateway-{clock.new_id()}"
+        queue = RedisInvocationQueue(RedisConnections(settings.redis_url), gateway=name)
+        stack.push_async_callback(queue.aclose)
+        yield Services(
+            name=name,
+            settings=settings,
+            catalog=catalog,
+            blobs=DirectoryBlobStore(settings.blob_dir),
+            queue=queue,
+            compiler=JailedCompiler(jail),
+            clock=clock,
+            profile=profile,
+        )

@@ -1,0 +1,164 @@
+"""The one table from error codes to HTTP, and how a refusal looks (RFC 9457)."""
+
+import json
+from http import HTTPStatus
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from stockade.core.errors import StockadeError
+
+_log = structlog.get_logger()
+
+STATUS: dict[str, int] = {
+    "auth.key_missing": 401,
+    "auth.key_malformed": 401,
+    "auth.key_invalid": 401,
+    "blobs.corrupt": 500,
+    "blobs.full": 507,
+    "blobs.unavailable": 503,
+    "catalog.corrupt": 500,
+    "catalog.schema_unknown": 500,
+    "catalog.unavailable": 503,
+    "catalog.value_invalid": 400,
+    "function.exists": 409,
+    "function.env_invalid": 400,
+    "function.grant_unknown": 400,
+    "function.name_invalid": 400,
+    "function.not_found": 404,
+    "function.retry_invalid": 400,
+    "alias.name_invalid": 400,
+    "alias.not_found": 404,
+    "alias.weights_invalid": 400,
+    "internal.error": 500,
+    "invocation.already_done": 409,
+    "invocation.cancelled": 422,
+    "invocation.crashed": 422,
+    "invocation.expired": 422,
+    "invocation.idempotency_conflict": 409,
+    "invocation.input_lost": 500,
+    "invocation.limit_exceeded": 422,
+    "invocation.lost": 422,
+    "invocation.not_done": 409,
+    "invocation.not_found": 404,
+    "invocation.rejected": 422,
+    "invocation.result_lost": 500,
+    "invocation.trapped": 422,
+    "jail.unavailable": 503,
+    "key.exists": 409,
+    "key.name_invalid": 400,
+    "limits.above_ceiling": 400,
+    "limits.not_positive": 400,
+    "limits.unknown": 400,
+    "module.abi_mismatch": 422,
+    "module.abi_unknown": 422,
+    "module.digest_invalid": 400,
+    "module.digest_mismatch": 500,
+    "module.import_kind": 422,
+    "module.import_mismatch": 422,
+    "module.import_unavailable": 422,
+    "module.import_unknown": 422,
+    "module.invalid": 422,
+    "module.is_component": 422,
+    "module.malformed": 422,
+    "module.memory_count": 422,
+    "module.not_found": 404,
+    "module.not_wasm": 422,
+    "module.signature_ambiguous": 400,
+    "module.signature_duplicate": 422,
+    "module.signature_invalid": 422,
+    "module.signature_malformed": 422,
+    "module.signature_mismatch": 422,
+    "module.signature_misplaced": 422,
+    "module.signature_partial": 422,
+    "module.signer_expired": 422,
+    "module.signer_not_yet_valid": 422,
+    "module.signer_revoked": 422,
+    "module.signer_unknown": 422,
+    "module.too_complex": 422,
+    "module.too_costly": 422,
+    "module.too_large": 413,
+    "module.unsigned": 422,
+    "module.version_unsupported": 422,
+    "queue.full": 429,
+    "queue.unavailable": 503,
+    "request.content_type": 415,
+    "request.encoding_unsupported": 415,
+    "request.header_invalid": 400,
+    "request.incomplete": 400,
+    "request.invalid": 400,
+    "request.method_not_allowed": 405,
+    "request.not_found": 404,
+    "request.query_invalid": 400,
+    "request.too_large": 413,
+    "signer.exists": 409,
+    "signer.key_invalid": 400,
+    "signer.name_invalid": 400,
+    "signer.not_found": 404,
+    "tenant.not_found": 404,
+    "version.not_found": 404,
+}
+"""Every code that a caller can see."""
+
+_RETRY_AFTER_SECONDS = "1"
+
+
+def problem(
+    error: StockadeError,
+    extra: dict[str, object] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """The refusal as `application/problem+json`."""
+    status = STATUS.get(error.code, 500)
+    body: dict[str, object] = {
+        "type": f"urn:stockade:error:{error.code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": error.code,
+        "detail": error.message,
+        "retryable": error.retryable,
+    }
+    body |= {"facts": error.detail} if error.detail else {}
+    body |= extra or {}
+    sent = dict(headers or {})
+    if status in {429, 503}:
+        sent["Retry-After"] = _RETRY_AFTER_SECONDS
+    if status == HTTPStatus.UNAUTHORIZED:
+        sent["WWW-Authenticate"] = "Bearer"
+    return Response(json.dumps(body), status, sent, media_type="application/problem+json")
+
+
+async def on_refusal(_request: Request, error: Exception) -> Response:
+    """Answers a `StockadeError`."""
+    if not isinstance(error, StockadeError):
+        raise error
+    if error.code not in STATUS:
+        _log.error("code_without_status", code=error.code)
+    return problem(error)
+
+
+async def on_http_exception(_request: Request, error: Exception) -> Response:
+    """Answers what the router itself refuses."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return problem(
+            StockadeError("request.method_not_allowed", "This path does not take this method."),
+            headers=dict(getattr(error, "headers", None) or {}),
+        )
+    if status == HTTPStatus.NOT_FOUND:
+        return problem(StockadeError("request.not_found", "There is nothing at this path."))
+    return problem(StockadeError("request.invalid", "The request cannot be read."))
+
+
+async def on_failure(request: Request, error: Exception) -> Response:
+    """Answers our own mistakes: logged here, not told there."""
+    _log.error("request_failed", method=request.method, exc_info=error)
+    return problem(
+        StockadeError(
+            "internal.error",
+            "Something went wrong here. Try again; if it persists, tell the operator.",
+            retryable=True,
+        )
+    )

@@ -1,0 +1,112 @@
+"""`/v1/functions` and their aliases."""
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from gateway.bodies import read_json
+from gateway.routes.context import caller_of
+from gateway.routes.headers import version_choice
+from gateway.usecases.deploy_function import DeployRequest, deploy_function
+from stockade.core.errors import StockadeError, not_found
+from stockade.core.modules import Alias, FunctionVersion
+from stockade.core.names import check_name
+
+router = APIRouter(tags=["functions"])
+_MAX_WEIGHTS, _MAX_WEIGHT = 16, 10_000
+
+
+class AliasRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One version, or weights over versions."""
+
+    version: int | None = None
+    weights: dict[int, int] | None = None
+
+
+@router.put("/v1/functions/{name}", status_code=201, summary="Deploy a version")
+async def put_function(request: Request, name: str) -> Response:
+    """201 with a new version, 200 when the latest has the same content."""
+    context, caller = await caller_of(request)
+    check_name("function", name)
+    asked = await read_json(request, DeployRequest)
+    version, created = await deploy_function(context.services, caller.tenant, name, asked)
+    context.resolver.forget(caller.tenant, name)
+    return JSONResponse(_shown(version), 201 if created else 200)
+
+
+@router.get("/v1/functions", summary="List functions")
+async def get_functions(request: Request) -> Response:
+    """The latest version of each function."""
+    context, caller = await caller_of(request)
+    versions = await context.services.catalog.functions(caller.tenant)
+    return JSONResponse({"functions": [_shown(version) for version in versions]})
+
+
+@router.get("/v1/functions/{name}", summary="Show a version")
+async def get_function(request: Request, name: str) -> Response:
+    """The latest version, or the one that `alias` or `version` names."""
+    context, caller = await caller_of(request)
+    alias, version = version_choice(request)
+    found = await context.resolver.resolve(caller.tenant, name, alias, version, draw="")
+    return JSONResponse(_shown(found))
+
+
+@router.put("/v1/functions/{name}/aliases/{alias}", status_code=201, summary="Point an alias")
+async def put_alias(request: Request, name: str, alias: str) -> Response:
+    """Points to one version, or shares invocations out by weight."""
+    context, caller = await caller_of(request)
+    check_name("function", name)
+    check_name("alias", alias)
+    asked = await read_json(request, AliasRequest)
+    pointed = Alias(alias, _weights(asked))
+    created = await context.services.catalog.put_alias(caller.tenant, name, pointed)
+    context.resolver.forget(caller.tenant, name)
+    return JSONResponse(_shown_alias(name, pointed), 201 if created else 200)
+
+
+@router.get("/v1/functions/{name}/aliases/{alias}", summary="Show an alias")
+async def get_alias(request: Request, name: str, alias: str) -> Response:
+    """The versions that the alias points to."""
+    context, caller = await caller_of(request)
+    check_name("function", name)
+    check_name("alias", alias)
+    found = await context.services.catalog.alias(caller.tenant, name, alias)
+    if found is None:
+        raise not_found("alias", alias)
+    return JSONResponse(_shown_alias(name, found))
+
+
+def _weights(asked: AliasRequest) -> tuple[tuple[int, int], ...]:
+    if (asked.version is None) == (asked.weights is None):
+        raise StockadeError("alias.weights_invalid", "Give either 'version' or 'weights'.")
+    weights = asked.weights if asked.weights is not None else {asked.version or 0: 1}
+    sound = 0 < len(weights) <= _MAX_WEIGHTS and all(
+        0 < version < 2**31 and 0 < weight <= _MAX_WEIGHT for version, weight in weights.items()
+    )
+    if not sound:
+        raise StockadeError(
+            "alias.weights_invalid",
+            f"Weights are 1 to {_MAX_WEIGHTS} versions, each with a share of 1 to {_MAX_WEIGHT}.",
+        )
+    return tuple(sorted(weights.items()))
+
+
+def _shown(version: FunctionVersion) -> dict[str, object]:
+    content = msgspec.to_builtins(version.content)
+    return {
+        "name": version.name,
+        "version": version.version,
+        "module": version.content.digest,
+        "abi": version.content.abi,
+        "deterministic": version.content.deterministic,
+        "limits": content["limits"],
+        "grants": content["grants"],
+        "retry": content["retry"],
+        "concurrency": version.content.concurrency,
+        "env": dict(version.content.env),
+    }
+
+
+def _shown_alias(function: str, alias: Alias) -> dict[str, object]:
+    weights = {str(version): weight for version, weight in alias.weights}
+    return {"function": function, "alias": alias.name, "weights": weights}

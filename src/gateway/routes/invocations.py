@@ -1,0 +1,164 @@
+"""Invoking, and everything about an invocation."""
+
+import re
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from gateway.auth import Principal
+from gateway.bodies import read_bounded
+from gateway.problems import problem
+from gateway.routes.context import Context, caller_of
+from gateway.routes.headers import invoke_options, version_choice, wait_seconds
+from gateway.usecases.invoke_function import (
+    cancel_invocation,
+    find_record,
+    read_output,
+    submit_invocation,
+    wait_for_end,
+)
+from stockade.core.errors import StockadeError, not_found
+from stockade.core.invocations import InvocationRecord
+from stockade.core.modules import FunctionVersion
+from stockade.core.outcomes import Outcome, State
+
+router = APIRouter(tags=["invocations"])
+_LEVELS = ("trace", "debug", "info", "warn", "error")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@router.post("/v1/functions/{name}/invoke", summary="Invoke and wait for the result")
+async def invoke(request: Request, name: str) -> Response:
+    """The body is the input; 200 with the output, 422 with a guest's failure, 202 while it runs."""
+    context, caller = await caller_of(request)
+    settings = context.services.settings
+    patience = wait_seconds(request, settings.default_wait_seconds, settings.max_wait_seconds)
+    invocation_id = await _submit(request, context, caller, name, waits=True)
+    record = await wait_for_end(context.services, caller.tenant, invocation_id, patience)
+    if record is None:
+        return _accepted(invocation_id)
+    return await _answer(context, record)
+
+
+@router.post("/v1/functions/{name}/invocations", status_code=202, summary="Invoke and go on")
+async def submit(request: Request, name: str) -> Response:
+    """The body is the input; 202 with the id once the invocation is on disk."""
+    context, caller = await caller_of(request)
+    return _accepted(await _submit(request, context, caller, name, waits=False))
+
+
+@router.get("/v1/invocations/{invocation_id}", summary="Show an invocation")
+async def get_invocation(request: Request, invocation_id: str) -> Response:
+    """State, attempts, outcome, usage."""
+    _, record = await _record(request, invocation_id)
+    return JSONResponse(_shown(record))
+
+
+@router.get("/v1/invocations/{invocation_id}/result", summary="The output")
+async def get_result(request: Request, invocation_id: str) -> Response:
+    """The output's bytes, or 422 with the outcome when there is none."""
+    context, record = await _record(request, invocation_id)
+    if record.state is not State.DONE:
+        raise StockadeError(
+            "invocation.not_done", "The invocation is not done. Ask again later.", retryable=True
+        )
+    return await _answer(context, record)
+
+
+@router.get("/v1/invocations/{invocation_id}/logs", summary="What the guest logged")
+async def get_logs(request: Request, invocation_id: str) -> Response:
+    """The last attempt's log lines; `truncated` when some were dropped at the limit."""
+    _, record = await _record(request, invocation_id)
+    lines = [{"level": _LEVELS[line.level], "text": line.text} for line in record.logs]
+    return JSONResponse({"lines": lines, "truncated": record.logs_truncated})
+
+
+@router.post("/v1/invocations/{invocation_id}/cancel", summary="Cancel")
+async def cancel(request: Request, invocation_id: str) -> Response:
+    """Ends what is queued at once, and asks for the end of what runs."""
+    context, caller = await caller_of(request)
+    _check_id(invocation_id)
+    record = await cancel_invocation(context.services, caller.tenant, invocation_id)
+    return JSONResponse(_shown(record))
+
+
+async def _submit(
+    request: Request, context: Context, caller: Principal, name: str, *, waits: bool
+) -> str:
+    services = context.services
+    options = invoke_options(request, services.clock.now_ms())
+    invocation_id = services.clock.new_id()
+    version = await _version(request, context, caller, name, invocation_id)
+    data = await read_bounded(request, version.content.limits.input_bytes)
+    return await submit_invocation(services, version, invocation_id, data, options, waits=waits)
+
+
+async def _version(
+    request: Request, context: Context, caller: Principal, name: str, draw: str
+) -> FunctionVersion:
+    alias, version = version_choice(request)
+    return await context.resolver.resolve(caller.tenant, name, alias, version, draw)
+
+
+async def _record(request: Request, invocation_id: str) -> tuple[Context, InvocationRecord]:
+    context, caller = await caller_of(request)
+    _check_id(invocation_id)
+    return context, await find_record(context.services, caller.tenant, invocation_id)
+
+
+def _check_id(invocation_id: str) -> None:
+    if not _UUID.fullmatch(invocation_id):
+        raise not_found("invocation", invocation_id[:64])
+
+
+def _accepted(invocation_id: str) -> Response:
+    location = f"/v1/invocations/{invocation_id}"
+    return JSONResponse({"id": invocation_id}, 202, {"Location": location})
+
+
+async def _answer(context: Context, record: InvocationRecord) -> Response:
+    headers = _facts(record)
+    if record.outcome is Outcome.COMPLETED:
+        output = await read_output(context.services, record)
+        return Response(output, 200, headers, media_type="application/octet-stream")
+    return problem(
+        StockadeError(f"invocation.{record.outcome}", record.detail or "The invocation failed."),
+        {
+            "invocation_id": record.id,
+            "outcome": record.outcome,
+            "limit": record.limit,
+            "attempts": len(record.attempts),
+            "usage": msgspec.to_builtins(record.usage),
+        },
+        headers,
+    )
+
+
+def _facts(record: InvocationRecord) -> dict[str, str]:
+    return {
+        "Stockade-Invocation-Id": record.id,
+        "Stockade-Outcome": str(record.outcome),
+        "Stockade-Attempts": str(len(record.attempts)),
+        "Stockade-Fuel": str(record.usage.fuel),
+        "Stockade-Peak-Memory-Bytes": str(record.usage.peak_memory_bytes),
+        "Stockade-Wall-Ms": f"{record.usage.wall_ms:.3f}",
+        "Stockade-Queue-Ms": f"{record.usage.queue_ms:.3f}",
+    }
+
+
+def _shown(record: InvocationRecord) -> dict[str, object]:
+    return {
+        "id": record.id,
+        "function": record.function,
+        "version": record.version,
+        "state": record.state,
+        "outcome": record.outcome,
+        "limit": record.limit,
+        "detail": record.detail,
+        "attempts": msgspec.to_builtins(record.attempts),
+        "usage": msgspec.to_builtins(record.usage),
+        "submitted_ms": record.submitted_ms,
+        "started_ms": record.started_ms,
+        "finished_ms": record.finished_ms,
+    }

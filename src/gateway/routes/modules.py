@@ -1,0 +1,58 @@
+"""`/v1/modules`."""
+
+import base64
+import binascii
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from gateway.bodies import check_content_type, read_bounded
+from gateway.routes.context import caller_of
+from gateway.usecases.upload_module import find_module, upload_module
+from stockade.core.digests import check_digest
+from stockade.core.errors import StockadeError
+from stockade.core.modules import ModuleFacts
+
+router = APIRouter(tags=["modules"])
+
+
+@router.post("/v1/modules", status_code=201, summary="Upload a signed module")
+async def post_module(request: Request) -> Response:
+    """The body is the module; a detached signature comes as base64 in `Stockade-Signature`."""
+    context, caller = await caller_of(request)
+    check_content_type(request, "application/wasm", "application/octet-stream")
+    detached = _detached_signature(request)
+    content = await read_bounded(request, context.services.settings.max_module_bytes)
+    uploaded = await upload_module(context.services, caller.tenant, content, detached)
+    body = {"digest": uploaded.digest, "signers": list(uploaded.signers), **_facts(uploaded.facts)}
+    return JSONResponse(body, 201 if uploaded.created else 200)
+
+
+@router.get("/v1/modules/{digest}", summary="What is known of a module")
+async def get_module(request: Request, digest: str) -> Response:
+    """The module's facts."""
+    context, caller = await caller_of(request)
+    module = await find_module(context.services, caller.tenant, check_digest(digest))
+    return JSONResponse({"digest": module.digest, **_facts(module.facts)})
+
+
+def _facts(facts: ModuleFacts) -> dict[str, object]:
+    return {
+        "imports": list(facts.imports),
+        "exports": list(facts.exports),
+        "abi": facts.abi,
+        "deterministic": facts.deterministic,
+        "size_bytes": facts.size_bytes,
+    }
+
+
+def _detached_signature(request: Request) -> bytes | None:
+    text = request.headers.get("stockade-signature")
+    if text is None:
+        return None
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise StockadeError(
+            "request.header_invalid", "The header Stockade-Signature must be base64."
+        ) from None

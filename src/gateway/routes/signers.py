@@ -1,0 +1,74 @@
+"""`/v1/signers`: the keys that a tenant trusts."""
+
+import base64
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from gateway.bodies import read_json
+from gateway.routes.context import caller_of
+from gateway.routes.headers import parse_time
+from registry.keys import load_public_key
+from stockade.core.errors import not_found
+from stockade.core.modules import Signer
+from stockade.core.names import check_name
+
+router = APIRouter(tags=["signers"])
+
+
+class SignerRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key to trust, as PEM, an OpenSSH line, or base64 of its 32 raw bytes."""
+
+    name: str
+    public_key: str
+    not_before: str | None = None
+    not_after: str | None = None
+
+
+@router.post("/v1/signers", status_code=201, summary="Trust a key")
+async def post_signer(request: Request) -> Response:
+    """201 when it is new, 200 when exactly this signer was trusted already."""
+    context, caller = await caller_of(request)
+    asked = await read_json(request, SignerRequest)
+    signer = Signer(
+        name=check_name("signer", asked.name),
+        public_key=load_public_key(asked.public_key.encode()),
+        not_before_ms=_time(asked.not_before, "not_before"),
+        not_after_ms=_time(asked.not_after, "not_after"),
+    )
+    created = await context.services.catalog.add_signer(caller.tenant, signer)
+    return JSONResponse(_shown(signer), 201 if created else 200)
+
+
+@router.get("/v1/signers", summary="List signers")
+async def get_signers(request: Request) -> Response:
+    """All signers, revoked ones too."""
+    context, caller = await caller_of(request)
+    signers = await context.services.catalog.signers(caller.tenant)
+    return JSONResponse({"signers": [_shown(signer) for signer in signers]})
+
+
+@router.post("/v1/signers/{name}/revoke", summary="Revoke a signer")
+async def revoke_signer(request: Request, name: str) -> Response:
+    """Stops the next run of everything that only this signer signed, within seconds."""
+    context, caller = await caller_of(request)
+    check_name("signer", name)
+    catalog, now_ms = context.services.catalog, context.services.clock.now_ms()
+    if not await catalog.revoke_signer(caller.tenant, name, now_ms):
+        raise not_found("signer", name)
+    return JSONResponse({"name": name, "revoked": True})
+
+
+def _time(text: str | None, field: str) -> int | None:
+    return None if text is None else parse_time(text, field)
+
+
+def _shown(signer: Signer) -> dict[str, object]:
+    return {
+        "name": signer.name,
+        "public_key": base64.b64encode(signer.public_key).decode(),
+        "not_before_ms": signer.not_before_ms,
+        "not_after_ms": signer.not_after_ms,
+        "revoked_ms": signer.revoked_ms,
+    }

@@ -1,0 +1,29 @@
+"""What the gateway's use cases need of the outside, chosen by `bootstrap`."""
+
+from dataclasses import dataclass
+
+from gateway.settings import GatewaySettings
+from stockade.core.limits import Limits
+from stockade.core.ports import BlobStore, Catalog, Clock, InvocationQueue, ModuleCompiler
+
+
+@dataclass(frozen=True, slots=True)
+class LimitProfile:
+    """The limits of a function that names none, and what it may ask for at most."""
+
+    defaults: Limits
+    ceilings: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The gateway's ports and settings. `name` is this process, as replies are addressed to it."""
+
+    name: str
+    settings: GatewaySettings
+    catalog: Catalog
+    blobs: BlobStore
+    queue: InvocationQueue
+    compiler: ModuleCompiler
+    clock: Clock
+    profile: LimitProfile

@@ -1,0 +1,28 @@
+"""The gateway's settings, read once at its start from the environment (prefix `STOCKADE_`)."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class GatewaySettings(BaseSettings):
+    """Where the gateway listens and finds its stores, and what it takes at most."""
+
+    model_config = SettingsConfigDict(env_prefix="STOCKADE_", frozen=True, extra="forbid")
+
+    redis_url: str
+    database_url: str
+    blob_dir: Path
+    policy_dir: Path
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    environment: str = Field(default="dev", pattern="^[a-z0-9]{1,16}$")
+    log_level: str = "info"
+    max_module_bytes: int = Field(default=16 * MIB, ge=1)
+    inline_input_bytes: int = Field(default=32 * 1024, ge=0)
+    default_wait_seconds: float = Field(default=30.0, ge=0)
+    max_wait_seconds: float = Field(default=120.0, ge=0)
+    catalog_cache_seconds: float = Field(default=1.0, ge=0, le=5)

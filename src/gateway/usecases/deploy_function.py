@@ -1,0 +1,105 @@
+"""Makes an immutable version of a function out of a module, limits and settings."""
+
+import msgspec
+
+from gateway.services import Services
+from gateway.usecases.upload_module import find_module
+from stockade.core.digests import check_digest
+from stockade.core.errors import StockadeError
+from stockade.core.limits import limits_from_request
+from stockade.core.modules import Abi, FunctionContent, FunctionVersion, RetrySettings
+from stockade.core.names import check_name
+
+KNOWN_GRANTS = frozenset({"log"})
+_MAX_ATTEMPTS, _MAX_DELAY_MS = 20, 24 * 3600 * 1000
+_MAX_ENV_ENTRIES, _MAX_ENV_BYTES = 64, 32 * 1024
+
+
+class RetryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a failed attempt is tried again."""
+
+    policy: str = "fixed"
+    max_attempts: int = 3
+    base_delay_ms: int = 200
+    max_delay_ms: int = 30_000
+
+
+class DeployRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a deploy asks for."""
+
+    module: str
+    limits: dict[str, int] = {}
+    grants: list[str] = []
+    retry: RetryRequest = RetryRequest()
+    concurrency: int | None = None
+    env: dict[str, str] = {}
+
+
+async def deploy_function(
+    services: Services, tenant: str, name: str, asked: DeployRequest
+) -> tuple[FunctionVersion, bool]:
+    """The version, and whether it is new: the same content makes no new one.
+
+    Raises:
+        StockadeError: `function.…`, `limits.…`, `module.digest_invalid`, `module.not_found`.
+    """
+    check_name("function", name)
+    module = await find_module(services, tenant, check_digest(asked.module))
+    facts = module.facts
+    profile = services.profile
+    content = FunctionContent(
+        digest=module.digest,
+        abi=facts.abi,
+        deterministic=facts.deterministic,
+        limits=limits_from_request(asked.limits, profile.defaults, profile.ceilings),
+        grants=_grants(asked.grants),
+        retry=_retry(asked.retry),
+        concurrency=_concurrency(asked.concurrency),
+        env=_environment(asked.env, facts.abi),
+    )
+    return await services.catalog.put_function(tenant, name, content, services.clock.now_ms())
+
+
+def _grants(asked: list[str]) -> tuple[str, ...]:
+    unknown = sorted(set(asked) - KNOWN_GRANTS)
+    if unknown:
+        raise StockadeError(
+            "function.grant_unknown",
+            f"There is no grant {unknown[0]!a}. Grants are: {', '.join(sorted(KNOWN_GRANTS))}.",
+        )
+    return tuple(sorted(set(asked)))
+
+
+def _retry(asked: RetryRequest) -> RetrySettings:
+    sound = (
+        asked.policy in {"fixed", "never"}
+        and 1 <= asked.max_attempts <= _MAX_ATTEMPTS
+        and 0 <= asked.base_delay_ms <= asked.max_delay_ms <= _MAX_DELAY_MS
+    )
+    if not sound:
+        raise StockadeError(
+            "function.retry_invalid",
+            "retry.policy is 'fixed' or 'never', retry.max_attempts 1 to"
+            f" {_MAX_ATTEMPTS}, and 0 <= base_delay_ms <= max_delay_ms <= {_MAX_DELAY_MS}.",
+        )
+    return RetrySettings(asked.policy, asked.max_attempts, asked.base_delay_ms, asked.max_delay_ms)
+
+
+def _concurrency(asked: int | None) -> int | None:
+    if asked is not None and asked < 1:
+        raise StockadeError("function.concurrency_invalid", "concurrency must be 1 or more.")
+    return asked
+
+
+def _environment(asked: dict[str, str], abi: Abi) -> tuple[tuple[str, str], ...]:
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in asked.items())
+    odd = any(not name or "=" in name or "\0" in name + value for name, value in asked.items())
+    if odd or len(asked) > _MAX_ENV_ENTRIES or size > _MAX_ENV_BYTES:
+        raise StockadeError(
+            "function.env_invalid",
+            f"env takes at most {_MAX_ENV_ENTRIES} names and {_MAX_ENV_BYTES} bytes, without NUL, and no"
+            " '=' in a name.",
+        )
+    if asked and abi is not Abi.WASI_PREVIEW1:
+        raise StockadeError("function.env_invalid", "Only WASI guests read an environment.")
+    return tuple(sorted(asked.items()))

@@ -1,0 +1,109 @@
+"""Submits an invocation, and waits for it when the caller does."""
+
+from dataclasses import dataclass
+
+from gateway.services import Services
+from stockade.core.digests import digest_of
+from stockade.core.errors import StockadeError, not_found
+from stockade.core.invocations import Invocation, InvocationRecord, Priority
+from stockade.core.modules import FunctionVersion
+from stockade.core.outcomes import State
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeOptions:
+    """What a caller may say about one invocation. Times are Unix milliseconds."""
+
+    priority: Priority = Priority.NORMAL
+    run_at_ms: int | None = None
+    deadline_ms: int | None = None
+    idempotency_key: str | None = None
+    traceparent: str = ""
+
+
+async def submit_invocation(
+    services: Services,
+    version: FunctionVersion,
+    invocation_id: str,
+    data: bytes,
+    options: InvokeOptions,
+    *,
+    waits: bool,
+) -> str:
+    """Acknowledges the invocation and returns its id, or the earlier one's with the same key.
+
+    Raises:
+        StockadeError: `queue.unavailable`, `queue.full`, `invocation.idempotency_conflict`.
+    """
+    inline = len(data) <= services.settings.inline_input_bytes
+    invocation = Invocation(
+        id=invocation_id,
+        tenant=version.tenant,
+        function=version.name,
+        version=version.version,
+        content=version.content,
+        submitted_ms=services.clock.now_ms(),
+        input_inline=data if inline else None,
+        input_blob=None if inline else await services.blobs.put(data),
+        priority=options.priority,
+        run_at_ms=options.run_at_ms,
+        deadline_ms=options.deadline_ms,
+        idempotency_key=options.idempotency_key,
+        input_digest=digest_of(data),
+        reply_to=services.name if waits else "",
+        traceparent=options.traceparent,
+    )
+    return (await services.queue.submit(invocation)).id
+
+
+async def wait_for_end(
+    services: Services, tenant: str, invocation_id: str, seconds: float
+) -> InvocationRecord | None:
+    """The record once the invocation is done, or None when that takes longer."""
+    await services.queue.wait(tenant, invocation_id, seconds)
+    record = await services.queue.record(tenant, invocation_id)
+    return record if record is not None and record.state is State.DONE else None
+
+
+async def find_record(services: Services, tenant: str, invocation_id: str) -> InvocationRecord:
+    """The tenant's record of this id.
+
+    Raises:
+        StockadeError: `invocation.not_found`.
+    """
+    record = await services.queue.record(tenant, invocation_id)
+    if record is None:
+        raise not_found("invocation", invocation_id)
+    return record
+
+
+async def read_output(services: Services, record: InvocationRecord) -> bytes:
+    """What a completed invocation returned.
+
+    Raises:
+        StockadeError: `invocation.result_lost`.
+    """
+    if record.output_blob is None:
+        return record.output_inline or b""
+    output = await services.blobs.get(record.output_blob)
+    if output is None:
+        raise StockadeError(
+            "invocation.result_lost", "The result is no longer in the blob store. Invoke again."
+        )
+    return output
+
+
+async def cancel_invocation(
+    services: Services, tenant: str, invocation_id: str
+) -> InvocationRecord:
+    """Cancels what is queued at once, and asks for the end of what runs.
+
+    Raises:
+        StockadeError: `invocation.not_found` or `invocation.already_done`.
+    """
+    done = await services.queue.cancel(tenant, invocation_id, services.clock.now_ms())
+    if done is None:
+        raise not_found("invocation", invocation_id)
+    if not done:
+        raise StockadeError("invocation.already_done", "The invocation is done already.")
+    return await find_record(services, tenant, invocation_id)

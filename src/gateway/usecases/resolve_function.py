@@ -1,0 +1,85 @@
+"""From a function's name, and an alias or version, to the one version to run."""
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+
+from stockade.core.errors import StockadeError, not_found
+from stockade.core.modules import Alias, FunctionVersion
+from stockade.core.names import check_name
+from stockade.core.ports import Catalog
+
+_MAX_CACHED = 10_000
+
+
+class FunctionResolver:
+    """Resolves names; what the catalog said is trusted for `cache_seconds`."""
+
+    def __init__(self, catalog: Catalog, cache_seconds: float) -> None:
+        self._catalog = catalog
+        self._cache_seconds = cache_seconds
+        self._cached: dict[tuple[str, str, object], tuple[float, FunctionVersion | Alias]] = {}
+
+    async def resolve(
+        self, tenant: str, name: str, alias: str | None, version: int | None, draw: str
+    ) -> FunctionVersion:
+        """The version; with a weighted alias, always the same one for the same `draw`.
+
+        Raises:
+            StockadeError: `function.not_found`, `version.not_found`, `alias.not_found`.
+        """
+        check_name("function", name)
+        if alias is not None:
+            version = await self._draw_version(tenant, name, alias, draw)
+        found = await self._remembered(
+            (tenant, name, version), lambda: self._catalog.function_version(tenant, name, version)
+        )
+        if isinstance(found, FunctionVersion):
+            return found
+        if version is None:
+            raise not_found("function", name)
+        raise StockadeError(
+            "version.not_found", f"The function {name!r} has no version {version} in this tenant."
+        )
+
+    def forget(self, tenant: str, name: str) -> None:
+        """Drops what is remembered of a function that has just been changed here."""
+        for key in [key for key in self._cached if key[:2] == (tenant, name)]:
+            del self._cached[key]
+
+    async def _draw_version(self, tenant: str, name: str, alias: str, draw: str) -> int:
+        check_name("alias", alias)
+        found = await self._remembered(
+            (tenant, name, alias), lambda: self._catalog.alias(tenant, name, alias)
+        )
+        if not isinstance(found, Alias):
+            raise StockadeError(
+                "alias.not_found", f"The function {name!r} has no alias {alias!r} in this tenant."
+            )
+        return _pick(found.weights, draw)
+
+    async def _remembered(
+        self,
+        key: tuple[str, str, object],
+        look_up: Callable[[], Awaitable[FunctionVersion | Alias | None]],
+    ) -> FunctionVersion | Alias | None:
+        now = time.monotonic()
+        cached = self._cached.get(key)
+        if cached is not None and now - cached[0] < self._cache_seconds:
+            return cached[1]
+        found = await look_up()
+        if found is not None:
+            if len(self._cached) >= _MAX_CACHED:
+                self._cached.clear()
+            self._cached[key] = now, found
+        return found
+
+
+def _pick(weights: tuple[tuple[int, int], ...], draw: str) -> int:
+    total = sum(weight for _version, weight in weights)
+    point = int.from_bytes(hashlib.sha256(draw.encode()).digest()[:8]) % total
+    for version, weight in weights:
+        point -= weight
+        if point < 0:
+            return version
+    raise RuntimeError("weights do not add up")

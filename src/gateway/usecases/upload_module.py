@@ -1,0 +1,61 @@
+"""Takes a module into the registry: verified, admitted, compiled in a jail, stored, then told."""
+
+import asyncio
+from dataclasses import dataclass
+
+from gateway.services import Services
+from registry.admission import admit
+from registry.verification import VerifiedModule, verify_module
+from stockade.core.errors import StockadeError
+from stockade.core.modules import ModuleFacts, StoredModule
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What an upload says: `created` is False when the tenant had the module."""
+
+    digest: str
+    signers: tuple[str, ...]
+    facts: ModuleFacts
+    created: bool
+
+
+async def upload_module(
+    services: Services, tenant: str, content: bytes, detached: bytes | None
+) -> Uploaded:
+    """Stores a module that the tenant's signers vouch for.
+
+    Raises:
+        StockadeError: why the module is not taken (`module.…`), or a store's own trouble.
+    """
+    signers = await services.catalog.signers(tenant)
+    now_ms = services.clock.now_ms()
+    # Hashing and reading megabytes would hold up every other request.
+    verified, facts = await asyncio.to_thread(
+        lambda: _judge(verify_module(content, detached, signers, now_ms))
+    )
+    known = await services.catalog.module(tenant, verified.digest)
+    if known is None:
+        await services.compiler.compile(verified.body)
+        await services.blobs.put(verified.body)
+    stored = StoredModule(tenant, verified.digest, facts, (verified.signature,), now_ms)
+    created = await services.catalog.add_module(stored)
+    return Uploaded(verified.digest, verified.signers, facts, created)
+
+
+async def find_module(services: Services, tenant: str, digest: str) -> StoredModule:
+    """The tenant's module.
+
+    Raises:
+        StockadeError: `module.not_found`.
+    """
+    module = await services.catalog.module(tenant, digest)
+    if module is None:
+        raise StockadeError(
+            "module.not_found", "There is no such module in this tenant. Upload it first."
+        )
+    return module
+
+
+def _judge(verified: VerifiedModule) -> tuple[VerifiedModule, ModuleFacts]:
+    return verified, admit(verified.body)
