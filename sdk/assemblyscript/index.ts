@@ -1,0 +1,26 @@
+/**
+ * Write a Stockade task in AssemblyScript. A task is one function from bytes to an `Answer`; the
+ * module's entry file exports the two functions of the ABI `stockade:v1`:
+ *
+ *     import { Answer, decodeText, respond } from "stockade-guest";
+ *     export { stockade_v1_alloc } from "stockade-guest";
+ *
+ *     export function stockade_v1_run(pointer: usize, length: i32): u64 {
+ *       return respond(pointer, length, shout);
+ *     }
+ *
+ *     function shout(input: Uint8Array): Answer {
+ *       const text = decodeText(input);
+ *       return text === null ? Answer.reject("the input is not UTF-8") : Answer.text(text.toUpperCase());
+ *     }
+ */
+
+export { Answer } from "./assembly/answer";
+export { respond, stockade_v1_alloc } from "./assembly/raw";
+export { decodeText } from "./assembly/text";
+
+import * as log from "./assembly/log";
+export { log };
+
+// Compiled in so that `asconfig.json` can select it.
+import "./assembly/abort";

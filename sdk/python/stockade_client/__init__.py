@@ -1,0 +1,47 @@
+"""Client for Stockade, a runner of signed WebAssembly modules; needs httpx and nothing else."""
+
+from stockade_client.async_client import AsyncClient
+from stockade_client.client import Client
+from stockade_client.errors import (
+    ConnectionFailed,
+    GuestFailed,
+    InvocationPending,
+    StockadeApiError,
+    StockadeClientError,
+)
+from stockade_client.types import (
+    Attempt,
+    Function,
+    FunctionDetails,
+    FunctionVersion,
+    Health,
+    Invocation,
+    InvokeResult,
+    LogLine,
+    Logs,
+    Module,
+    Signer,
+    Usage,
+)
+
+__all__ = [
+    "AsyncClient",
+    "Attempt",
+    "Client",
+    "ConnectionFailed",
+    "Function",
+    "FunctionDetails",
+    "FunctionVersion",
+    "GuestFailed",
+    "Health",
+    "Invocation",
+    "InvocationPending",
+    "InvokeResult",
+    "LogLine",
+    "Logs",
+    "Module",
+    "Signer",
+    "StockadeApiError",
+    "StockadeClientError",
+    "Usage",
+]

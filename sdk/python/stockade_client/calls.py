@@ -1,0 +1,216 @@
+"""Every call as a value: what to send, how to read the answer, whether it may be sent twice.
+
+Both clients send these; neither knows a path or a header.
+"""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from stockade_client import readers
+from stockade_client.types import (
+    Function,
+    FunctionDetails,
+    FunctionVersion,
+    Invocation,
+    InvokeResult,
+    Logs,
+    Module,
+    Signer,
+)
+
+_Answer = TypeVar("_Answer")
+_WASM = {"Content-Type": "application/wasm"}
+_BYTES = {"Content-Type": "application/octet-stream"}
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[_Answer]):
+    """One call. `repeatable`: sending it twice does no more than sending it once."""
+
+    method: str
+    path: str
+    read: Callable[[httpx.Response], _Answer]
+    repeatable: bool = True
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: object = None
+    content: bytes | None = None
+    wait_seconds: float = 0.0
+
+    def answer(self, response: httpx.Response) -> _Answer:
+        """The answer, or the right error."""
+        return readers.read(response, self.read)
+
+
+def upload_module(wasm: bytes, detached_signature: bytes | None) -> Call[Module]:
+    """POST /v1/modules."""
+    headers = dict(_WASM)
+    if detached_signature is not None:
+        headers["Stockade-Signature"] = base64.b64encode(detached_signature).decode()
+    return Call("POST", "/v1/modules", readers.module, headers=headers, content=wasm)
+
+
+def module(digest: str) -> Call[Module]:
+    """GET /v1/modules/{digest}."""
+    return Call("GET", f"/v1/modules/{_part(digest)}", readers.module)
+
+
+def put_function(name: str, content: Mapping[str, object]) -> Call[FunctionVersion]:
+    """PUT /v1/functions/{name}; what is None takes the default."""
+    given = {key: value for key, value in content.items() if value is not None}
+    return Call("PUT", f"/v1/functions/{_part(name)}", readers.function_version, json=given)
+
+
+def functions() -> Call[tuple[Function, ...]]:
+    """GET /v1/functions."""
+    return Call("GET", "/v1/functions", readers.functions)
+
+
+def function(name: str) -> Call[FunctionDetails]:
+    """GET /v1/functions/{name}."""
+    return Call("GET", f"/v1/functions/{_part(name)}", readers.function_details)
+
+
+def put_alias(
+    function_name: str, alias: str, version: int | None, weights: Mapping[int, int] | None
+) -> Call[None]:
+    """PUT /v1/functions/{name}/aliases/{alias}.
+
+    Raises:
+        ValueError: Unless exactly one of version and weights is given.
+    """
+    if (version is None) == (weights is None):
+        raise ValueError("give either a version or weights")
+    content: object = {"version": version}
+    if weights is not None:
+        content = {"weights": {str(number): share for number, share in weights.items()}}
+    path = f"/v1/functions/{_part(function_name)}/aliases/{_part(alias)}"
+    return Call("PUT", path, readers.nothing, json=content)
+
+
+def invoke(
+    name: str,
+    content: bytes,
+    alias: str | None,
+    version: int | None,
+    idempotency_key: str | None,
+    wait_seconds: float | None,
+) -> Call[InvokeResult]:
+    """POST /v1/functions/{name}/invoke."""
+    headers = _headers({"Idempotency-Key": idempotency_key, "Stockade-Wait-Seconds": wait_seconds})
+    return Call(
+        "POST",
+        f"/v1/functions/{_part(name)}/invoke",
+        readers.invoke_result,
+        repeatable=idempotency_key is not None,
+        params=_target(alias, version),
+        headers=_BYTES | headers,
+        content=content,
+        wait_seconds=wait_seconds or 0.0,
+    )
+
+
+def submit(
+    name: str,
+    content: bytes,
+    alias: str | None,
+    version: int | None,
+    options: Mapping[str, str | float | None],
+) -> Call[str]:
+    """POST /v1/functions/{name}/invocations; options are headers by name."""
+    return Call(
+        "POST",
+        f"/v1/functions/{_part(name)}/invocations",
+        readers.invocation_id,
+        repeatable=options.get("Idempotency-Key") is not None,
+        params=_target(alias, version),
+        headers=_BYTES | _headers(options),
+        content=content,
+    )
+
+
+def get(invocation_id: str) -> Call[Invocation]:
+    """GET /v1/invocations/{id}."""
+    return Call("GET", f"/v1/invocations/{_part(invocation_id)}", readers.invocation)
+
+
+def result(invocation_id: str) -> Call[bytes]:
+    """GET /v1/invocations/{id}/result."""
+    return Call("GET", f"/v1/invocations/{_part(invocation_id)}/result", readers.output)
+
+
+def logs(invocation_id: str) -> Call[Logs]:
+    """GET /v1/invocations/{id}/logs."""
+    return Call("GET", f"/v1/invocations/{_part(invocation_id)}/logs", readers.logs)
+
+
+def cancel(invocation_id: str) -> Call[None]:
+    """POST /v1/invocations/{id}/cancel."""
+    return Call("POST", f"/v1/invocations/{_part(invocation_id)}/cancel", readers.nothing)
+
+
+def add_signer(name: str, public_key: str) -> Call[Signer]:
+    """POST /v1/signers."""
+    content = {"name": name, "public_key": public_key}
+    return Call("POST", "/v1/signers", readers.signer, json=content)
+
+
+def signers() -> Call[tuple[Signer, ...]]:
+    """GET /v1/signers."""
+    return Call("GET", "/v1/signers", readers.signers)
+
+
+def revoke_signer(name: str) -> Call[None]:
+    """POST /v1/signers/{name}/revoke."""
+    return Call("POST", f"/v1/signers/{_part(name)}/revoke", readers.nothing)
+
+
+def probe(path: str) -> Call[None]:
+    """GET /healthz or /readyz."""
+    return Call("GET", path, readers.nothing)
+
+
+def function_content(
+    module_digest: str,
+    limits: Mapping[str, int] | None,
+    grants: Sequence[str] | None,
+    env: Mapping[str, str] | None,
+    retry: Mapping[str, object] | None,
+    concurrency: int | None,
+) -> dict[str, object]:
+    """The body of a deploy."""
+    return {
+        "module": module_digest,
+        "limits": limits,
+        "grants": None if grants is None else list(grants),
+        "env": env,
+        "retry": retry,
+        "concurrency": concurrency,
+    }
+
+
+def _part(text: str) -> str:
+    """One path segment, whatever it holds; `.` and `..` are no names and must not walk."""
+    if text in {"", ".", ".."}:
+        raise ValueError(f"{text!r} names nothing")
+    return quote(text, safe=":")
+
+
+def _target(alias: str | None, version: int | None) -> dict[str, str]:
+    if alias is not None and version is not None:
+        raise ValueError("give an alias or a version, not both")
+    given = {"alias": alias, "version": None if version is None else str(version)}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _headers(values: Mapping[str, str | float | None]) -> dict[str, str]:
+    given = {name: str(value) for name, value in values.items() if value is not None}
+    for name, value in given.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError(f"{name} takes printable ASCII only")
+    return given

@@ -1,0 +1,263 @@
+"""The blocking client."""
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from stockade_client import calls
+from stockade_client.attempts import DEFAULT_RETRIES, RetryRule, looks, timeout_for
+from stockade_client.calls import Call
+from stockade_client.errors import ConnectionFailed, StockadeClientError
+from stockade_client.types import (
+    Function,
+    FunctionDetails,
+    FunctionVersion,
+    Health,
+    Invocation,
+    InvokeResult,
+    Logs,
+    Module,
+    Signer,
+)
+
+_Answer = TypeVar("_Answer")
+
+
+class Client:
+    """Talks to one gateway as one tenant; close it, or use it in `with`.
+
+    Every method may raise `StockadeApiError` and `ConnectionFailed`; see `stockade_client.errors`.
+
+    Args:
+        url: Where the gateway listens, such as `http://127.0.0.1:8080`.
+        api_key: The tenant's key, `stk_…`; without one only `health` works.
+        timeout_seconds: For each answer, beyond what a call asks the gateway to wait.
+        transport: Another way to send; `httpx.MockTransport` in tests.
+        retries: When a call is sent again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        *,
+        timeout_seconds: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+        retries: RetryRule = DEFAULT_RETRIES,
+    ) -> None:
+        headers = {"User-Agent": "stockade-client/0.1"}
+        if api_key is not None:
+            headers["Authorization"] = f"Bearer {api_key}"
+        self._http = httpx.Client(base_url=url, headers=headers, transport=transport)
+        self._timeout_seconds = timeout_seconds
+        self._retries = retries
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def upload_module(self, wasm: bytes, detached_signature: bytes | None = None) -> Module:
+        """Uploads a module, signed within or by a detached signature. Twice is no harm."""
+        return self._send(calls.upload_module(wasm, detached_signature))
+
+    def module(self, digest: str) -> Module:
+        """The facts of an uploaded module."""
+        return self._send(calls.module(digest))
+
+    def put_function(
+        self,
+        name: str,
+        module: str,
+        *,
+        limits: Mapping[str, int] | None = None,
+        grants: Sequence[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        retry: Mapping[str, object] | None = None,
+        concurrency: int | None = None,
+    ) -> FunctionVersion:
+        """Deploys the module with this digest as the function's next version.
+
+        Args:
+            name: The function's.
+            module: The digest that the upload returned.
+            limits: By name, such as `fuel`, `memory_bytes`, `wall_ms`; the rest takes defaults.
+            grants: Capabilities the guest may use, such as `log`.
+            env: The environment of a WASI guest.
+            retry: `policy`, `max_attempts`, `base_delay_ms`, `max_delay_ms`.
+            concurrency: How many invocations of this function may run at once.
+        """
+        content = calls.function_content(module, limits, grants, env, retry, concurrency)
+        return self._send(calls.put_function(name, content))
+
+    def functions(self) -> tuple[Function, ...]:
+        """The latest version of each function, by name."""
+        return self._send(calls.functions())
+
+    def function(self, name: str) -> FunctionDetails:
+        """A function's latest version in full."""
+        return self._send(calls.function(name))
+
+    def put_alias(
+        self,
+        function: str,
+        alias: str,
+        *,
+        version: int | None = None,
+        weights: Mapping[int, int] | None = None,
+    ) -> None:
+        """Points an alias to one version, or to several by weight."""
+        self._send(calls.put_alias(function, alias, version, weights))
+
+    def invoke(
+        self,
+        name: str,
+        content: bytes = b"",
+        *,
+        alias: str | None = None,
+        version: int | None = None,
+        idempotency_key: str | None = None,
+        wait_seconds: float | None = None,
+    ) -> InvokeResult:
+        """Runs a function on an input and waits for its output.
+
+        Raises:
+            GuestFailed: The guest failed.
+            InvocationPending: `wait_seconds` (or the gateway's own bound) passed first.
+        """
+        call = calls.invoke(name, content, alias, version, idempotency_key, wait_seconds)
+        return self._send(call)
+
+    def submit(
+        self,
+        name: str,
+        content: bytes = b"",
+        *,
+        alias: str | None = None,
+        version: int | None = None,
+        idempotency_key: str | None = None,
+        priority: str | None = None,
+        run_at: str | None = None,
+        deadline_seconds: float | None = None,
+    ) -> str:
+        """Queues an invocation and returns its id; once acknowledged it is never lost.
+
+        Args:
+            name: The function's.
+            content: The input.
+            alias: Which alias to run; or
+            version: which version; the latest when neither is given.
+            idempotency_key: The same key and input name the same invocation.
+            priority: `urgent`, `high`, `normal` or `low`.
+            run_at: Not before this time (RFC 3339).
+            deadline_seconds: Not after so many seconds from now.
+        """
+        options = {
+            "Idempotency-Key": idempotency_key,
+            "Stockade-Priority": priority,
+            "Stockade-Run-At": run_at,
+            "Stockade-Deadline-Seconds": deadline_seconds,
+        }
+        return self._send(calls.submit(name, content, alias, version, options))
+
+    def get(self, invocation_id: str) -> Invocation:
+        """The record of an invocation."""
+        return self._send(calls.get(invocation_id))
+
+    def result(self, invocation_id: str) -> bytes:
+        """The output of a finished invocation.
+
+        Raises:
+            GuestFailed: It has none, because the guest failed.
+            InvocationPending: It has none yet.
+        """
+        return self._send(calls.result(invocation_id))
+
+    def logs(self, invocation_id: str) -> Logs:
+        """What the guest logged, in all attempts' last one. The text is the guest's own."""
+        return self._send(calls.logs(invocation_id))
+
+    def cancel(self, invocation_id: str) -> None:
+        """Ends a queued invocation, and asks for the end of a running one."""
+        self._send(calls.cancel(invocation_id))
+
+    def wait(self, invocation_id: str, timeout_seconds: float | None = None) -> Invocation:
+        """Waits until an invocation is done and returns its record, whatever the outcome.
+
+        Raises:
+            InvocationPending: The time was over first.
+        """
+        look = looks(invocation_id, timeout_seconds)
+        while not (record := self.get(invocation_id)).done:
+            time.sleep(next(look))
+        return record
+
+    def add_signer(self, name: str, public_key: str) -> Signer:
+        """Trusts a key: PEM, OpenSSH, or base64 of the 32 raw bytes."""
+        return self._send(calls.add_signer(name, public_key))
+
+    def signers(self) -> tuple[Signer, ...]:
+        """All signers, revoked ones too."""
+        return self._send(calls.signers())
+
+    def revoke_signer(self, name: str) -> None:
+        """Revokes a signer: what only it signed no longer runs."""
+        self._send(calls.revoke_signer(name))
+
+    def health(self) -> Health:
+        """Whether the gateway lives, and whether it can serve."""
+        return Health(self._answers("/healthz"), self._answers("/readyz"))
+
+    def _answers(self, path: str) -> bool:
+        try:
+            self._send_once(calls.probe(path))
+        except StockadeClientError:
+            return False
+        return True
+
+    def _send(self, call: Call[_Answer]) -> _Answer:
+        attempt = 1
+        while True:
+            try:
+                response = self._request(call)
+            except httpx.TransportError as error:
+                pause = self._retries.after_error(call, attempt, error)
+            else:
+                again = self._retries.after_answer(call, attempt, response)
+                if again is None:
+                    return call.answer(response)
+                pause = again
+            time.sleep(pause)
+            attempt += 1
+
+    def _send_once(self, call: Call[_Answer]) -> _Answer:
+        try:
+            return call.answer(self._request(call))
+        except httpx.TransportError as error:
+            raise ConnectionFailed(str(error)) from error
+
+    def _request(self, call: Call[_Answer]) -> httpx.Response:
+        return self._http.request(
+            call.method,
+            call.path,
+            params=dict(call.params),
+            headers=dict(call.headers),
+            json=call.json,
+            content=call.content,
+            timeout=timeout_for(call, self._timeout_seconds),
+        )

@@ -1,0 +1,227 @@
+"""Turns answers into what calls return, and refusals into what they raise."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import httpx
+
+from stockade_client.errors import GuestFailed, InvocationPending, StockadeApiError
+from stockade_client.fields import Fields, UnexpectedAnswer
+from stockade_client.types import (
+    Attempt,
+    Function,
+    FunctionDetails,
+    FunctionVersion,
+    Invocation,
+    InvokeResult,
+    LogLine,
+    Logs,
+    Module,
+    Signer,
+    Usage,
+)
+
+_Answer = TypeVar("_Answer")
+_STANDARD = ("type", "title", "status", "detail", "instance", "code", "retryable", "message")
+_SHOWN_CHARACTERS = 200
+
+
+def read(response: httpx.Response, reader: Callable[[httpx.Response], _Answer]) -> _Answer:
+    """The answer, or the right error.
+
+    Raises:
+        StockadeApiError: The platform refused or failed, or something else answered for it.
+        GuestFailed: The guest failed.
+        InvocationPending: The wait was over first.
+    """
+    try:
+        if response.is_success:
+            return reader(response)
+        raise _refusal(response)
+    except (UnexpectedAnswer, ValueError) as error:
+        raise StockadeApiError(
+            "client.unexpected_answer",
+            response.status_code,
+            f"This does not look like a Stockade gateway ({error}): {_start_of(response)}",
+        ) from error
+
+
+def nothing(_: httpx.Response) -> None:
+    """For calls that only succeed or fail."""
+
+
+def body(response: httpx.Response) -> bytes:
+    """The answer's bytes."""
+    return response.content
+
+
+def output(response: httpx.Response) -> bytes:
+    """The bytes of a result, unless there is none yet."""
+    if response.status_code == httpx.codes.ACCEPTED:
+        raise InvocationPending(invocation_id(response))
+    return response.content
+
+
+def invoke_result(response: httpx.Response) -> InvokeResult:
+    """An output and its cost, which stands in headers."""
+    if response.status_code == httpx.codes.ACCEPTED:
+        raise InvocationPending(invocation_id(response))
+    headers = response.headers
+    return InvokeResult(
+        output=response.content,
+        invocation_id=_header(headers, "Invocation-Id"),
+        outcome=_header(headers, "Outcome"),
+        attempts=int(_header(headers, "Attempts")),
+        fuel=int(_header(headers, "Fuel")),
+        peak_memory_bytes=int(_header(headers, "Peak-Memory-Bytes")),
+        wall_ms=float(_header(headers, "Wall-Ms")),
+    )
+
+
+def invocation_id(response: httpx.Response) -> str:
+    """The id of a submitted invocation."""
+    return Fields(response.json()).text("id")
+
+
+def invocation(response: httpx.Response) -> Invocation:
+    """An invocation's record."""
+    fields = Fields(response.json())
+    return Invocation(
+        id=fields.text("id"),
+        function=fields.text("function"),
+        version=fields.count("version"),
+        state=fields.text("state"),
+        outcome=fields.maybe_text("outcome"),
+        limit=fields.maybe_text("limit"),
+        detail=fields.maybe_text("detail"),
+        attempts=tuple(_attempt(item) for item in fields.objects("attempts")),
+        usage=_usage(fields.nested("usage")),
+    )
+
+
+def logs(response: httpx.Response) -> Logs:
+    """What the guest logged."""
+    fields = Fields(response.json())
+    lines = fields.objects("logs")
+    return Logs(
+        tuple(LogLine(line.count("level"), line.text("text")) for line in lines),
+        fields.flag("truncated"),
+    )
+
+
+def module(response: httpx.Response) -> Module:
+    """A module's facts."""
+    fields = Fields(response.json())
+    return Module(
+        digest=fields.text("digest"),
+        signers=fields.texts("signers"),
+        imports=fields.texts("imports"),
+        exports=fields.texts("exports"),
+        abi=fields.text("abi"),
+        deterministic=fields.flag("deterministic"),
+        size_bytes=fields.count("size_bytes"),
+    )
+
+
+def function_version(response: httpx.Response) -> FunctionVersion:
+    """What a deploy made or found."""
+    fields = Fields(response.json())
+    return FunctionVersion(fields.text("name"), fields.count("version"))
+
+
+def functions(response: httpx.Response) -> tuple[Function, ...]:
+    """All functions, each with its latest version."""
+    items = Fields(response.json()).objects("functions")
+    return tuple(
+        Function(item.text("name"), item.count("version"), item.text("module")) for item in items
+    )
+
+
+def function_details(response: httpx.Response) -> FunctionDetails:
+    """One function in full."""
+    fields = Fields(response.json())
+    return FunctionDetails(
+        name=fields.text("name"),
+        version=fields.count("version"),
+        module=fields.text("module"),
+        limits=fields.pairs("limits", Fields.count),
+        grants=fields.texts("grants"),
+        env=fields.pairs("env", Fields.text),
+    )
+
+
+def signer(response: httpx.Response) -> Signer:
+    """One signer."""
+    return _signer(Fields(response.json()))
+
+
+def signers(response: httpx.Response) -> tuple[Signer, ...]:
+    """All signers, revoked ones too."""
+    return tuple(_signer(item) for item in Fields(response.json()).objects("signers"))
+
+
+def _signer(fields: Fields) -> Signer:
+    return Signer(
+        name=fields.text("name"),
+        public_key=fields.text("public_key"),
+        not_before_ms=fields.maybe_count("not_before_ms"),
+        not_after_ms=fields.maybe_count("not_after_ms"),
+        revoked_ms=fields.maybe_count("revoked_ms"),
+    )
+
+
+def _attempt(fields: Fields) -> Attempt:
+    return Attempt(
+        number=fields.count("number"),
+        outcome=fields.text("outcome"),
+        reason=fields.text("reason"),
+        usage=_usage(fields.nested("usage")),
+    )
+
+
+def _usage(fields: Fields) -> Usage:
+    return Usage(
+        fuel=int(fields.number("fuel")),
+        peak_memory_bytes=int(fields.number("peak_memory_bytes")),
+        wall_ms=fields.number("wall_ms"),
+        queue_ms=fields.number("queue_ms"),
+        input_bytes=int(fields.number("input_bytes")),
+        output_bytes=int(fields.number("output_bytes")),
+        log_bytes=int(fields.number("log_bytes")),
+        host_calls=int(fields.number("host_calls")),
+    )
+
+
+def _refusal(response: httpx.Response) -> StockadeApiError | GuestFailed:
+    fields = Fields(response.json())
+    outcome = fields.maybe_text("outcome")
+    if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY and outcome is not None:
+        return _guest_failed(fields, outcome, response.headers)
+    return StockadeApiError(
+        fields.text("code"),
+        response.status_code,
+        fields.maybe_text("detail") or fields.maybe_text("title") or "",
+        retryable=fields.flag("retryable"),
+        detail=fields.rest(*_STANDARD),
+    )
+
+
+def _guest_failed(fields: Fields, outcome: str, headers: httpx.Headers) -> GuestFailed:
+    return GuestFailed(
+        outcome,
+        headers.get("Stockade-Invocation-Id") or fields.maybe_text("invocation_id") or "",
+        limit=fields.maybe_text("limit"),
+        detail=fields.maybe_text("detail"),
+        attempts=int(headers.get("Stockade-Attempts", "0")),
+    )
+
+
+def _header(headers: httpx.Headers, name: str) -> str:
+    value: str | None = headers.get(f"Stockade-{name}")
+    if value is None:
+        raise UnexpectedAnswer(f"the header 'Stockade-{name}' is missing")
+    return value
+
+
+def _start_of(response: httpx.Response) -> str:
+    return repr(response.text[:_SHOWN_CHARACTERS])

@@ -1,0 +1,138 @@
+"""What calls return: frozen facts. What a newer gateway adds is ignored, what it omits is empty."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """An uploaded module; `digest` names it from now on."""
+
+    digest: str
+    signers: tuple[str, ...]
+    imports: tuple[str, ...]
+    exports: tuple[str, ...]
+    abi: str
+    deterministic: bool
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionVersion:
+    """What a deploy made, or found: the same content makes no new version."""
+
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function and its latest version."""
+
+    name: str
+    version: int
+    module: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionDetails:
+    """A function's latest version in full."""
+
+    name: str
+    version: int
+    module: str
+    limits: Mapping[str, int] = field(default_factory=dict)
+    grants: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A key that the tenant trusts. Times are Unix milliseconds; `None` leaves that end open."""
+
+    name: str
+    public_key: str
+    not_before_ms: int | None = None
+    not_after_ms: int | None = None
+    revoked_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeResult:
+    """The output of a completed invocation, and what it cost."""
+
+    output: bytes
+    invocation_id: str
+    outcome: str
+    attempts: int
+    fuel: int
+    peak_memory_bytes: int
+    wall_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an attempt, or a whole invocation, cost."""
+
+    fuel: int = 0
+    peak_memory_bytes: int = 0
+    wall_ms: float = 0.0
+    queue_ms: float = 0.0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    log_bytes: int = 0
+    host_calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One finished attempt; `reason` says why it was or was not retried."""
+
+    number: int
+    outcome: str
+    reason: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """Where an invocation stands: `state` is `queued`, `running` or `done`."""
+
+    id: str
+    function: str
+    version: int
+    state: str
+    outcome: str | None = None
+    limit: str | None = None
+    detail: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has its outcome."""
+        return self.state == "done"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line the guest logged: level 0 (trace) to 4 (error). The text is the guest's own."""
+
+    level: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """What the guest logged; `truncated` when it wrote more than its limit."""
+
+    lines: tuple[LogLine, ...]
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the gateway lives, and whether it can serve."""
+
+    live: bool
+    ready: bool

@@ -1,0 +1,37 @@
+"""The command `stockade`: a file for each group of commands, heavy imports within commands."""
+
+import typer
+
+from stockade.cli import functions, keys, modules, runs, serve, sign, signers
+from stockade.cli.demo.command import demo
+from stockade.cli.dev.command import dev
+from stockade.cli.invoke import invoke
+
+_START, _TENANT, _CALL = "Start here", "Modules and functions", "Run and look"
+
+app = typer.Typer(
+    name="stockade",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help="Run code you did not write: signed WebAssembly modules under hard limits.",
+    epilog="A first round: 'stockade demo'. A gateway to work with: 'stockade dev'.",
+)
+app.command(rich_help_panel=_START)(demo)
+app.command(rich_help_panel=_START)(dev)
+app.add_typer(serve.app, name="serve", rich_help_panel=_START)
+app.add_typer(keys.app, name="keys", rich_help_panel=_TENANT)
+app.command(rich_help_panel=_TENANT)(sign.sign)
+app.add_typer(signers.app, name="signers", rich_help_panel=_TENANT)
+app.add_typer(modules.app, name="modules", rich_help_panel=_TENANT)
+app.add_typer(functions.app, name="functions", rich_help_panel=_TENANT)
+app.command(rich_help_panel=_CALL)(invoke)
+app.add_typer(runs.app, name="runs", rich_help_panel=_CALL)
+
+
+def main() -> None:
+    """Runs the command line."""
+    app(prog_name="stockade")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Errors in words: message, code and a hint instead of a traceback; the exit code says whose fault.
+
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 1 | the platform failed, or could not be reached |
+| 2 | refused: the request, or the command itself, is wrong |
+| 3 | the guest failed |
+| 4 | still running |
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import NoReturn, ParamSpec
+
+from stockade.cli.words import EXIT_GUEST, EXIT_PENDING, EXIT_PLATFORM, EXIT_REFUSED, fail, say
+from stockade.core.errors import StockadeError
+
+P = ParamSpec("P")
+_FIRST_SERVER_ERROR = 500
+_HINTS = {
+    "auth.": "Give the key with --api-key-file or STOCKADE_API_KEY.",
+    "module.unsigned": "Sign it first: stockade sign MODULE --key stockade-key.pem",
+    "module.signature_missing": "Sign it first: stockade sign MODULE --key stockade-key.pem",
+    "module.signer": "Trust the signer's key first: stockade signers add NAME PUBKEY_FILE",
+    "module.untrusted": "Trust the signer's key first: stockade signers add NAME PUBKEY_FILE",
+    "module.not_found": "Upload it first: stockade modules push FILE",
+    "function.not_found": "See what there is: stockade functions list",
+    "invocation.not_found": "Records are kept for some days; check the id and the tenant's key.",
+    "client.unexpected_answer": "Check --url: something else may be listening there.",
+}
+_UNREACHABLE = "Is it running? Start one with 'stockade dev', or name another with --url."
+
+
+def reported(command: Callable[P, None]) -> Callable[P, None]:
+    """Makes a command tell its errors in words."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with errors_in_words():
+            command(*args, **kwargs)
+
+    return run
+
+
+@contextmanager
+def errors_in_words() -> Iterator[None]:
+    """Ends the command with a message for what it may meet outside of a gateway."""
+    try:
+        yield
+    except StockadeError as error:
+        status = EXIT_PLATFORM if error.retryable else EXIT_REFUSED
+        fail(error.message, error.code, hint_for(error.code), status=status)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        name = f" ({error.filename})" if error.filename else ""
+        fail(f"{error.strerror or error}{name}", "cli.file", status=EXIT_REFUSED)
+
+
+@contextmanager
+def client_errors_in_words(url: str) -> Iterator[None]:
+    """Ends the command with a message for what a gateway may answer."""
+    from stockade_client import errors  # noqa: PLC0415 - httpx takes longer than --help should
+
+    try:
+        yield
+    except errors.StockadeApiError as error:
+        _refused(error.message, error.code, error.status)
+    except errors.GuestFailed as error:
+        what = " ".join(part for part in (error.outcome, error.limit) if part)
+        reason = f": {error.detail}" if error.detail else ""
+        say(f"{what}{reason} id={error.invocation_id}")
+        fail("The guest failed.", f"outcome.{error.outcome}", status=EXIT_GUEST)
+    except errors.InvocationPending as error:
+        hint = f"Look again: stockade runs show {error.invocation_id}"
+        fail("It is still running.", "invocation.pending", hint, status=EXIT_PENDING)
+    except errors.ConnectionFailed as error:
+        message = f"No gateway answers at {url} ({error})."
+        fail(message, "client.unreachable", _UNREACHABLE, status=EXIT_PLATFORM)
+    except ValueError as error:
+        fail(f"{error}.", "cli.usage", status=EXIT_REFUSED)
+
+
+def hint_for(code: str) -> str | None:
+    """What to do about an error of this code, where there is more to say than the message does."""
+    return next((hint for start, hint in _HINTS.items() if code.startswith(start)), None)
+
+
+def _refused(message: str, code: str, status: int) -> NoReturn:
+    platform = status >= _FIRST_SERVER_ERROR or code.startswith("client.")
+    fail(message, code, hint_for(code), status=EXIT_PLATFORM if platform else EXIT_REFUSED)

@@ -1,0 +1,20 @@
+"""What each setting of the processes means, for `--help`."""
+
+HELP = {
+    "redis_url": "Redis 7 or Valkey, or newer: redis://:PASSWORD@HOST:PORT/0.",
+    "database_url": "The catalog: sqlite:///FILE or postgresql://….",
+    "blob_dir": "Directory with modules, large inputs and outputs; all processes share it.",
+    "cache_dir": "Directory for compiled modules; this host's own.",
+    "policy_dir": "Directory with the policies. Default: those that were installed.",
+    "log_level": "debug, info, warning or error; logs go to stderr as JSON lines.",
+    "host": "Address to listen on.",
+    "port": "Port to listen on.",
+    "capacity": "How many invocations run at once.",
+    "max_executors": "How many jailed processes are kept at most.",
+    "runs_per_executor": "A jailed process is replaced after so many runs.",
+    "trust_seconds": "For so long a signer's trust is remembered; a revocation takes this long.",
+    "lease_seconds": "A worker silent for so long loses its invocations to others.",
+    "drain_seconds": "How long running work may go on after SIGTERM.",
+    "inline_output_bytes": "Larger outputs go to the blob directory.",
+    "inline_input_bytes": "Larger inputs go to the blob directory.",
+}
