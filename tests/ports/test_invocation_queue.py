@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
+from tests.ports.valkey_fixture import CLOCK, Installation
 
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion, Invocation, Priority
@@ -12,7 +13,6 @@ from stockade.core.modules import Abi, FunctionContent, RetrySettings
 from stockade.core.outcomes import Attempt, LogLine, Outcome, State, Usage
 from stockade.core.ports import InvocationQueue
 from stockade.infra.queue_settings import QueueSettings
-from tests.ports.valkey_fixture import CLOCK, Installation
 
 pytest_plugins = ("tests.ports.valkey_fixture",)
 
@@ -142,7 +142,13 @@ async def test_a_failure_names_its_limit_and_detail(installation: Installation) 
     assert await queue.complete(await claim_running(queue), Completion(attempt, 5))
     record = await queue.record("acme", invocation.id)
     assert record is not None
-    assert (record.outcome, record.limit, record.detail, record.output_inline, record.finished_ms) == (
+    assert (
+        record.outcome,
+        record.limit,
+        record.detail,
+        record.output_inline,
+        record.finished_ms,
+    ) == (
         Outcome.LIMIT_EXCEEDED,
         "fuel",
         "It ran out of fuel.",
@@ -187,6 +193,13 @@ async def test_two_workers_never_claim_the_same(installation: Installation) -> N
     assert len({claim.invocation.id for claim in claims}) == 6
 
 
+async def echo_some(worker: InvocationQueue, completed: Counter[str]) -> None:
+    for claim in await worker.claim(16, 0.05):
+        assert await worker.begin(claim, CLOCK.now_ms())
+        echo = ended(output_inline=claim.invocation.input_inline)
+        completed[claim.invocation.id] += await worker.complete(claim, echo)
+
+
 async def test_a_large_batch_drains_with_one_outcome_each(installation: Installation) -> None:
     gateway = installation.queue("gateway")
     workers = [installation.queue(f"w{n}") for n in range(3)]
@@ -196,10 +209,7 @@ async def test_a_large_batch_drains_with_one_outcome_each(installation: Installa
     async def work(worker: InvocationQueue) -> None:
         await worker.tick(16, CLOCK.now_ms())
         while completed.total() < len(invocations):
-            for claim in await worker.claim(16, 0.05):
-                assert await worker.begin(claim, CLOCK.now_ms())
-                echo = ended(output_inline=claim.invocation.input_inline)
-                completed[claim.invocation.id] += await worker.complete(claim, echo)
+            await echo_some(worker, completed)
 
     async def submit(part: Sequence[Invocation]) -> None:
         for invocation in part:
@@ -626,9 +636,7 @@ async def test_wait_ends_when_the_invocation_is_done(installation: Installation)
     async with asyncio.TaskGroup() as tasks:
         first = tasks.create_task(queue.wait("acme", invocation.id, 10.0))
         second = tasks.create_task(queue.wait("acme", invocation.id, 10.0))
-        await installation.queue("w").complete(
-            await claim_one(installation.queue("w")), ended()
-        )
+        await installation.queue("w").complete(await claim_one(installation.queue("w")), ended())
     assert (first.result(), second.result()) == (True, True)
     assert await queue.wait("acme", invocation.id, 0.0)
 

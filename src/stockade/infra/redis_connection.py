@@ -72,11 +72,17 @@ class RedisConnections:
     Args:
         url: `redis://`, `rediss://` or `unix://`, with user and password as needed.
         command_seconds: A command that takes longer (beyond its own blocking time) failed.
+        most: So many commands are under way at once; blocking ones do not count.
         retry_seconds: How long a command that may be repeated is retried before the failure shows.
     """
 
     def __init__(
-        self, url: str, *, command_seconds: float = 5.0, retry_seconds: float = 5.0
+        self,
+        url: str,
+        *,
+        command_seconds: float = 5.0,
+        most: int = 64,
+        retry_seconds: float = 5.0,
     ) -> None:
         self._factory = ConnectionPool.from_url(
             url,
@@ -88,6 +94,7 @@ class RedisConnections:
         )
         self._command_seconds = command_seconds
         self._retry_seconds = retry_seconds
+        self._slots = asyncio.Semaphore(most)
         self._idle: list[AbstractConnection] = []
         self._closed = False
 
@@ -118,6 +125,17 @@ class RedisConnections:
         """
         return await self._repeat(self._evaluate, script, prefix, arguments)
 
+    async def run_once(self, script: RedisScript, prefix: str, *arguments: Part) -> Any:  # noqa: ANN401
+        """Runs a script whose answer must not get lost: the caller handles that itself.
+
+        Raises:
+            StockadeError: `queue.unavailable`.
+        """
+        try:
+            return await self._evaluate(script, prefix, arguments)
+        except _FAILURES as error:
+            raise unavailable(error) from error
+
     async def close(self) -> None:
         """Closes the idle connections; those in use close when they are given back."""
         self._closed = True
@@ -142,11 +160,17 @@ class RedisConnections:
             return await self._exchange((b"EVAL", script.text, 1, prefix, *arguments), 0.0)
 
     async def _exchange(self, parts: tuple[Part, ...], block_seconds: float) -> Any:  # noqa: ANN401
+        if block_seconds:
+            return await self._exchange_now(parts, self._command_seconds + block_seconds)
+        async with self._slots:
+            return await self._exchange_now(parts, self._command_seconds)
+
+    async def _exchange_now(self, parts: tuple[Part, ...], seconds: float) -> Any:  # noqa: ANN401
         if self._closed:
             raise RedisConnectionError("The queue was closed.")
         connection = self._idle.pop() if self._idle else self._new_connection()
         try:
-            async with asyncio.timeout(self._command_seconds + block_seconds):
+            async with asyncio.timeout(seconds):
                 await connection.send_command(*parts, check_health=False)
                 reply = await connection.read_response(disable_decoding=True)
         except ResponseError:

@@ -1,6 +1,8 @@
 """The ready stream as one worker sees it: what it claims, takes over and gets back."""
 
 import asyncio
+import random
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from stockade.core.errors import StockadeError
@@ -50,7 +52,12 @@ class RedisReadyStream:
             self._reading += 1
         try:
             return self._hold(await self._read_or_create(count, timeout_seconds))
-        except (StockadeError, asyncio.CancelledError):
+        except StockadeError:
+            self._reply_lost = True
+            # Claims come in a loop: without a pause it would spin until the server is back.
+            await asyncio.sleep(min(timeout_seconds, random.uniform(0.05, 0.25)))  # noqa: S311
+            raise
+        except asyncio.CancelledError:
             self._reply_lost = True
             raise
         finally:
@@ -60,13 +67,15 @@ class RedisReadyStream:
         """Entries whose lease ran out, now under this worker's name."""
         self._reading += 1
         try:
-            rows = await self.run(_RECLAIM, self._consumer, self._settings.lease_ms, count)
-            return self._hold([claim_from_row(row) for row in rows])
+            rows = await self._with_group(
+                self._connections.run_once, _RECLAIM, self._consumer, self._settings.lease_ms, count
+            )
         except (StockadeError, asyncio.CancelledError):
             self._reply_lost = True
             raise
         finally:
             self._reading -= 1
+        return self._hold([claim_from_row(row) for row in rows])
 
     def release(self, entry: str) -> None:
         """Forgets an entry that is finished or no longer held."""
@@ -74,12 +83,17 @@ class RedisReadyStream:
 
     async def run(self, script: RedisScript, *arguments: Part) -> Any:  # noqa: ANN401 - any reply
         """Runs a script that needs the consumer group, which a loss of data takes away."""
-        parts = (*self._settings.common, *arguments)
+        return await self._with_group(self._connections.run, script, *arguments)
+
+    async def _with_group(
+        self, run: Callable[..., Awaitable[Any]], script: RedisScript, *arguments: Part
+    ) -> Any:  # noqa: ANN401
+        parts = (script, self._keys.prefix, *self._settings.common, *arguments)
         try:
-            return await self._connections.run(script, self._keys.prefix, *parts)
+            return await run(*parts)
         except GroupMissingError:
             await self._create_group()
-            return await self._connections.run(script, self._keys.prefix, *parts)
+            return await run(*parts)
 
     async def _read_or_create(self, count: int, timeout_seconds: float) -> list[Claim]:
         try:

@@ -52,7 +52,7 @@ class RedisReplies:
         self._start_reader()
         if len(self._places) >= self._limit:
             self._evict()
-        self._places[invocation_id] = _Place(tenant)
+        self._places.setdefault(invocation_id, _Place(tenant))
 
     def forget(self, invocation_id: str) -> None:
         """Gives up a place that nobody waits at."""
@@ -129,6 +129,9 @@ class RedisReplies:
                 place.done.set()
 
     async def _look_at_all(self) -> None:
+        # Hints may be lost: look for those who wait; who comes later will look for himself.
         for invocation_id, place in list(self._places.items()):
-            if place.waiting and await self._check(place.tenant, invocation_id):
+            if not place.waiting:
+                self.forget(invocation_id)
+            elif await self._check(place.tenant, invocation_id):
                 place.done.set()

@@ -1,0 +1,81 @@
+"""A gateway for tests of its callers: answers by method and path, and remembers what was asked."""
+
+import json
+from collections.abc import Callable
+
+import httpx
+
+ID = "01900000-0000-7000-8000-000000000001"
+DIGEST = "sha256:" + "a" * 64
+MODULE = {
+    "digest": DIGEST,
+    "signers": ["me"],
+    "imports": ["stockade:v1.log"],
+    "exports": ["memory", "stockade_v1_run"],
+    "abi": "stockade:v1",
+    "deterministic": True,
+    "size_bytes": 123,
+}
+USAGE = {"fuel": 1000, "peak_memory_bytes": 65536, "wall_ms": 1.5, "queue_ms": 0.25}
+RECORD = {
+    "id": ID,
+    "function": "hello",
+    "version": 2,
+    "state": "done",
+    "outcome": "completed",
+    "limit": None,
+    "detail": None,
+    "attempts": [{"number": 1, "outcome": "completed", "reason": "done", "usage": USAGE}],
+    "usage": USAGE,
+    "something_new": [1, 2, 3],
+}
+COST_HEADERS = {
+    "Stockade-Invocation-Id": ID,
+    "Stockade-Outcome": "completed",
+    "Stockade-Attempts": "1",
+    "Stockade-Fuel": "1000",
+    "Stockade-Peak-Memory-Bytes": "65536",
+    "Stockade-Wall-Ms": "1.5",
+}
+Answer = httpx.Response | Callable[[httpx.Request], httpx.Response]
+
+
+def problem(status: int, code: str, **more: object) -> httpx.Response:
+    body = {"status": status, "code": code, "title": "Refused", "detail": "It is wrong.", **more}
+    return httpx.Response(status, json=body)
+
+
+def completed(output: bytes = b"hi") -> httpx.Response:
+    return httpx.Response(200, content=output, headers=COST_HEADERS)
+
+
+class FakeGateway:
+    """`answers` maps `METHOD path` to an answer, or to a list of which each is given once."""
+
+    def __init__(self, **answers: Answer) -> None:
+        self.answers: dict[str, Answer | list[Answer]] = dict(answers)
+        self.requests: list[httpx.Request] = []
+
+    @property
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self._handle)
+
+    @property
+    def last(self) -> httpx.Request:
+        return self.requests[-1]
+
+    @property
+    def last_json(self) -> object:
+        return json.loads(self.last.content)
+
+    def on(self, call: str, *answers: Answer) -> "FakeGateway":
+        self.answers[call] = list(answers) if len(answers) > 1 else answers[0]
+        return self
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        path = request.url.raw_path.decode().split("?")[0]
+        answer = self.answers[f"{request.method} {path}"]
+        if isinstance(answer, list):
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
+        return answer(request) if callable(answer) else answer

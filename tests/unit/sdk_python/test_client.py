@@ -1,0 +1,324 @@
+import base64
+import re
+
+import httpx
+import pytest
+from tests.unit.sdk_python.fake_gateway import (
+    DIGEST,
+    ID,
+    MODULE,
+    RECORD,
+    FakeGateway,
+    completed,
+    problem,
+)
+
+from stockade_client import (
+    Client,
+    ConnectionFailed,
+    Function,
+    FunctionVersion,
+    GuestFailed,
+    Health,
+    InvocationPending,
+    LogLine,
+    StockadeApiError,
+    calls,
+)
+from stockade_client.attempts import RetryRule
+
+QUICK = RetryRule(first_pause_seconds=0.001, longest_pause_seconds=0.002)
+
+
+@pytest.fixture
+def gateway() -> FakeGateway:
+    return FakeGateway()
+
+
+@pytest.fixture
+def client(gateway: FakeGateway) -> Client:
+    return Client("http://gateway", "stk_key", transport=gateway.transport, retries=QUICK)
+
+
+def test_upload_sends_the_bytes_and_the_key(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("POST /v1/modules", httpx.Response(201, json=MODULE))
+    module = client.upload_module(b"\0asm")
+    assert module.digest == DIGEST
+    assert module.exports == ("memory", "stockade_v1_run")
+    assert gateway.last.content == b"\0asm"
+    assert gateway.last.headers["Content-Type"] == "application/wasm"
+    assert gateway.last.headers["Authorization"] == "Bearer stk_key"
+    assert "Stockade-Signature" not in gateway.last.headers
+
+
+def test_a_detached_signature_goes_in_its_header(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("POST /v1/modules", httpx.Response(200, json=MODULE))
+    client.upload_module(b"\0asm", b"\x01\x02\xff")
+    assert base64.b64decode(gateway.last.headers["Stockade-Signature"]) == b"\x01\x02\xff"
+
+
+def test_module_facts_by_digest(client: Client, gateway: FakeGateway) -> None:
+    gateway.on(f"GET /v1/modules/{DIGEST}", httpx.Response(200, json=MODULE))
+    assert client.module(DIGEST).signers == ("me",)
+
+
+def test_deploy_leaves_out_what_was_not_given(client: Client, gateway: FakeGateway) -> None:
+    answer = httpx.Response(201, json={"name": "hello", "version": 1})
+    gateway.on("PUT /v1/functions/hello", answer)
+    made = client.put_function("hello", DIGEST, limits={"fuel": 5}, grants=("log",))
+    assert made == FunctionVersion("hello", 1)
+    assert gateway.last_json == {"module": DIGEST, "limits": {"fuel": 5}, "grants": ["log"]}
+
+
+def test_lists_of_functions_and_signers(client: Client, gateway: FakeGateway) -> None:
+    function = {"name": "hello", "version": 3, "module": DIGEST}
+    gateway.on("GET /v1/functions", httpx.Response(200, json={"functions": [function]}))
+    signer = {"name": "me", "public_key": "abc", "revoked_ms": 5}
+    gateway.on("GET /v1/signers", httpx.Response(200, json={"signers": [signer]}))
+    assert client.functions() == (Function("hello", 3, DIGEST),)
+    assert client.signers()[0].revoked_ms == 5
+
+
+def test_function_in_full(client: Client, gateway: FakeGateway) -> None:
+    body = {
+        "name": "hello",
+        "version": 3,
+        "module": DIGEST,
+        "abi": "stockade:v1",
+        "limits": {"fuel": 7},
+        "grants": ["log"],
+        "env": {"K": "V"},
+    }
+    gateway.on("GET /v1/functions/hello", httpx.Response(200, json=body))
+    found = client.function("hello")
+    assert (found.limits, found.grants, found.env) == ({"fuel": 7}, ("log",), {"K": "V"})
+
+
+def test_alias_takes_a_version_or_weights(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("PUT /v1/functions/hello/aliases/prod", httpx.Response(200, json={}))
+    client.put_alias("hello", "prod", version=3)
+    assert gateway.last_json == {"version": 3}
+    client.put_alias("hello", "prod", weights={3: 9, 4: 1})
+    assert gateway.last_json == {"weights": {"3": 9, "4": 1}}
+    with pytest.raises(ValueError, match="either"):
+        client.put_alias("hello", "prod")
+
+
+def test_invoke_returns_the_output_and_its_cost(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("POST /v1/functions/hello/invoke", completed(b"\x00out"))
+    result = client.invoke("hello", b"in", alias="prod", idempotency_key="k", wait_seconds=5)
+    assert result.output == b"\x00out"
+    assert (result.fuel, result.peak_memory_bytes, result.wall_ms) == (1000, 65536, 1.5)
+    assert gateway.last.content == b"in"
+    assert gateway.last.url.params["alias"] == "prod"
+    assert gateway.last.headers["Idempotency-Key"] == "k"
+    assert gateway.last.headers["Stockade-Wait-Seconds"] == "5"
+
+
+def test_alias_and_version_exclude_each_other(client: Client) -> None:
+    with pytest.raises(ValueError, match="not both"):
+        client.invoke("hello", alias="prod", version=1)
+
+
+def test_a_guest_that_fails_is_no_fault_of_the_platform(
+    client: Client, gateway: FakeGateway
+) -> None:
+    answer = problem(
+        422, "invocation.limit_exceeded", outcome="limit_exceeded", limit="fuel", invocation_id=ID
+    )
+    gateway.on("POST /v1/functions/hello/invoke", answer)
+    with pytest.raises(GuestFailed) as caught:
+        client.invoke("hello")
+    failure = caught.value
+    assert (failure.outcome, failure.limit, failure.invocation_id) == ("limit_exceeded", "fuel", ID)
+    assert not isinstance(failure, StockadeApiError)
+
+
+def test_unprocessable_without_outcome_is_a_refusal(client: Client, gateway: FakeGateway) -> None:
+    gateway.on(
+        "POST /v1/modules", problem(422, "module.unsigned", facts={"limit": 3}, retryable=True)
+    )
+    with pytest.raises(StockadeApiError) as caught:
+        client.upload_module(b"")
+    error = caught.value
+    assert (error.code, error.status, error.message) == ("module.unsigned", 422, "It is wrong.")
+    assert error.retryable
+    assert error.detail == {"limit": 3}
+
+
+@pytest.mark.parametrize("call", ["invoke", "result"])
+def test_still_running_is_told_with_the_id(client: Client, gateway: FakeGateway, call: str) -> None:
+    running = httpx.Response(202, json={"id": ID})
+    gateway.on("POST /v1/functions/hello/invoke", running)
+    gateway.on(f"GET /v1/invocations/{ID}/result", problem(409, "invocation.not_done"))
+    with pytest.raises(InvocationPending) as caught:
+        client.invoke("hello") if call == "invoke" else client.result(ID)
+    assert caught.value.invocation_id == ID
+
+
+def test_submit_returns_the_id(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("POST /v1/functions/hello/invocations", httpx.Response(202, json={"id": ID}))
+    assert client.submit("hello", b"x", priority="high", deadline_seconds=2.5) == ID
+    assert gateway.last.headers["Stockade-Priority"] == "high"
+    assert gateway.last.headers["Stockade-Deadline-Seconds"] == "2.5"
+
+
+def test_record_result_logs_and_cancel(client: Client, gateway: FakeGateway) -> None:
+    logs = {"lines": [{"level": "info", "text": "hi"}], "truncated": True}
+    gateway.on(f"GET /v1/invocations/{ID}", httpx.Response(200, json=RECORD))
+    gateway.on(f"GET /v1/invocations/{ID}/result", httpx.Response(200, content=b"out"))
+    gateway.on(f"GET /v1/invocations/{ID}/logs", httpx.Response(200, json=logs))
+    gateway.on(f"POST /v1/invocations/{ID}/cancel", httpx.Response(202, json={}))
+    record = client.get(ID)
+    assert record.done
+    assert record.attempts[0].usage.queue_ms == 0.25
+    assert client.result(ID) == b"out"
+    assert client.logs(ID).lines == (LogLine("info", "hi"),)
+    assert client.logs(ID).truncated
+    client.cancel(ID)
+
+
+def test_wait_looks_until_done(client: Client, gateway: FakeGateway) -> None:
+    running = httpx.Response(200, json=RECORD | {"state": "running", "outcome": None})
+    gateway.on(f"GET /v1/invocations/{ID}", running, httpx.Response(200, json=RECORD))
+    assert client.wait(ID).outcome == "completed"
+    assert len(gateway.requests) == 2
+
+
+def test_wait_gives_up_in_time(client: Client, gateway: FakeGateway) -> None:
+    running = httpx.Response(200, json=RECORD | {"state": "running"})
+    gateway.on(f"GET /v1/invocations/{ID}", running)
+    with pytest.raises(InvocationPending):
+        client.wait(ID, timeout_seconds=0.01)
+
+
+def test_signers_are_added_and_revoked(client: Client, gateway: FakeGateway) -> None:
+    signer = {"name": "me", "public_key": "abc"}
+    gateway.on("POST /v1/signers", httpx.Response(201, json=signer))
+    gateway.on("POST /v1/signers/me/revoke", httpx.Response(200, json=signer))
+    assert client.add_signer("me", "abc").name == "me"
+    assert gateway.last_json == {"name": "me", "public_key": "abc"}
+    client.revoke_signer("me")
+
+
+def test_health_tells_live_from_ready(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("GET /healthz", httpx.Response(200)).on("GET /readyz", httpx.Response(503))
+    assert client.health() == Health(live=True, ready=False)
+    assert len(gateway.requests) == 2
+
+
+def test_health_of_nothing_is_no_error(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("GET /healthz", _broken).on("GET /readyz", _broken)
+    assert client.health() == Health(live=False, ready=False)
+
+
+@pytest.mark.parametrize("name", ["..", ".", ""])
+def test_a_name_cannot_walk_to_another_path(client: Client, name: str) -> None:
+    with pytest.raises(ValueError, match="names nothing"):
+        client.function(name)
+
+
+def test_a_name_stays_one_segment(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("GET /v1/functions/a%2F..%3Fb", problem(404, "function.not_found"))
+    with pytest.raises(StockadeApiError, match=re.escape("function.not_found")):
+        client.function("a/..?b")
+
+
+def test_headers_take_printable_ascii_only(client: Client) -> None:
+    with pytest.raises(ValueError, match="Idempotency-Key"):
+        client.invoke("hello", idempotency_key="a\r\nEvil: 1")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, text="<html>a proxy's page</html>"),
+        httpx.Response(502, text="<html>bad gateway</html>"),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json=MODULE | {"size_bytes": True}),
+        httpx.Response(200, json=MODULE | {"signers": [1]}),
+        httpx.Response(500, json={"error": "no code"}),
+    ],
+)
+def test_answers_of_something_else_are_named(
+    client: Client, gateway: FakeGateway, answer: httpx.Response
+) -> None:
+    gateway.on("POST /v1/modules", answer)
+    with pytest.raises(StockadeApiError) as caught:
+        client.upload_module(b"")
+    assert caught.value.code == "client.unexpected_answer"
+
+
+def test_an_output_without_its_headers_is_no_gateways(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("POST /v1/functions/hello/invoke", httpx.Response(200, content=b"hi"))
+    with pytest.raises(StockadeApiError, match="Stockade-Invocation-Id"):
+        client.invoke("hello")
+
+
+def _broken(request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadError("reset", request=request)
+
+
+def _refused(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("refused", request=request)
+
+
+def test_unavailable_is_tried_again_where_twice_is_no_harm(
+    client: Client, gateway: FakeGateway
+) -> None:
+    away = problem(503, "queue.unavailable", retryable=True)
+    gateway.on(f"GET /v1/invocations/{ID}", away, _broken, httpx.Response(200, json=RECORD))
+    assert client.get(ID).done
+    assert len(gateway.requests) == 3
+
+
+def test_unavailable_ends_after_a_few_attempts(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("GET /v1/functions", problem(503, "catalog.unavailable", retryable=True))
+    with pytest.raises(StockadeApiError, match=re.escape("catalog.unavailable")):
+        client.functions()
+    assert len(gateway.requests) == QUICK.max_attempts
+
+
+@pytest.mark.parametrize("answer", [problem(503, "queue.unavailable"), _broken])
+def test_what_may_have_run_is_not_sent_twice(
+    client: Client, gateway: FakeGateway, answer: httpx.Response
+) -> None:
+    gateway.on("POST /v1/functions/hello/invoke", answer)
+    with pytest.raises((StockadeApiError, ConnectionFailed)):
+        client.invoke("hello")
+    assert len(gateway.requests) == 1
+
+
+def test_with_an_idempotency_key_it_is(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("POST /v1/functions/hello/invoke", _broken, completed())
+    assert client.invoke("hello", idempotency_key="k").output == b"hi"
+
+
+def test_what_was_never_sent_is_sent_again(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("POST /v1/functions/hello/invoke", _refused, completed())
+    assert client.invoke("hello").output == b"hi"
+
+
+def test_other_refusals_are_not_tried_again(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("GET /v1/functions", problem(429, "quota.exceeded", retryable=True))
+    with pytest.raises(StockadeApiError):
+        client.functions()
+    assert len(gateway.requests) == 1
+
+
+def test_the_gateway_says_how_long_to_pause_within_bounds() -> None:
+    rule = RetryRule(first_pause_seconds=0.1, longest_pause_seconds=5.0)
+    call = calls.functions()
+    asked = httpx.Response(503, headers={"Retry-After": "2"})
+    endless = httpx.Response(503, headers={"Retry-After": "100000"})
+    assert rule.after_answer(call, 1, asked) == 2.0
+    assert rule.after_answer(call, 1, endless) == 5.0
+    assert (rule.after_answer(call, 1, httpx.Response(503)) or 0.0) <= 0.1
+
+
+def test_a_closed_client_sends_nothing(gateway: FakeGateway) -> None:
+    with Client("http://gateway", transport=gateway.transport) as client:
+        pass
+    with pytest.raises(RuntimeError):
+        client.functions()
+    assert gateway.requests == []
