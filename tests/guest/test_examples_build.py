@@ -58,16 +58,20 @@ class Example:
     manifest: dict[str, Any]
 
     @property
+    def module(self) -> str:
+        return str(self.manifest["module"])
+
+    @property
     def committed(self) -> Path:
-        return self.directory / str(self.manifest["module"])
+        return self.directory / self.module
 
     @property
     def input(self) -> bytes:
-        return (self.directory / self.manifest["input"]).read_bytes()
+        return (self.directory / str(self.manifest["input"])).read_bytes()
 
     @property
     def limits(self) -> dict[str, int]:
-        return DEFAULT_LIMITS | self.manifest["limits"]
+        return {**DEFAULT_LIMITS, **self.manifest["limits"]}
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,8 @@ def read_frame(frame: bytes) -> Ran:
             return Ran("completed", frame[1:])
         case [1, (0 | 1) as retryable]:
             return Ran("rejected", frame[2:], retryable=retryable == 1)
-    return Ran("trapped")
+        case _:
+            return Ran("trapped")
 
 
 @pytest.fixture(scope="session")
@@ -190,7 +195,7 @@ def rebuild(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Example], Pat
             out = tmp_path_factory.mktemp(language)
             _build_script("--language", language, "--out", str(out)).check_returncode()
             built[language] = out
-        return built[language] / example.manifest["module"]
+        return built[language] / example.module
 
     return rebuild
 
@@ -246,13 +251,11 @@ def test_the_rebuilt_module_does_what_its_manifest_says(
     assert_as_promised(example, start(rebuild(example), example).run(example.input))
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"\x00" * 64, b"\xf0\x9f\x98"])
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"\xc0\x80" * 32, b"\xf0\x9f\x98"])
 @pytest.mark.parametrize("example", KIND, indirect=True)
 def test_input_of_the_wrong_kind_is_rejected_not_trapped(
     example: Example, start: Callable[[Path, Example], Guest], data: bytes
 ) -> None:
-    if data == b"\x00" * 64 and example.manifest["name"] in {"markdown-to-html", "text-redaction"}:
-        pytest.skip("zero bytes are text")
     ran = start(example.committed, example).run(data)
     assert ran.outcome == "rejected"
     assert not ran.retryable

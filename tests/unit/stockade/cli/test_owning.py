@@ -1,0 +1,163 @@
+"""Keys, signatures, signers, modules, functions."""
+
+import json
+import stat
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.unit.sdk_python.fake_gateway import DIGEST, MODULE, problem
+from tests.unit.stockade.cli.conftest import CommandLine
+from wasmtime import wat2wasm
+
+from registry.keys import load_public_key, load_secret_key, public_bytes
+from registry.signature_format import split_envelope
+
+SIGNER = {"name": "me", "public_key": "abc", "revoked_ms": None}
+
+
+def test_keys_are_for_their_owners_eyes(cli: CommandLine) -> None:
+    assert cli.run("keys", "generate").exit_code == 0
+    secret, public = Path("stockade-key.pem"), Path("stockade-key.pem.pub")
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    key = load_secret_key(secret.read_bytes())
+    assert load_public_key(public.read_bytes()) == public_bytes(key)
+    assert sorted(path.name for path in Path().iterdir()) == [secret.name, public.name]
+
+
+@pytest.mark.parametrize("present", ["k.pem", "k.pem.pub"])
+def test_keys_are_not_replaced_by_accident(cli: CommandLine, present: str) -> None:
+    Path(present).write_text("precious")
+    result = cli.run("keys", "generate", "--out", "k.pem")
+    assert result.exit_code == 2
+    assert "cli.key_exists" in result.stderr
+    assert Path(present).read_text() == "precious"
+    assert cli.run("keys", "generate", "--out", "k.pem", "--force").exit_code == 0
+    assert Path(present).read_text() != "precious"
+
+
+def test_signing_embeds_or_detaches(cli: CommandLine) -> None:
+    cli.run("keys", "generate", "--out", "k.pem")
+    Path("m.wasm").write_bytes(wat2wasm("(module)"))
+    assert cli.run("sign", "m.wasm", "--key", "k.pem").exit_code == 0
+    assert cli.run("sign", "m.wasm", "--key", "k.pem", "--detached").exit_code == 0
+    envelope = split_envelope(Path("m.signed.wasm").read_bytes())
+    assert envelope.signature == Path("m.sig").read_bytes()
+    assert envelope.body == Path("m.wasm").read_bytes()
+
+
+def test_signing_says_what_is_wrong(cli: CommandLine) -> None:
+    cli.run("keys", "generate", "--out", "k.pem")
+    Path("m.wasm").write_bytes(b"no module")
+    broken = cli.run("sign", "m.wasm", "--key", "k.pem")
+    assert (broken.exit_code, Path("m.signed.wasm").exists()) == (2, False)
+    assert "[module.not_wasm]" in broken.stderr
+    assert "[signer.key_invalid]" in cli.run("sign", "m.wasm", "--key", "m.wasm").stderr
+    assert cli.run("sign", "nowhere.wasm", "--key", "k.pem").exit_code == 2
+
+
+def test_signers_are_trusted_by_their_public_key(cli: CommandLine) -> None:
+    cli.run("keys", "generate", "--out", "k.pem")
+    cli.gateway.on("POST /v1/signers", httpx.Response(201, json=SIGNER))
+    assert cli.run("signers", "add", "me", "k.pem.pub").exit_code == 0
+    assert cli.gateway.last_json == {"name": "me", "public_key": Path("k.pem.pub").read_text()}
+
+
+def test_a_secret_key_never_leaves(cli: CommandLine) -> None:
+    cli.run("keys", "generate", "--out", "k.pem")
+    result = cli.run("signers", "add", "me", "k.pem")
+    assert result.exit_code == 2
+    assert "secret key" in result.stderr
+    assert cli.gateway.requests == []
+
+
+def test_signers_are_listed_and_revoked(cli: CommandLine) -> None:
+    revoked = SIGNER | {"name": "gone", "revoked_ms": 1}
+    cli.gateway.on("GET /v1/signers", httpx.Response(200, json={"signers": [SIGNER, revoked]}))
+    cli.gateway.on("POST /v1/signers/me/revoke", httpx.Response(200, json={"revoked": True}))
+    assert cli.run("signers", "list").stdout.splitlines() == [
+        "NAME  STATE    PUBLIC KEY",
+        "me    trusted  abc",
+        "gone  revoked  abc",
+    ]
+    assert json.loads(cli.run("signers", "list", "--json").stdout)[1]["name"] == "gone"
+    assert cli.run("signers", "revoke", "me").exit_code == 0
+
+
+def test_modules_are_pushed_and_shown(cli: CommandLine) -> None:
+    Path("m.wasm").write_bytes(b"\0asm")
+    Path("m.sig").write_bytes(b"\1")
+    cli.gateway.on("POST /v1/modules", httpx.Response(201, json=MODULE))
+    cli.gateway.on(f"GET /v1/modules/{DIGEST}", httpx.Response(200, json=MODULE | {"imports": []}))
+    pushed = cli.run("modules", "push", "m.wasm", "--signature", "m.sig")
+    assert f"digest         {DIGEST}" in pushed.stdout
+    assert cli.gateway.last.headers["Stockade-Signature"] == "AQ=="
+    assert "imports        none" in cli.run("modules", "show", DIGEST).stdout
+    assert json.loads(cli.run("modules", "push", "m.wasm", "--json").stdout)["digest"] == DIGEST
+
+
+def test_a_refused_upload_says_why(cli: CommandLine) -> None:
+    Path("m.wasm").write_bytes(b"\0asm")
+    cli.gateway.on("POST /v1/modules", problem(422, "module.signer_unknown"))
+    result = cli.run("modules", "push", "m.wasm")
+    assert result.exit_code == 2
+    assert "It is wrong. [module.signer_unknown]" in result.stderr
+    assert "stockade signers add" in result.stderr
+
+
+def test_deploy_by_digest(cli: CommandLine) -> None:
+    cli.gateway.on("PUT /v1/functions/f", httpx.Response(201, json={"name": "f", "version": 4}))
+    words = ("--limit", "fuel=1_000", "--limit", "wall_ms=5", "--grant", "log", "--env", "A=b=c")
+    result = cli.run("functions", "deploy", "f", "--module", DIGEST, *words)
+    assert result.stdout.splitlines()[1] == "version  4"
+    assert cli.gateway.last_json == {
+        "module": DIGEST,
+        "limits": {"fuel": 1000, "wall_ms": 5},
+        "grants": ["log"],
+        "env": {"A": "b=c"},
+    }
+
+
+def test_deploy_of_a_file_uploads_it_first(cli: CommandLine) -> None:
+    Path("m.wasm").write_bytes(b"\0asm")
+    cli.gateway.on("POST /v1/modules", httpx.Response(201, json=MODULE))
+    cli.gateway.on("PUT /v1/functions/f", httpx.Response(201, json={"name": "f", "version": 1}))
+    result = cli.run("functions", "deploy", "f", "--module", "m.wasm", "--json")
+    assert json.loads(result.stdout) == {"name": "f", "version": 1, "module": DIGEST}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--module", "nowhere.wasm"),
+        ("--module", DIGEST, "--limit", "fuel"),
+        ("--module", DIGEST, "--limit", "fuel=much"),
+        ("--module", DIGEST, "--env", "=x"),
+    ],
+)
+def test_deploy_options_that_make_no_sense(cli: CommandLine, words: tuple[str, ...]) -> None:
+    assert cli.run("functions", "deploy", "f", *words).exit_code == 2
+    assert cli.gateway.requests == []
+
+
+def test_functions_are_listed_and_shown(cli: CommandLine) -> None:
+    function = {"name": "f", "version": 1, "module": DIGEST}
+    more = {"abi": "wasi:preview1", "limits": {"fuel": 7}, "grants": ["log"], "env": {"A": "b"}}
+    cli.gateway.on("GET /v1/functions", httpx.Response(200, json={"functions": [function]}))
+    cli.gateway.on("GET /v1/functions/f", httpx.Response(200, json=function | more))
+    assert f"f     1        {DIGEST}" in cli.run("functions", "list").stdout
+    assert json.loads(cli.run("functions", "list", "--json").stdout) == [function]
+    shown = cli.run("functions", "show", "f").stdout
+    assert "limit fuel     7" in shown
+    assert "env A          b" in shown
+    assert json.loads(cli.run("functions", "show", "f", "--json").stdout)["limits"] == {"fuel": 7}
+
+
+def test_aliases_take_a_version_or_shares(cli: CommandLine) -> None:
+    cli.gateway.on("PUT /v1/functions/f/aliases/prod", httpx.Response(200, json={}))
+    assert cli.run("functions", "alias", "f", "prod", "3").exit_code == 0
+    assert cli.gateway.last_json == {"version": 3}
+    assert cli.run("functions", "alias", "f", "prod", "3=9", "4=1").exit_code == 0
+    assert cli.gateway.last_json == {"weights": {"3": 9, "4": 1}}
+    assert cli.run("functions", "alias", "f", "prod", "x=1").exit_code == 2
+    assert cli.run("functions", "alias", "f", "prod", "3", "4").exit_code == 2
