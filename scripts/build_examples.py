@@ -205,7 +205,8 @@ LANGUAGES = {
 
 def check(languages: Sequence[str]) -> bool:
     """Says for each language whether it can be built here."""
-    return all([_is_available(language) for language in languages])
+    missing = [language for language in languages if not _is_available(language)]
+    return not missing
 
 
 def _is_available(language: str) -> bool:

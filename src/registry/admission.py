@@ -44,14 +44,20 @@ def _detect_abi(outline: ModuleOutline) -> Abi:
     stockade = all(name in outline.exports for name in _STOCKADE_EXPORTS)
     wasi = "_start" in outline.exports
     if stockade == wasi:
-        raise StockadeError(
-            "module.abi_unknown",
-            "The module speaks no ABI that Stockade knows. Export 'memory', 'stockade_v1_alloc'"
-            " and 'stockade_v1_run' (stockade:v1), or 'memory' and '_start' (a WASI command).",
-            detail={"exports": [_shown(name) for name in list(outline.exports)[:_MAX_LISTED]]},
-        )
+        raise _unknown_abi(list(outline.exports), "both ABIs" if wasi else "no ABI")
     _check_exports(outline, _STOCKADE_EXPORTS if stockade else _WASI_EXPORTS)
     return Abi.STOCKADE_V1 if stockade else Abi.WASI_PREVIEW1
+
+
+def _unknown_abi(exports: list[str], spoken: str) -> StockadeError:
+    listed, found = _listed([_shown(name) for name in exports])
+    return StockadeError(
+        "module.abi_unknown",
+        f"The module speaks {spoken} that Stockade knows: it exports {found or 'nothing'}. Export"
+        " 'memory', 'stockade_v1_alloc' and 'stockade_v1_run' (stockade:v1), or 'memory' and"
+        " '_start' (a WASI command).",
+        detail={"exports": listed},
+    )
 
 
 def _check_exports(outline: ModuleOutline, expected: dict[str, str]) -> None:
@@ -93,13 +99,19 @@ def _check_imports(imports: list[Import], abi: Abi) -> None:
 
 
 def _refused(code: str, sentence: str, imports: list[Import]) -> StockadeError:
-    names = [f"{_shown(one.module)}.{_shown(one.name)}" for one in imports[:_MAX_LISTED]]
-    more = f" and {len(imports) - _MAX_LISTED} more" if len(imports) > _MAX_LISTED else ""
+    listed, found = _listed([f"{_shown(one.module)}.{_shown(one.name)}" for one in imports])
     return StockadeError(
         code,
-        f"{sentence} {', '.join(names)}{more}. Build without them; see sdk/abi/ABI.md.",
-        detail={"imports": names},
+        f"{sentence} {found}. Build without them; see sdk/abi/ABI.md.",
+        detail={"imports": listed},
     )
+
+
+def _listed(names: list[str]) -> tuple[list[str], str]:
+    """The first few names, and a sentence's worth of them that says how many were left out."""
+    listed = list(dict.fromkeys(names))
+    more = f" and {len(listed) - _MAX_LISTED} more" if len(listed) > _MAX_LISTED else ""
+    return listed[:_MAX_LISTED], ", ".join(listed[:_MAX_LISTED]) + more
 
 
 def _shown(name: str) -> str:

@@ -12,6 +12,7 @@ PUBLIC_KEY_BYTES, SIGNATURE_BYTES = 32, 64
 _FIELD = 2**255 - 19
 _ORDER = 2**252 + 27742317777372353535851937790883648493
 _SIGN_BIT = 1 << 255
+_CURVE_D = -121665 * pow(121666, -1, _FIELD) % _FIELD
 # The y coordinates of the eight points whose order divides 8.
 _ORDER_8 = (
     0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
@@ -25,6 +26,14 @@ def is_sound_point(encoded: bytes) -> bool:
     value = int.from_bytes(encoded, "little")
     y = value & (_SIGN_BIT - 1)
     return y < _FIELD and y not in _SMALL_ORDER_Y
+
+
+def is_on_curve(encoded: bytes) -> bool:
+    """Whether a point of the curve has the y coordinate that these 32 bytes encode."""
+    y = int.from_bytes(encoded, "little") & (_SIGN_BIT - 1)
+    numerator, denominator = y * y - 1, _CURVE_D * y * y + 1
+    # Euler's criterion; the denominator is never 0, for -d is no square.
+    return pow(numerator * denominator, (_FIELD - 1) // 2, _FIELD) in {0, 1}
 
 
 def verifies(public_key: bytes, signature: bytes, message: bytes) -> bool:

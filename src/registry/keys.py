@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
-from registry.ed25519 import PUBLIC_KEY_BYTES, is_sound_point
+from registry.ed25519 import PUBLIC_KEY_BYTES, is_on_curve, is_sound_point
 from stockade.core.errors import StockadeError
 
 _TOOL_PUBLIC, _TOOL_PAIR = b"\x01", b"\x81"
@@ -38,7 +38,7 @@ def load_public_key(data: bytes) -> bytes:
         StockadeError: `signer.key_invalid`.
     """
     raw = _first_that_reads(data, _PUBLIC_FORMS)
-    if raw is None or len(raw) != PUBLIC_KEY_BYTES or not is_sound_point(raw):
+    if raw is None or not (is_sound_point(raw) and is_on_curve(raw)):
         raise StockadeError(
             "signer.key_invalid",
             "This is no sound Ed25519 public key. Give PEM, DER, an OpenSSH line, the reference"
@@ -82,6 +82,17 @@ def public_key_pem(raw: bytes) -> bytes:
     """A public key as PEM."""
     key = Ed25519PublicKey.from_public_bytes(raw)
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def tool_public_key(raw: bytes) -> bytes:
+    """A public key as the reference tool's file."""
+    return _TOOL_PUBLIC + raw
+
+
+def tool_key_pair(key: Ed25519PrivateKey) -> bytes:
+    """The secret key and its public half as the reference tool's file."""
+    seed = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+    return _TOOL_PAIR + seed + public_bytes(key)
 
 
 def default_key_id(raw: bytes) -> bytes:

@@ -26,10 +26,11 @@ _DOMAIN = b"wasmsig"
 
 @dataclass(frozen=True, slots=True)
 class SignatureRecord:
-    """One Ed25519 signature; the key id is a hint that nobody needs to believe."""
+    """One signature; the key id is a hint that nobody needs to believe."""
 
     key_id: bytes
     signature: bytes
+    algorithm: int = ALGORITHM_ED25519
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def module_hashes(body: bytes) -> tuple[bytes, ...]:
 
 
 def parse_payload(payload: bytes) -> tuple[SignedHashes, ...]:
-    """Reads a signature payload whole; records of an unknown algorithm are left out.
+    """Reads a signature payload whole, records of an unknown algorithm too.
 
     Raises:
         Malformed: it is not of the format, or passes a bound.
@@ -156,12 +157,12 @@ def _parse_entry(reader: Reader) -> SignedHashes:
     count = _bounded(reader, MAX_HASHES, "hashes")
     hashes = tuple(reader.take(_HASH_BYTES) for _ in range(count))
     count = _bounded(reader, MAX_SIGNATURES, "signatures")
-    records = [_parse_record(reader.within(reader.u32())) for _ in range(count)]
+    records = tuple(_parse_record(reader.within(reader.u32())) for _ in range(count))
     _check_end(reader)
-    return SignedHashes(hashes, tuple(record for record in records if record is not None))
+    return SignedHashes(hashes, records)
 
 
-def _parse_record(reader: Reader) -> SignatureRecord | None:
+def _parse_record(reader: Reader) -> SignatureRecord:
     size = reader.u32()
     if size > _MAX_KEY_ID_BYTES:
         raise Malformed("a key id is too long")
@@ -169,11 +170,17 @@ def _parse_record(reader: Reader) -> SignatureRecord | None:
     algorithm = reader.byte()
     signature = reader.take(reader.u32())
     _check_end(reader)
-    if algorithm != ALGORITHM_ED25519:
-        return None
-    if len(signature) != _SIGNATURE_BYTES:
+    if algorithm == ALGORITHM_ED25519 and len(signature) != _SIGNATURE_BYTES:
         raise Malformed("an Ed25519 signature is not 64 bytes long")
-    return SignatureRecord(key_id, signature)
+    return SignatureRecord(key_id, signature, algorithm)
+
+
+def signature_malformed(error: Malformed) -> StockadeError:
+    """The refusal of a signature payload that cannot be read."""
+    return StockadeError(
+        "module.signature_malformed",
+        f"The signature cannot be read: {error}. Sign the module again.",
+    )
 
 
 def _bounded(reader: Reader, bound: int, what: str) -> int:
@@ -195,7 +202,7 @@ def _encode_entry(entry: SignedHashes) -> bytes:
 
 
 def _encode_record(record: SignatureRecord) -> bytes:
-    return _prefixed(record.key_id) + bytes([ALGORITHM_ED25519]) + _prefixed(record.signature)
+    return _prefixed(record.key_id) + bytes([record.algorithm]) + _prefixed(record.signature)
 
 
 def _prefixed(data: bytes) -> bytes:

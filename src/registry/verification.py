@@ -8,7 +8,8 @@ The rules, in order:
    `module.signature_misplaced`), or a detached payload, but not both
    (`module.signature_ambiguous`); else `module.unsigned`.
 3. The payload is of the format, within its bounds, with nothing behind it
-   (`module.signature_malformed`).
+   (`module.signature_malformed`), and holds an Ed25519 signature (else `module.unsigned`). Records
+   of other algorithms are passed over.
 4. All of the module is signed: only an entry whose hashes are exactly the module's own counts. An
    entry that lists a beginning of them is `module.signature_partial`; any other is
    `module.signature_mismatch`.
@@ -26,10 +27,13 @@ from registry.ed25519 import verifies
 from registry.keys import default_key_id
 from registry.reader import Malformed
 from registry.signature_format import (
+    ALGORITHM_ED25519,
     Envelope,
+    SignatureRecord,
     SignedHashes,
     module_hashes,
     parse_payload,
+    signature_malformed,
     split_envelope,
 )
 from registry.wasm_sections import malformed
@@ -102,7 +106,10 @@ def _vouching(
         hashes = module_hashes(body)
     except Malformed as error:
         raise malformed(error) from error
-    entries = [entry for payload in payloads for entry in _parsed(payload)]
+    parsed = [entry for payload in payloads for entry in _parsed(payload)]
+    entries = [entry for entry in parsed if _records(entry)]
+    if not entries:
+        raise _unsigned()
     whole = [entry for entry in entries if entry.hashes == hashes]
     if not whole:
         raise _not_whole(entries, hashes)
@@ -119,17 +126,20 @@ def _parsed(payload: bytes) -> tuple[SignedHashes, ...]:
     try:
         return parse_payload(payload)
     except Malformed as error:
-        raise StockadeError(
-            "module.signature_malformed",
-            f"The signature cannot be read: {error}. Sign the module again.",
-        ) from error
+        raise signature_malformed(error) from error
+
+
+def _records(entry: SignedHashes) -> list[SignatureRecord]:
+    return [one for one in entry.signatures if one.algorithm == ALGORITHM_ED25519]
 
 
 def _signers_that_verify(
     entries: Sequence[SignedHashes], signers: Sequence[Signer]
 ) -> list[Signer]:
-    pairs = [(entry.message, record) for entry in entries for record in entry.signatures]
-    if len(pairs) * len(signers) > _MAX_CHECKS:
+    # Equal messages: every entry here lists the module's own hashes.
+    message = entries[0].message
+    signatures = {record.signature for entry in entries for record in _records(entry)}
+    if len(signatures) * len(signers) > _MAX_CHECKS:
         raise StockadeError(
             "module.signature_malformed",
             "The module carries more signatures than are checked. Keep those of your own signers.",
@@ -137,7 +147,7 @@ def _signers_that_verify(
     return [
         signer
         for signer in signers
-        if any(verifies(signer.public_key, record.signature, message) for message, record in pairs)
+        if any(verifies(signer.public_key, signature, message) for signature in signatures)
     ]
 
 
@@ -155,7 +165,7 @@ def _not_whole(entries: Sequence[SignedHashes], hashes: tuple[bytes, ...]) -> St
 
 def _nobody(entries: Sequence[SignedHashes], signers: Sequence[Signer]) -> StockadeError:
     trusted = {default_key_id(signer.public_key) for signer in signers}
-    if any(record.key_id in trusted for entry in entries for record in entry.signatures):
+    if any(record.key_id in trusted for entry in entries for record in _records(entry)):
         return StockadeError(
             "module.signature_invalid",
             "A signature names a trusted key, but that key did not make it. Sign the module again.",

@@ -14,6 +14,7 @@ _MAGIC = b"\0asm"
 _COMPONENT_LAYER = 1
 _CUSTOM = 0
 _MAX_NAME_BYTES = 256
+_MAX_SECTIONS = 1_000
 # The order that the specification gives to the ids of non-custom sections; data count stands before
 # code.
 _ORDER = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 8, 9: 9, 12: 10, 10: 11, 11: 12}
@@ -62,23 +63,37 @@ def read_sections(content: bytes) -> Iterator[Section]:
     """The sections of a module whose header was checked, in order.
 
     Raises:
-        Malformed: a length goes beyond the end, or sections are repeated, unknown or out of order.
+        Malformed: a length goes beyond the end, sections are repeated, unknown or out of order, or
+            there are more than any compiler makes.
     """
     reader = Reader(content, len(HEADER))
     last = 0
-    while not reader.at_end:
-        start = reader.position
-        number = reader.byte()
-        inner = reader.within(reader.u32())
-        name = inner.name(_MAX_NAME_BYTES) if number == _CUSTOM else ""
-        yield Section(number, name, start, inner.position, reader.position)
-        if number != _CUSTOM:
-            place = _ORDER.get(number)
-            if place is None:
-                raise Malformed(f"there is no section of id {number}")
-            if place <= last:
-                raise Malformed("its sections are repeated or out of order")
-            last = place
+    for _ in range(_MAX_SECTIONS):
+        if reader.at_end:
+            return
+        section = _read_section(reader)
+        if section.id != _CUSTOM:
+            last = _place_after(last, section.id)
+        yield section
+    if not reader.at_end:
+        raise Malformed(f"it has more than {_MAX_SECTIONS} sections")
+
+
+def _read_section(reader: Reader) -> Section:
+    start = reader.position
+    number = reader.byte()
+    inner = reader.within(reader.u32())
+    name = inner.name(_MAX_NAME_BYTES) if number == _CUSTOM else ""
+    return Section(number, name, start, inner.position, reader.position)
+
+
+def _place_after(last: int, number: int) -> int:
+    place = _ORDER.get(number)
+    if place is None:
+        raise Malformed(f"there is no section of id {number}")
+    if place <= last:
+        raise Malformed("its sections are repeated or out of order")
+    return place
 
 
 def malformed(error: Malformed) -> StockadeError:

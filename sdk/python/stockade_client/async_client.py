@@ -209,9 +209,16 @@ class AsyncClient:
             record = await self.get(invocation_id)
         return record
 
-    async def add_signer(self, name: str, public_key: str) -> Signer:
-        """Trusts a key: PEM, OpenSSH, or base64 of the 32 raw bytes."""
-        return await self._send(calls.add_signer(name, public_key))
+    async def add_signer(
+        self,
+        name: str,
+        public_key: str,
+        *,
+        not_before: str | None = None,
+        not_after: str | None = None,
+    ) -> Signer:
+        """Trusts a key (PEM, OpenSSH, or base64 of the 32 raw bytes), within RFC 3339 times."""
+        return await self._send(calls.add_signer(name, public_key, not_before, not_after))
 
     async def signers(self) -> tuple[Signer, ...]:
         """All signers, revoked ones too."""

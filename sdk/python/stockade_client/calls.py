@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from stockade_client import readers
+from stockade_client.errors import InvocationPending, StockadeApiError
 from stockade_client.types import (
     Function,
     FunctionDetails,
@@ -30,7 +31,11 @@ _BYTES = {"Content-Type": "application/octet-stream"}
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[_Answer]):
-    """One call. `repeatable`: sending it twice does no more than sending it once."""
+    """One call.
+
+    `repeatable`: sending it twice does no more than sending it once. `invocation`: whose end it
+    asks for, if any.
+    """
 
     method: str
     path: str
@@ -41,10 +46,16 @@ class Call(Generic[_Answer]):
     json: object = None
     content: bytes | None = None
     wait_seconds: float = 0.0
+    invocation: str = ""
 
     def answer(self, response: httpx.Response) -> _Answer:
         """The answer, or the right error."""
-        return readers.read(response, self.read)
+        try:
+            return readers.read(response, self.read)
+        except StockadeApiError as error:
+            if self.invocation and error.code == "invocation.not_done":
+                raise InvocationPending(self.invocation) from error
+            raise
 
 
 def upload_module(wasm: bytes, detached_signature: bytes | None) -> Call[Module]:
@@ -141,7 +152,8 @@ def get(invocation_id: str) -> Call[Invocation]:
 
 def result(invocation_id: str) -> Call[bytes]:
     """GET /v1/invocations/{id}/result."""
-    return Call("GET", f"/v1/invocations/{_part(invocation_id)}/result", readers.output)
+    path = f"/v1/invocations/{_part(invocation_id)}/result"
+    return Call("GET", path, readers.body, invocation=invocation_id)
 
 
 def logs(invocation_id: str) -> Call[Logs]:
@@ -154,9 +166,13 @@ def cancel(invocation_id: str) -> Call[None]:
     return Call("POST", f"/v1/invocations/{_part(invocation_id)}/cancel", readers.nothing)
 
 
-def add_signer(name: str, public_key: str) -> Call[Signer]:
+def add_signer(
+    name: str, public_key: str, not_before: str | None, not_after: str | None
+) -> Call[Signer]:
     """POST /v1/signers."""
-    content = {"name": name, "public_key": public_key}
+    validity = {"not_before": not_before, "not_after": not_after}
+    given = {key: value for key, value in validity.items() if value is not None}
+    content = {"name": name, "public_key": public_key, **given}
     return Call("POST", "/v1/signers", readers.signer, json=content)
 
 

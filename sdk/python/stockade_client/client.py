@@ -207,9 +207,16 @@ class Client:
             time.sleep(next(look))
         return record
 
-    def add_signer(self, name: str, public_key: str) -> Signer:
-        """Trusts a key: PEM, OpenSSH, or base64 of the 32 raw bytes."""
-        return self._send(calls.add_signer(name, public_key))
+    def add_signer(
+        self,
+        name: str,
+        public_key: str,
+        *,
+        not_before: str | None = None,
+        not_after: str | None = None,
+    ) -> Signer:
+        """Trusts a key (PEM, OpenSSH, or base64 of the 32 raw bytes), within RFC 3339 times."""
+        return self._send(calls.add_signer(name, public_key, not_before, not_after))
 
     def signers(self) -> tuple[Signer, ...]:
         """All signers, revoked ones too."""

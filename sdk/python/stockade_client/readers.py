@@ -22,7 +22,7 @@ from stockade_client.types import (
 )
 
 _Answer = TypeVar("_Answer")
-_STANDARD = ("type", "title", "status", "detail", "instance", "code", "retryable", "message")
+_STANDARD = ("type", "title", "status", "detail", "instance", "code", "retryable", "facts")
 _SHOWN_CHARACTERS = 200
 
 
@@ -55,13 +55,6 @@ def body(response: httpx.Response) -> bytes:
     return response.content
 
 
-def output(response: httpx.Response) -> bytes:
-    """The bytes of a result, unless there is none yet."""
-    if response.status_code == httpx.codes.ACCEPTED:
-        raise InvocationPending(invocation_id(response))
-    return response.content
-
-
 def invoke_result(response: httpx.Response) -> InvokeResult:
     """An output and its cost, which stands in headers."""
     if response.status_code == httpx.codes.ACCEPTED:
@@ -75,6 +68,7 @@ def invoke_result(response: httpx.Response) -> InvokeResult:
         fuel=int(_header(headers, "Fuel")),
         peak_memory_bytes=int(_header(headers, "Peak-Memory-Bytes")),
         wall_ms=float(_header(headers, "Wall-Ms")),
+        queue_ms=float(headers.get("Stockade-Queue-Ms", "0")),
     )
 
 
@@ -102,9 +96,9 @@ def invocation(response: httpx.Response) -> Invocation:
 def logs(response: httpx.Response) -> Logs:
     """What the guest logged."""
     fields = Fields(response.json())
-    lines = fields.objects("logs")
+    lines = fields.objects("lines")
     return Logs(
-        tuple(LogLine(line.count("level"), line.text("text")) for line in lines),
+        tuple(LogLine(line.text("level"), line.text("text")) for line in lines),
         fields.flag("truncated"),
     )
 
@@ -144,6 +138,8 @@ def function_details(response: httpx.Response) -> FunctionDetails:
         name=fields.text("name"),
         version=fields.count("version"),
         module=fields.text("module"),
+        abi=fields.text("abi"),
+        deterministic=fields.flag("deterministic"),
         limits=fields.pairs("limits", Fields.count),
         grants=fields.texts("grants"),
         env=fields.pairs("env", Fields.text),
@@ -202,7 +198,7 @@ def _refusal(response: httpx.Response) -> StockadeApiError | GuestFailed:
         response.status_code,
         fields.maybe_text("detail") or fields.maybe_text("title") or "",
         retryable=fields.flag("retryable"),
-        detail=fields.rest(*_STANDARD),
+        detail=fields.rest(*_STANDARD) | fields.nested("facts").rest(),
     )
 
 

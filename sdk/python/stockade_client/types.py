@@ -41,6 +41,8 @@ class FunctionDetails:
     name: str
     version: int
     module: str
+    abi: str
+    deterministic: bool
     limits: Mapping[str, int] = field(default_factory=dict)
     grants: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class InvokeResult:
     fuel: int
     peak_memory_bytes: int
     wall_ms: float
+    queue_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +119,9 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line the guest logged: level 0 (trace) to 4 (error). The text is the guest's own."""
+    """One line: level `trace`, `debug`, `info`, `warn` or `error`. The text is the guest's own."""
 
-    level: int
+    level: str
     text: str
 
 

@@ -25,9 +25,6 @@ _Input = Annotated[
     typer.Option(
         "--input",
         "-i",
-        exists=True,
-        dir_okay=False,
-        allow_dash=True,
         help="File with the input; - reads stdin.",
         show_default=False,
     ),

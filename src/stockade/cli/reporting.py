@@ -5,7 +5,7 @@
 | 0 | done |
 | 1 | the platform failed, or could not be reached |
 | 2 | refused: the request, or the command itself, is wrong |
-| 3 | the guest failed |
+| 3 | the invocation ended without an output, mostly because the guest failed |
 | 4 | still running |
 """
 
@@ -21,10 +21,7 @@ P = ParamSpec("P")
 _FIRST_SERVER_ERROR = 500
 _HINTS = {
     "auth.": "Give the key with --api-key-file or STOCKADE_API_KEY.",
-    "module.unsigned": "Sign it first: stockade sign MODULE --key stockade-key.pem",
-    "module.signature_missing": "Sign it first: stockade sign MODULE --key stockade-key.pem",
-    "module.signer": "Trust the signer's key first: stockade signers add NAME PUBKEY_FILE",
-    "module.untrusted": "Trust the signer's key first: stockade signers add NAME PUBKEY_FILE",
+    "module.signer_unknown": "Trust the key: stockade signers add NAME PUBKEY_FILE",
     "module.not_found": "Upload it first: stockade modules push FILE",
     "function.not_found": "See what there is: stockade functions list",
     "invocation.not_found": "Records are kept for some days; check the id and the tenant's key.",
@@ -69,10 +66,10 @@ def client_errors_in_words(url: str) -> Iterator[None]:
     except errors.StockadeApiError as error:
         _refused(error.message, error.code, error.status)
     except errors.GuestFailed as error:
-        what = " ".join(part for part in (error.outcome, error.limit) if part)
-        reason = f": {error.detail}" if error.detail else ""
-        say(f"{what}{reason} id={error.invocation_id}")
-        fail("The guest failed.", f"outcome.{error.outcome}", status=EXIT_GUEST)
+        limit = f" limit={error.limit}" if error.limit else ""
+        say(f"{error.outcome}{limit} attempts={error.attempts} id={error.invocation_id}")
+        reason = error.detail or "There is no output."
+        fail(reason, f"invocation.{error.outcome}", status=EXIT_GUEST)
     except errors.InvocationPending as error:
         hint = f"Look again: stockade runs show {error.invocation_id}"
         fail("It is still running.", "invocation.pending", hint, status=EXIT_PENDING)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Look at invocations: state, output, logs.")
 
-_LEVELS = ("trace", "debug", "info", "warn", "error")
-
 
 @app.command()
 @connected
@@ -44,7 +42,7 @@ def logs(client: "Client", invocation_id: InvocationId, *, as_json: JsonFlag = F
         print_json(asdict(found))
         return
     for line in found.lines:
-        typer.echo(f"{_level(line.level):5}  {safe(line.text)}")
+        typer.echo(f"{safe(line.level):5}  {safe(line.text)}")
     if found.truncated:
         say("The guest logged more than its limit; the rest was dropped.")
 
@@ -68,7 +66,3 @@ def _print_record(record: "Invocation") -> None:
             for item in record.attempts
         )
         print_table(("ATTEMPT", "OUTCOME", "WALL MS", "FUEL", "REASON"), rows)
-
-
-def _level(number: int) -> str:
-    return _LEVELS[number] if 0 <= number < len(_LEVELS) else str(number)

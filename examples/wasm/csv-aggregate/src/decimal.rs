@@ -24,11 +24,10 @@ impl Decimal {
         if whole.len() > MAX_DIGITS || fraction.len() > PLACES {
             return None;
         }
-        let billionths = format!("{whole}{fraction:0<PLACES$}");
-        billionths
-            .parse()
-            .ok()
-            .map(|value: i128| Self(sign * value))
+        let scale = 10_i128.pow(u32::try_from(PLACES - fraction.len()).ok()?);
+        let whole = i128::from(whole.parse::<i64>().ok()?);
+        let fraction = i128::from(fraction.parse::<i64>().ok()?);
+        Some(Self(sign * (whole * ONE + fraction * scale)))
     }
 
     /// The quotient, rounded half away from zero.

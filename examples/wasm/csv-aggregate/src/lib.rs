@@ -62,8 +62,11 @@ fn collect_groups(
     figure: usize,
 ) -> Result<Groups, Rejection> {
     let (mut groups, mut blank) = (Groups::new(), 0_u32);
-    for row in rows.records() {
-        let row = row.map_err(|error| bad_row(&error))?;
+    let mut row = StringRecord::new();
+    while rows
+        .read_record(&mut row)
+        .map_err(|error| bad_row(&error))?
+    {
         match row[figure].trim() {
             "" => blank += 1,
             text => {
@@ -73,13 +76,13 @@ fn collect_groups(
         }
     }
     if blank > 0 {
-        log::warn(&format!("{blank} rows have no figure and are left out"));
+        log::warn(&format!("rows without a figure, left out: {blank}"));
     }
     Ok(groups)
 }
 
 fn render(groups: &Groups) -> String {
-    let mut lines = Vec::new();
+    let mut lines = Vec::with_capacity(groups.len());
     for (name, Tally { count, sum }) in groups {
         let (name, mean) = (quote(name), sum.divide(*count));
         lines.push(format!(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -11,37 +12,34 @@ from stockade.cli.words import safe
 
 _COLUMNS = ("example", "language", "outcome")
 _NUMBERS = ("fuel", "peak memory", "wall ms", "queue ms", "output")
-_NARROWEST = 100
+_WIDTH_WITHOUT_TERMINAL = 120
 _KIB = 1024
 
 
 def console() -> Console:
     """Standard output; into a file or pipe it is wide enough for the table."""
     found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=_NARROWEST + 20)
+    return found if found.is_terminal else Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
 
 
 def runs_table(findings: Sequence[Finding]) -> Table:
     """One row for each example."""
-    table = Table(title="Every example, run through the gateway")
-    for name in _COLUMNS:
-        table.add_column(name, no_wrap=True)
+    table = Table("check", *_COLUMNS, title="Every example, run through the gateway", box=SIMPLE)
     for name in _NUMBERS:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("check")
     for finding in findings:
-        table.add_row(*_row(finding), _check(finding.problem))
+        table.add_row(_check(finding.problem), *_row(finding))
     return table
 
 
 def refusals_table(refusals: Sequence[Refusal]) -> Table:
     """One row for each upload that must be refused."""
-    table = Table(title="Uploads that must be refused")
-    for name in ("upload", "refused with", "check"):
-        table.add_column(name, no_wrap=True)
+    columns = ("check", "upload", "refused with")
+    table = Table(*columns, title="Uploads that must be refused", box=SIMPLE)
     for refusal in refusals:
         problem = None if refusal.right else "should be " + " or ".join(refusal.expected)
-        table.add_row(refusal.what, Text(safe(refusal.code or "not refused")), _check(problem))
+        code = Text(safe(refusal.code or "not refused"))
+        table.add_row(_check(problem), refusal.what, code)
     return table
 
 

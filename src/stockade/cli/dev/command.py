@@ -1,6 +1,7 @@
 """`stockade dev`: all of Stockade on this machine, with one command."""
 
 import asyncio
+import logging
 import signal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -55,5 +56,6 @@ def dev(
         from stockade.infra.logging import configure_logging  # noqa: PLC0415 - likewise
 
         configure_logging("dev", "info")
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every look
         plan = DevPlan(held, chosen, fsync, workers_capacity)
         asyncio.run(DevStack(plan).run())

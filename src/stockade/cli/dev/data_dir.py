@@ -67,6 +67,7 @@ def _unusable(port: int, why: str) -> StockadeError:
     return StockadeError(
         "dev.port_busy",
         f"Port {port} on {HOST} {why}. Choose another with --port, or --port 0 for a free one.",
+        retryable=True,
     )
 
 
@@ -75,4 +76,5 @@ def _already_running(path: Path, holder: str) -> StockadeError:
         "dev.already_running",
         f"Another 'stockade dev' (process {holder or 'unknown'}) uses {str(path)!r}. Stop it, or "
         "choose another directory with --data-dir.",
+        retryable=True,
     )

@@ -1,6 +1,5 @@
 """Runs the command line in this process, against a gateway that is none."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ class CommandLine:
 
     def run(self, *words: str, data: bytes | None = None, **env: str) -> Result:
         wiring = Wiring(self.gateway.transport)
-        bare = {name: None for name in os.environ if name.startswith("STOCKADE_")}
+        bare = {"STOCKADE_URL": None, "STOCKADE_API_KEY": None}
         wide = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
         return self._runner.invoke(
             app, list(words), input=data, obj=wiring, env={**bare, **wide, **env}

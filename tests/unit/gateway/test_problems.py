@@ -1,0 +1,52 @@
+"""The one table from codes to HTTP is whole, and the reference page is made from it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from starlette.requests import Request
+
+from gateway.problems import STATUS, on_failure, on_refusal, problem
+from stockade.core.errors import StockadeError
+
+ROOT = Path(__file__).parents[3]
+sys.path.insert(0, str(ROOT))
+NEVER_OVER_HTTP = ("cli.", "client.", "config.", "demo.", "dev.")
+AT_START_ONLY = {"queue.port_busy", "queue.data_dir_busy", "queue.start_failed"}
+REQUEST = Request({"type": "http", "method": "GET", "path": "/", "headers": []})
+
+
+def test_every_code_that_can_reach_a_caller_has_a_status() -> None:
+    from scripts.build_reference import raised_codes  # noqa: PLC0415 (scripts are no package)
+
+    codes = {code for code in raised_codes() if not code.startswith(NEVER_OVER_HTTP)}
+    assert codes - AT_START_ONLY - set(STATUS) == set()
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "build_reference.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("code", sorted(STATUS))
+def test_a_refusal_has_the_fields_of_a_problem(code: str) -> None:
+    answer = problem(StockadeError(code, "Do this.", retryable=True, detail={"a": 1}))
+    body = json.loads(answer.body)
+    assert answer.status_code == body["status"] == STATUS[code]
+    assert (body["code"], body["detail"], body["retryable"]) == (code, "Do this.", True)
+    assert body["facts"] == {"a": 1}
+    assert ("retry-after" in answer.headers) is (STATUS[code] in {429, 503})
+
+
+async def test_a_code_without_a_status_is_our_fault() -> None:
+    answer = await on_refusal(REQUEST, StockadeError("new.code", "x"))
+    assert answer.status_code == 500
+
+
+async def test_our_own_mistakes_tell_nothing() -> None:
+    answer = await on_failure(REQUEST, RuntimeError("secret detail"))
+    assert answer.status_code == 500
+    assert b"secret" not in answer.body
