@@ -62,10 +62,17 @@ def running_service(fsync: str) -> Iterator[Service]:
                 ready = json.loads(dev.stdout.readline())
                 key = Path(ready["api_key_file"]).read_text(encoding="utf-8").strip()
                 _deploy(ready["url"], key)
-                yield Service(ready["url"], key, ready["redis_url"])
+                yield Service(ready["url"], key, _redis_url(data))
             finally:
                 dev.terminate()
                 dev.wait(60)
+
+
+def _redis_url(data: Path) -> str:
+    lines = (data / "valkey" / "valkey.conf").read_text(encoding="utf-8").splitlines()
+    settings = dict(line.split(maxsplit=1) for line in lines if " " in line)
+    password = settings["requirepass"].strip('"')
+    return f"redis://:{password}@127.0.0.1:{settings['port']}/0"
 
 
 def _deploy(url: str, api_key: str) -> None:

@@ -111,11 +111,11 @@ def module_hashes(body: bytes) -> tuple[bytes, ...]:
             rolling.update(body[done : section.end])
             done = section.end
             hashes.append(rolling.digest())
-            if len(hashes) > MAX_HASHES:
-                raise Malformed("it has more signature delimiters than a signature can list")
     if done < len(body) or not hashes:
         rolling.update(body[done:])
         hashes.append(rolling.digest())
+    if len(hashes) > MAX_HASHES:
+        raise Malformed("it has more signature delimiters than a signature can list")
     return tuple(hashes)
 
 

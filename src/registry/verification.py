@@ -8,8 +8,8 @@ The rules, in order:
    `module.signature_misplaced`), or a detached payload, but not both
    (`module.signature_ambiguous`); else `module.unsigned`.
 3. The payload is of the format, within its bounds, with nothing behind it
-   (`module.signature_malformed`), and holds an Ed25519 signature (else `module.unsigned`). Records
-   of other algorithms are passed over.
+   (`module.signature_malformed`), and holds a signature (else `module.unsigned`). Signatures of
+   other algorithms than Ed25519 are passed over.
 4. All of the module is signed: only an entry whose hashes are exactly the module's own counts. An
    entry that lists a beginning of them is `module.signature_partial`; any other is
    `module.signature_mismatch`.
@@ -107,7 +107,7 @@ def _vouching(
     except Malformed as error:
         raise malformed(error) from error
     parsed = [entry for payload in payloads for entry in _parsed(payload)]
-    entries = [entry for entry in parsed if _records(entry)]
+    entries = [entry for entry in parsed if entry.signatures]
     if not entries:
         raise _unsigned()
     whole = [entry for entry in entries if entry.hashes == hashes]

@@ -230,8 +230,8 @@ def test_a_window_includes_its_beginning_and_not_its_end(window: dict[str, int])
 
 
 def test_more_checks_than_the_bound_are_refused() -> None:
-    record = SignatureRecord(b"", b"\1" * 64)
-    many = encode_payload((SignedHashes(HASHES, (record,) * 256),))
+    records = tuple(SignatureRecord(b"", bytes([n]) * 64) for n in range(256))
+    many = encode_payload((SignedHashes(HASHES, records),))
     signers = tuple(Signer(f"s{n}", m.SIGNER.public_key) for n in range(17))
     assert code_of(m.BODY, many, signers) == "module.signature_malformed"
 

@@ -12,7 +12,7 @@ from stockade.cli.words import safe
 
 _COLUMNS = ("example", "language", "outcome")
 _NUMBERS = ("fuel", "peak memory", "wall ms", "queue ms", "output")
-_WIDTH_WITHOUT_TERMINAL = 120
+_WIDTH_WITHOUT_TERMINAL = 160
 _KIB = 1024
 
 

@@ -70,9 +70,9 @@ def _checksum(body: str) -> str:
 
 def test_a_directory_has_one_holder(tmp_path: Path) -> None:
     place = tmp_path / "a" / "data"
-    with locked(place) as held, pytest.raises(StockadeError, match=str(os.getpid())) as caught:
+    with locked(place) as held:
         assert held == place
-        with locked(place):
+        with pytest.raises(StockadeError, match=str(os.getpid())) as caught, locked(place):
             pass
     assert caught.value.code == "dev.already_running"
     with locked(place):
@@ -85,8 +85,12 @@ def test_ports() -> None:
     assert choose_port(0) > 0
 
 
+def start_reader() -> subprocess.Popen[bytes]:
+    return subprocess.Popen((sys.executable, "-c", "input()"), stdin=subprocess.PIPE)
+
+
 async def test_the_end_of_a_process_is_seen_before_and_after() -> None:
-    process = subprocess.Popen((sys.executable, "-c", "input()"), stdin=subprocess.PIPE)
+    process = start_reader()
     ended = asyncio.ensure_future(process_ended(process.pid))
     await asyncio.sleep(0)
     assert not ended.done()
