@@ -1,4 +1,4 @@
-"""`python -m bench`: the speed and cost figures, each against the floor measured in the same run."""
+"""`python -m bench`: the speed and cost figures, each against the floor of the same run."""
 
 import argparse
 import asyncio
@@ -34,7 +34,7 @@ async def service_rows(fsync: str) -> list[Row]:
     """What a user sees, with this durability of the acknowledgement."""
     with end_to_end.running_service(fsync) as service:
         hop = await floors.stream_hop_seconds(service.redis_url, BODY)
-        echo, echo_whole = await floors.http_echo_seconds(BODY, 1, 2000)
+        echo, _ = await floors.http_echo_seconds(BODY, 1, 2000)
         parts = p50_ms(hop) + p50_ms(echo)
         one, one_whole = await end_to_end.invoke_seconds(service, BODY, 1, 2000)
         many, many_whole = await end_to_end.invoke_seconds(service, BODY, 16, 4000)

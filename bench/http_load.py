@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Self
 from urllib.parse import urlsplit
 
 
@@ -16,7 +17,7 @@ class Connection:
         head += [f"{name}: {value}" for name, value in headers.items()]
         self._request = "\r\n".join([*head, "", ""]).encode() + body
 
-    async def __aenter__(self) -> "Connection":
+    async def __aenter__(self) -> Self:
         self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
         return self
 

@@ -97,8 +97,8 @@ def _environment(asked: dict[str, str], abi: Abi) -> tuple[tuple[str, str], ...]
     if odd or len(asked) > _MAX_ENV_ENTRIES or size > _MAX_ENV_BYTES:
         raise StockadeError(
             "function.env_invalid",
-            f"env takes at most {_MAX_ENV_ENTRIES} names and {_MAX_ENV_BYTES} bytes, without NUL, and no"
-            " '=' in a name.",
+            f"env takes at most {_MAX_ENV_ENTRIES} names and {_MAX_ENV_BYTES} bytes, without NUL,"
+            " and no '=' in a name.",
         )
     if asked and abi is not Abi.WASI_PREVIEW1:
         raise StockadeError("function.env_invalid", "Only WASI guests read an environment.")

@@ -1,4 +1,4 @@
-"""Modules and signatures for registry tests, made by hand so that one thing at a time can be wrong."""
+"""Modules and signatures made by hand, so that one thing at a time can be wrong."""
 
 from collections.abc import Sequence
 

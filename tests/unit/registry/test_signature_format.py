@@ -27,7 +27,10 @@ PREFIX = b"\1\1\1"
 
 
 def record(
-    key_id: bytes = b"hint", algorithm: bytes = b"\1", signature: bytes = SIGNATURE, rest: bytes = b""
+    key_id: bytes = b"hint",
+    algorithm: bytes = b"\1",
+    signature: bytes = SIGNATURE,
+    rest: bytes = b"",
 ) -> bytes:
     return text(text(key_id) + algorithm + text(signature) + rest)
 
