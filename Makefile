@@ -57,7 +57,7 @@ new-venv:
 	done; \
 	if [ -z "$$found" ]; then \
 	  echo "Stockade needs Python 3.11 or newer; none of these is: $(CANDIDATES)." >&2; \
-	  echo "Install one, or name it: make $(or $(MAKECMDGOALS),test) PYTHON=/path/to/python" >&2; \
+	  echo "Install one, or name it: make test PYTHON=/path/to/python" >&2; \
 	  exit 1; \
 	fi; \
 	if ! "$$found" -c 'import venv, ensurepip' 2>/dev/null; then \

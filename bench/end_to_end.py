@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis.asyncio
+
 from bench.http_load import closed_loop
 from bench.modules import ECHO
-
 from registry.keys import generate_secret_key, public_bytes, public_key_pem
 from registry.signing import sign
 from stockade_client import Client

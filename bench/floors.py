@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator
 
 import redis
 import redis.asyncio
-from bench.http_load import closed_loop
-from bench.modules import ECHO
 from wasmtime import Config, Engine, Linker, Module, Store
 
+from bench.http_load import closed_loop
+from bench.modules import ECHO
 from stockade.core.limits import Limits
 
 _HOPS = 2000

@@ -4,9 +4,9 @@ import asyncio
 import time
 from pathlib import Path
 
-from bench.modules import ECHO
 from wasmtime import Module
 
+from bench.modules import ECHO
 from sandbox_worker.executor_client import ExecutorClient, Task
 from sandbox_worker.guest.deadline import Deadline
 from sandbox_worker.guest.engine import build_engine

@@ -5,7 +5,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from registry.verification import verify_stored
-
 from stockade.core.errors import StockadeError
 from stockade.core.ports import ArtifactCache, BlobStore, Catalog, Clock, ModuleCompiler
 

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from tests.e2e.service import KEY, PUBLIC, Service, running_service
-from tests.guest import guests
 
 from registry.keys import generate_secret_key
 from registry.signing import sign
 from stockade.core.api_keys import generate_key
+from tests.e2e.service import KEY, PUBLIC, Service, running_service
+from tests.guest import guests
 
 GOOD_ID = "0190a1b2-0000-7000-8000-000000000000"
 ABSENT = "sha256:" + "0" * 64

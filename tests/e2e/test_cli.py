@@ -11,11 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.guest import guests
 
 from registry.keys import generate_secret_key, public_bytes, public_key_pem
 from registry.signing import sign
 from stockade_client import Client
+from tests.guest import guests
 
 PATIENCE_SECONDS = 60.0
 
@@ -50,8 +50,20 @@ class Dev:
         assert found, f"no {name} runs"
         return found[0]
 
+    @property
+    def log(self) -> str:
+        return Path(self._log.name).read_text()
+
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
+        return self.wait_for_end()
+
+    def end_from_terminal(self) -> int:
+        """Ctrl-C: the terminal sends it to the whole group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.wait_for_end()
+
+    def wait_for_end(self) -> int:
         code = self.process.wait(PATIENCE_SECONDS)
         assert self.process.stdout is not None
         assert self.process.stdout.read() == b"", "more than one line on stdout"
@@ -148,7 +160,8 @@ async def test_one_round_and_another_on_the_same_data(start: Callable[..., Dev])
     with again.client() as client:
         assert client.result(first.invocation_id) == b"hello"
         assert client.invoke("echo", b"again").output == b"again"
-    assert again.end(signal.SIGINT) == 0
+    assert again.end_from_terminal() == 0
+    assert "queue.unavailable" not in again.log
 
 
 def test_a_second_one_on_the_same_data_or_port_is_refused(

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from tests.e2e.service import KEY, PUBLIC, Service, running_service
-from tests.guest import guests
 
 from registry.keys import generate_secret_key
 from registry.signing import sign, sign_detached
+from tests.e2e.service import KEY, PUBLIC, Service, running_service
+from tests.guest import guests
 
 
 def until_done(service: Service, invocation_id: str) -> dict[str, object]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from tests.guest import guests
 
 from registry.admission import admit
 from registry.keys import generate_secret_key, public_bytes
@@ -27,6 +26,7 @@ from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_queue import RedisInvocationQueue
 from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
+from tests.guest import guests
 
 POLICIES = Path(__file__).parents[2] / "policies"
 CLOCK = SystemClock()

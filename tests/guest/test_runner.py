@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.guest import guests
 from wasmtime import Engine, Module, WasmtimeError
 
 from sandbox_worker.guest.deadline import Deadline
@@ -13,6 +12,7 @@ from sandbox_worker.guest.runner import MAX_LOADED_MODULES, Runner
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
 from stockade.core.outcomes import LogLine, Outcome, RunResult
+from tests.guest import guests
 
 LIMITS = Limits(fuel=50_000_000, wall_ms=2_000, memory_bytes=8 << 20, log_bytes=4096)
 

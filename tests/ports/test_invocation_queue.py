@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
-from tests.ports.valkey_fixture import CLOCK, Installation
 
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion, Invocation, Priority
@@ -13,6 +12,7 @@ from stockade.core.modules import Abi, FunctionContent, RetrySettings
 from stockade.core.outcomes import Attempt, LogLine, Outcome, State, Usage
 from stockade.core.ports import InvocationQueue
 from stockade.infra.queue_settings import QueueSettings
+from tests.ports.valkey_fixture import CLOCK, Installation
 
 pytest_plugins = ("tests.ports.valkey_fixture",)
 

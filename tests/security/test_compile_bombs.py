@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.guest import guests
 
 from registry.admission import admit
 from registry.signature_format import encode_u32
 from stockade.core.errors import StockadeError
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.zygote_jail import ZygoteJail
+from tests.guest import guests
 
 POLICY = Path(__file__).parents[2] / "policies" / "seccomp" / "guest.toml"
 HEADER = b"\0asm\x01\0\0\0"

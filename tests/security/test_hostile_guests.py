@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.guest import guests
 
 from sandbox_worker.executor_client import ExecutorClient, Task
 from sandbox_worker.executor_pool import ExecutorPool
@@ -15,6 +14,7 @@ from stockade.core.modules import Abi
 from stockade.core.outcomes import Outcome, RunResult
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.zygote_jail import ZygoteJail
+from tests.guest import guests
 
 POLICY = Path(__file__).parents[2] / "policies" / "seccomp" / "guest.toml"
 LIMITS = Limits(fuel=10**15, wall_ms=150, memory_bytes=64 << 20, output_bytes=1 << 20)

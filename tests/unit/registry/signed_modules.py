@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.guest import guests
 
 from registry.keys import default_key_id, public_bytes
 from registry.signature_format import (
@@ -17,6 +16,7 @@ from registry.signature_format import (
     module_hashes,
 )
 from stockade.core.modules import Signer
+from tests.guest import guests
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(b"o" * 32)

@@ -1,6 +1,12 @@
 from dataclasses import replace
 
 import pytest
+
+from registry.admission import admit
+from registry.host_imports import RESERVED, VARYING, WASI, function_type
+from registry.module_reader import StaticCaps
+from stockade.core.errors import StockadeError
+from stockade.core.modules import Abi, ModuleFacts
 from tests.unit.registry import modules
 from tests.unit.registry.modules import (
     EXPORTS,
@@ -20,12 +26,6 @@ from tests.unit.registry.modules import (
     text,
     vector,
 )
-
-from registry.admission import admit
-from registry.host_imports import RESERVED, VARYING, WASI, function_type
-from registry.module_reader import StaticCaps
-from stockade.core.errors import StockadeError
-from stockade.core.modules import Abi, ModuleFacts
 
 WASI_MODULE = "wasi_snapshot_preview1"
 HOST_LOG = imported("stockade:v1", "log", LOG)

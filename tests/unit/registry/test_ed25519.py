@@ -1,10 +1,10 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from tests.unit.registry import points
-from tests.unit.registry.modules import secret
 
 from registry.ed25519 import is_on_curve, is_sound_point, verifies
 from registry.keys import public_bytes
+from tests.unit.registry import points
+from tests.unit.registry.modules import secret
 
 KEY = secret(1)
 PUBLIC = public_bytes(KEY)

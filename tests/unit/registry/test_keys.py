@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.registry import points
-from tests.unit.registry.modules import secret
 
 from registry import keys
 from stockade.core.errors import StockadeError
+from tests.unit.registry import points
+from tests.unit.registry.modules import secret
 
 SECRET = secret(7)
 RAW = keys.public_bytes(SECRET)

@@ -2,6 +2,10 @@ import time
 from dataclasses import replace
 
 import pytest
+
+from registry.module_reader import FunctionType, Kind, StaticCaps, read_module
+from registry.signature_format import encode_u32
+from stockade.core.errors import StockadeError
 from tests.unit.registry import modules
 from tests.unit.registry.modules import (
     CODE,
@@ -24,10 +28,6 @@ from tests.unit.registry.modules import (
     text,
     vector,
 )
-
-from registry.module_reader import FunctionType, Kind, StaticCaps, read_module
-from registry.signature_format import encode_u32
-from stockade.core.errors import StockadeError
 
 CAPS = StaticCaps()
 

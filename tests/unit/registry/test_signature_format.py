@@ -1,7 +1,6 @@
 import hashlib
 
 import pytest
-from tests.unit.registry.modules import HEADER, custom, guest, text, vector
 
 from registry.reader import Malformed
 from registry.signature_format import (
@@ -17,6 +16,7 @@ from registry.signature_format import (
 )
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
+from tests.unit.registry.modules import HEADER, custom, guest, text, vector
 
 BODY = guest()
 HASH = b"\x11" * 32

@@ -1,5 +1,4 @@
 import pytest
-from tests.unit.registry import signed_modules as m
 
 from registry.keys import default_key_id, public_bytes
 from registry.signature_format import (
@@ -15,6 +14,7 @@ from registry.signing import sign, sign_detached
 from registry.verification import verify_module
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Signer
+from tests.unit.registry import signed_modules as m
 
 OTHER = Signer("other", public_bytes(m.OTHER_KEY))
 SIGNERS = [m.SIGNER, OTHER]

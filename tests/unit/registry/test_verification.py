@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.registry import signed_modules as m
 
 from registry.keys import default_key_id, public_bytes
 from registry.signature_format import (
@@ -22,6 +21,7 @@ from registry.verification import verify_module, verify_stored
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Signer
+from tests.unit.registry import signed_modules as m
 
 
 def code_of(

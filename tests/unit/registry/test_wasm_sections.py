@@ -1,9 +1,9 @@
 import pytest
-from tests.unit.registry.modules import HEADER, custom, guest, section
 
 from registry.reader import Malformed
 from registry.wasm_sections import check_header, read_sections
 from stockade.core.errors import StockadeError
+from tests.unit.registry.modules import HEADER, custom, guest, section
 
 
 @pytest.mark.parametrize(

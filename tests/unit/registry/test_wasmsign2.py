@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.unit.registry.modules import NOW, secret, signer
 
 from registry.admission import admit
 from registry.keys import (
@@ -25,6 +24,7 @@ from registry.signing import sign, sign_detached
 from registry.verification import verify_module
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
+from tests.unit.registry.modules import NOW, secret, signer
 
 ASSETS = Path(__file__).parents[2] / "assets" / "wasmsign2"
 SIGNERS = [signer(1), signer(2)]

@@ -5,13 +5,13 @@ import struct
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.unit.sandbox_worker.hostile_peer import FakeProcess
 
 from sandbox_worker.executor_client import ExecutorClient, Task
 from sandbox_worker.guest import frames
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
 from stockade.core.outcomes import Outcome, RunResult, Usage
+from tests.unit.sandbox_worker.hostile_peer import FakeProcess
 
 LIMITS = Limits(fuel=1000, wall_ms=200, memory_bytes=65536, output_bytes=100, log_bytes=100)
 TASK = Task("d", Abi.STOCKADE_V1, b"artifact", b"in", LIMITS, ())

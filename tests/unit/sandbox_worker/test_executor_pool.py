@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-from tests.unit.sandbox_worker.hostile_peer import FakeProcess
 
 from sandbox_worker.executor_pool import ExecutorPool
 from stockade.core.errors import StockadeError
 from stockade.core.jail_control import JailRole
+from tests.unit.sandbox_worker.hostile_peer import FakeProcess
 
 
 class FakeJail:

@@ -4,6 +4,9 @@ import inspect
 
 import httpx
 import pytest
+
+from stockade_client import AsyncClient, Client, Health, InvocationPending, StockadeApiError
+from stockade_client.attempts import RetryRule
 from tests.unit.sdk_python.fake_gateway import (
     DIGEST,
     ID,
@@ -13,9 +16,6 @@ from tests.unit.sdk_python.fake_gateway import (
     completed,
     problem,
 )
-
-from stockade_client import AsyncClient, Client, Health, InvocationPending, StockadeApiError
-from stockade_client.attempts import RetryRule
 
 QUICK = RetryRule(first_pause_seconds=0.001, longest_pause_seconds=0.002)
 

@@ -3,15 +3,6 @@ import re
 
 import httpx
 import pytest
-from tests.unit.sdk_python.fake_gateway import (
-    DIGEST,
-    ID,
-    MODULE,
-    RECORD,
-    FakeGateway,
-    completed,
-    problem,
-)
 
 from stockade_client import (
     Client,
@@ -26,6 +17,15 @@ from stockade_client import (
     calls,
 )
 from stockade_client.attempts import RetryRule
+from tests.unit.sdk_python.fake_gateway import (
+    DIGEST,
+    ID,
+    MODULE,
+    RECORD,
+    FakeGateway,
+    completed,
+    problem,
+)
 
 QUICK = RetryRule(first_pause_seconds=0.001, longest_pause_seconds=0.002)
 

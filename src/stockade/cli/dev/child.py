@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -32,18 +32,20 @@ async def process_ended(process_id: int) -> None:
 
 
 class Child:
-    """`stockade serve <process>` under this process, which it never outlives.
-
-    It has a process group of its own: Ctrl-C reaches it through us, in the right order.
+    """A process in a group of its own: Ctrl-C reaches it through us, in the right order.
 
     Args:
-        process: `gateway` or `worker`.
-        settings: Its settings, as environment variables; arguments would show in process lists.
+        name: For the log.
+        command: What to start.
+        settings: As environment variables; arguments would show in process lists.
         stop_seconds: How long it may take to stop before it is killed.
     """
 
-    def __init__(self, process: str, settings: Mapping[str, str], stop_seconds: float) -> None:
-        self._name = process
+    def __init__(
+        self, name: str, command: Sequence[str], settings: Mapping[str, str], stop_seconds: float
+    ) -> None:
+        self._name = name
+        self._command = tuple(command)
         self._settings = dict(settings)
         self._stop_seconds = stop_seconds
         self._process: subprocess.Popen[bytes] | None = None
@@ -96,9 +98,8 @@ class Child:
         return process.wait()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        program = (sys.executable, "-m", "stockade.cli.main", "serve", self._name)
-        return subprocess.Popen(  # noqa: S603 - fixed program, no shell
-            (*program, "--die-with", str(os.getpid())),
+        return subprocess.Popen(  # noqa: S603 - our own program, no shell
+            self._command,
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno(),
             env=environment_for_child(self._settings),

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import signal
+import sys
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,10 +84,11 @@ class DevStack:
             await catalog.aclose()
         settings = self._settings()
         gateway = {"STOCKADE_HOST": HOST, "STOCKADE_PORT": str(self._plan.port)}
-        worker = {} if self._plan.capacity is None else {"STOCKADE_CAPACITY": self._plan.capacity}
+        capacity = self._plan.capacity
+        worker = {} if capacity is None else {"STOCKADE_CAPACITY": str(capacity)}
         self._children = [
-            Child("gateway", settings | gateway, _STOP_SECONDS),
-            Child("worker", settings | {name: str(n) for name, n in worker.items()}, _STOP_SECONDS),
+            _serving("gateway", settings | gateway),
+            _serving("worker", settings | worker),
         ]
 
     async def _serve(self) -> None:
@@ -136,6 +139,13 @@ class DevStack:
             "STOCKADE_CACHE_DIR": str(plan.data_dir / "cache"),
             "STOCKADE_POLICY_DIR": str(policy_dir()),
         }
+
+
+def _serving(process: str, settings: dict[str, str]) -> Child:
+    """`stockade serve <process>`, which never outlives us, however we end."""
+    program = (sys.executable, "-m", "stockade.cli.main", "serve", process)
+    command = (*program, "--die-with", str(os.getpid()))
+    return Child(process, command, settings, _STOP_SECONDS)
 
 
 async def _first_of(*parts: Awaitable[object]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -28,11 +28,18 @@ class KeptValkey:
     Args:
         data_dir: Where it keeps its data.
         fsync: When acknowledged writes are on disk.
+        ports: Finds a port that is free.
     """
 
-    def __init__(self, data_dir: Path, fsync: Literal["always", "everysec"]) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        fsync: Literal["always", "everysec"],
+        ports: Callable[[], int] = free_port,
+    ) -> None:
         self._data_dir = data_dir
         self._fsync = fsync
+        self._ports = ports
         self._server = self._on_free_port()
         self._stopping = False
 
@@ -96,7 +103,7 @@ class KeptValkey:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _on_free_port(self) -> EmbeddedValkey:
-        return EmbeddedValkey(self._data_dir, free_port(), fsync=self._fsync)
+        return EmbeddedValkey(self._data_dir, self._ports(), fsync=self._fsync)
 
 
 @contextmanager

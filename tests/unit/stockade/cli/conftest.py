@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from tests.unit.sdk_python.fake_gateway import FakeGateway
 from typer.testing import CliRunner, Result
 
 from stockade.cli.connection import Wiring
 from stockade.cli.main import app
+from tests.unit.sdk_python.fake_gateway import FakeGateway
 
 
 class CommandLine:

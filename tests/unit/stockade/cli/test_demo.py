@@ -5,7 +5,6 @@ from pathlib import Path
 import httpx
 import pytest
 from rich.console import Console
-from tests.unit.sdk_python.fake_gateway import ID, MODULE, RECORD, FakeGateway, completed, problem
 from wasmtime import wat2wasm
 
 from stockade.cli.demo.examples import Example, load_examples
@@ -13,6 +12,7 @@ from stockade.cli.demo.table import refusals_table, runs_table
 from stockade.cli.demo.tour import Finding, Refusal, Tour
 from stockade.core.errors import StockadeError
 from stockade_client import Client
+from tests.unit.sdk_python.fake_gateway import ID, MODULE, RECORD, FakeGateway, completed, problem
 
 MANIFEST = """
 name = "shout"

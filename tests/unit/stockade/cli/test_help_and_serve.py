@@ -2,11 +2,11 @@ import subprocess
 import sys
 
 import pytest
-from tests.unit.stockade.cli.conftest import CommandLine
 
 from gateway.settings import GatewaySettings
 from sandbox_worker.settings import WorkerSettings
 from stockade.cli.words import safe, write_output
+from tests.unit.stockade.cli.conftest import CommandLine
 
 COMMANDS = [
     "",

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from tests.unit.sdk_python.fake_gateway import DIGEST, ID, RECORD, completed, problem
 from tests.unit.stockade.cli.conftest import CommandLine
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.unit.sdk_python.fake_gateway import DIGEST, MODULE, problem
-from tests.unit.stockade.cli.conftest import CommandLine
 from wasmtime import wat2wasm
 
 from registry.keys import load_public_key, load_secret_key, public_bytes
 from registry.signature_format import split_envelope
+from tests.unit.sdk_python.fake_gateway import DIGEST, MODULE, problem
+from tests.unit.stockade.cli.conftest import CommandLine
 
 SIGNER = {"name": "me", "public_key": "abc", "revoked_ms": None}
 
