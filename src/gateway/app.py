@@ -5,11 +5,17 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from gateway.auth import Authenticator
+from gateway.openapi import REFUSALS, describe
 from gateway.problems import on_failure, on_http_exception, on_refusal
 from gateway.routes import functions, health, invocations, keys, modules, signers
 from gateway.routes.context import Context
+from gateway.routes.functions import AliasRequest
+from gateway.routes.keys import KeyRequest
+from gateway.routes.signers import SignerRequest
 from gateway.services import Services
+from gateway.usecases.deploy_function import DeployRequest
 from gateway.usecases.resolve_function import FunctionResolver
+from gateway.waiters import Waiters
 from stockade.core.errors import StockadeError
 
 _DESCRIPTION = "Run code you did not write: signed WebAssembly modules under hard limits."
@@ -17,15 +23,25 @@ _DESCRIPTION = "Run code you did not write: signed WebAssembly modules under har
 
 def create_app(services: Services) -> FastAPI:
     """The application over these services."""
-    app = FastAPI(title="Stockade", version="1", description=_DESCRIPTION, redirect_slashes=False)
+    app = FastAPI(
+        title="Stockade",
+        version="1",
+        description=_DESCRIPTION,
+        redirect_slashes=False,
+        responses=REFUSALS,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,  # likewise
+    )
     cache_seconds = services.settings.catalog_cache_seconds
     app.state.context = Context(
         services,
         Authenticator(services.catalog, services.clock, cache_seconds),
         FunctionResolver(services.catalog, cache_seconds),
+        Waiters(),
     )
     for part in (health, modules, functions, invocations, signers, keys):
         app.include_router(part.router)
+    describe(app, (DeployRequest, AliasRequest, SignerRequest, KeyRequest))
     app.add_exception_handler(StockadeError, on_refusal)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_http_exception)

@@ -1,6 +1,8 @@
 """Request bodies, read under bounds before anything looks at them."""
 
-from typing import TypeVar
+import asyncio
+import re
+from typing import NoReturn, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -8,6 +10,10 @@ from starlette.requests import ClientDisconnect, Request
 from stockade.core.errors import StockadeError
 
 MAX_JSON_BYTES = 256 * 1024
+BODY_SECONDS = 60.0
+_MAX_DIGITS = 18
+_MAX_SHOWN_CHARACTERS = 200
+_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`.*", re.DOTALL)
 _T = TypeVar("_T")
 
 
@@ -15,7 +21,8 @@ async def read_bounded(request: Request, bound: int) -> bytes:
     """The body, at most `bound` bytes of it.
 
     Raises:
-        StockadeError: `request.too_large`, `request.encoding_unsupported`, `request.incomplete`.
+        StockadeError: `request.too_large`, `request.encoding_unsupported`, `request.incomplete`,
+            `request.timeout`.
     """
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
@@ -23,33 +30,34 @@ async def read_bounded(request: Request, bound: int) -> bytes:
             "request.encoding_unsupported", "Send the body without a content encoding."
         )
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > bound:
+    if declared.isdecimal() and (len(declared) > _MAX_DIGITS or int(declared) > bound):
         raise _too_large(bound)
-    body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > bound:
-                raise _too_large(bound)
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _read(request, bound)
     except ClientDisconnect:
         raise StockadeError("request.incomplete", "The body ended early. Send it again.") from None
-    return bytes(body)
+    except TimeoutError:
+        raise StockadeError(
+            "request.timeout",
+            f"The body did not come whole within {BODY_SECONDS:g} seconds. Send it again.",
+            retryable=True,
+        ) from None
 
 
 async def read_json(request: Request, shape: type[_T]) -> _T:
     """The body as JSON of this shape; unknown fields are refused.
 
     Raises:
-        StockadeError: `request.content_type`, `request.invalid`, and those of `read_bounded`.
+        StockadeError: `request.content_type`, `request.unknown_field`, `request.invalid`, and
+            those of `read_bounded`.
     """
     check_content_type(request, "application/json")
     body = await read_bounded(request, MAX_JSON_BYTES)
     try:
         return msgspec.json.decode(body, type=shape)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise StockadeError(
-            "request.invalid", f"The JSON body is not as it must be: {error}."
-        ) from None
+        _refuse_json(str(error))
 
 
 def check_content_type(request: Request, *accepted: str) -> None:
@@ -63,6 +71,28 @@ def check_content_type(request: Request, *accepted: str) -> None:
         raise StockadeError(
             "request.content_type", f"Send the body with Content-Type: {' or '.join(accepted)}."
         )
+
+
+async def _read(request: Request, bound: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > bound:
+            raise _too_large(bound)
+    return bytes(body)
+
+
+def _refuse_json(reason: str) -> NoReturn:
+    unknown = _UNKNOWN_FIELD.fullmatch(reason)
+    if unknown is not None:
+        field = unknown[1][:_MAX_SHOWN_CHARACTERS]
+        raise StockadeError(
+            "request.unknown_field",
+            f"There is no field {field!r} here. Check its spelling.",
+            detail={"field": field},
+        )
+    shown = reason[:_MAX_SHOWN_CHARACTERS]
+    raise StockadeError("request.invalid", f"The JSON body is not as it must be: {shown}.")
 
 
 def _too_large(bound: int) -> StockadeError:

@@ -1,5 +1,6 @@
 """Puts a gateway together: chooses the adapters, serves, drains on SIGTERM."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -7,9 +8,11 @@ import uvicorn
 import uvloop
 
 from gateway.app import create_app
+from gateway.http_protocol import BoundedProtocol
 from gateway.profile import load_profile
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.waiters import Waiters
 from stockade.infra.directory_blobs import DirectoryBlobStore
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.logging import configure_logging
@@ -20,6 +23,7 @@ from stockade.infra.system_clock import SystemClock
 from stockade.infra.zygote_jail import ZygoteJail
 
 _DRAIN_SECONDS = 10
+_LET_GO_SECONDS = 9.0
 _KEEP_ALIVE_SECONDS = 75
 
 
@@ -29,14 +33,30 @@ def run(settings: GatewaySettings) -> None:
     uvloop.run(_serve(settings))
 
 
+class _DrainingServer(uvicorn.Server):
+    """Lets go whoever waits for a result shortly before the time to stop is over."""
+
+    def __init__(self, config: uvicorn.Config, waiters: Waiters) -> None:
+        super().__init__(config)
+        self._waiters = waiters
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops listening, and waits for what is under way."""
+        self._waiters.let_go_within(_LET_GO_SECONDS)
+        await super().shutdown(sockets)
+
+
 async def _serve(settings: GatewaySettings) -> None:
     async with build_services(settings) as services:
+        app = create_app(services)
         config = uvicorn.Config(
-            create_app(services),
+            app,
             host=settings.host,
             port=settings.port,
             loop="none",
-            http="httptools",
+            http=BoundedProtocol,
+            ws="none",
+            proxy_headers=False,
             access_log=False,
             log_config=None,
             server_header=False,
@@ -44,7 +64,7 @@ async def _serve(settings: GatewaySettings) -> None:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
         )
-        await uvicorn.Server(config).serve()
+        await _DrainingServer(config, app.state.context.waiters).serve()
 
 
 @asynccontextmanager

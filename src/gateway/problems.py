@@ -4,6 +4,7 @@ import json
 from http import HTTPStatus
 
 import structlog
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -87,17 +88,21 @@ STATUS: dict[str, int] = {
     "queue.unavailable": 503,
     "request.content_type": 415,
     "request.encoding_unsupported": 415,
+    "request.head_too_large": 431,
     "request.header_invalid": 400,
     "request.incomplete": 400,
     "request.invalid": 400,
     "request.method_not_allowed": 405,
     "request.not_found": 404,
     "request.query_invalid": 400,
+    "request.timeout": 408,
     "request.too_large": 413,
+    "request.unknown_field": 400,
     "signer.exists": 409,
     "signer.key_invalid": 400,
     "signer.name_invalid": 400,
     "signer.not_found": 404,
+    "signer.window_invalid": 400,
     "tenant.not_found": 404,
     "version.not_found": 404,
 }
@@ -135,13 +140,16 @@ async def on_refusal(_request: Request, error: Exception) -> Response:
     """Answers a `StockadeError`."""
     if not isinstance(error, StockadeError):
         raise error
-    if error.code not in STATUS:
-        _log.error("code_without_status", code=error.code)
-    return problem(error)
+    if error.code in STATUS:
+        return problem(error)
+    _log.error("code_without_status", code=error.code)
+    return problem(_internal_error())
 
 
 async def on_http_exception(_request: Request, error: Exception) -> Response:
     """Answers what the router itself refuses."""
+    if isinstance(error, RequestValidationError):
+        return problem(_not_valid(error))
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         return problem(
@@ -156,10 +164,19 @@ async def on_http_exception(_request: Request, error: Exception) -> Response:
 async def on_failure(request: Request, error: Exception) -> Response:
     """Answers our own mistakes: logged here, not told there."""
     _log.error("request_failed", method=request.method, exc_info=error)
-    return problem(
-        StockadeError(
-            "internal.error",
-            "Something went wrong here. Try again; if it persists, tell the operator.",
-            retryable=True,
-        )
+    return problem(_internal_error())
+
+
+def _internal_error() -> StockadeError:
+    return StockadeError(
+        "internal.error",
+        "Something went wrong here. Try again; if it persists, tell the operator.",
+        retryable=True,
+    )
+
+
+def _not_valid(error: RequestValidationError) -> StockadeError:
+    places = [".".join(str(part) for part in fault["loc"]) for fault in error.errors()]
+    return StockadeError(
+        "request.invalid", "Some of the request is not as it must be.", detail={"fields": places}
     )

@@ -18,6 +18,9 @@ The rules, in order:
    otherwise `module.signer_unknown`). Key ids choose the words of a refusal and nothing else.
 6. That signer is not revoked (`module.signer_revoked`), and within its validity window
    (`module.signer_not_yet_valid`, `module.signer_expired`). One good signer suffices.
+
+What is handed on to be stored is written anew and holds the signatures of trusted keys alone: an
+uploader cannot fill the store, or make later checks costly, with signatures of nobody.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,6 +34,7 @@ from registry.signature_format import (
     Envelope,
     SignatureRecord,
     SignedHashes,
+    encode_payload,
     module_hashes,
     parse_payload,
     signature_malformed,
@@ -47,7 +51,11 @@ _MAX_CHECKS = 4096
 
 @dataclass(frozen=True, slots=True)
 class VerifiedModule:
-    """A module that at least one of the tenant's signers vouches for, whole."""
+    """A module that at least one of the tenant's signers vouches for, whole.
+
+    `signers` are the names of those that count now; `signature` is a payload with every signature
+    of a trusted key, under the reference tool's key id, and no other.
+    """
 
     digest: str
     body: bytes
@@ -65,8 +73,10 @@ def verify_module(
     """
     envelope = split_envelope(content)
     payload = _one_payload(envelope, detached)
-    names = _vouching(envelope.body, (payload,), signers, now_ms)
-    return VerifiedModule(envelope.digest, envelope.body, names, payload)
+    hashes = _hashes(envelope.body)
+    found = _trusted_signatures(hashes, (payload,), signers)
+    names = _names_that_count(found, now_ms)
+    return VerifiedModule(envelope.digest, envelope.body, names, _kept(hashes, found))
 
 
 def verify_stored(
@@ -84,7 +94,7 @@ def verify_stored(
         )
     if not payloads:
         raise _unsigned()
-    return _vouching(body, payloads, signers, now_ms)
+    return _names_that_count(_trusted_signatures(_hashes(body), payloads, signers), now_ms)
 
 
 def _one_payload(envelope: Envelope, detached: bytes | None) -> bytes:
@@ -99,13 +109,17 @@ def _one_payload(envelope: Envelope, detached: bytes | None) -> bytes:
     return payload
 
 
-def _vouching(
-    body: bytes, payloads: Iterable[bytes], signers: Sequence[Signer], now_ms: int
-) -> tuple[str, ...]:
+def _hashes(body: bytes) -> tuple[bytes, ...]:
     try:
-        hashes = module_hashes(body)
+        return module_hashes(body)
     except Malformed as error:
         raise malformed(error) from error
+
+
+def _trusted_signatures(
+    hashes: tuple[bytes, ...], payloads: Sequence[bytes], signers: Sequence[Signer]
+) -> list[tuple[Signer, bytes]]:
+    """Rules 3 to 5: the signatures over exactly these hashes, each with the signer it is of."""
     parsed = [entry for payload in payloads for entry in _parsed(payload)]
     entries = [entry for entry in parsed if entry.signatures]
     if not entries:
@@ -113,13 +127,26 @@ def _vouching(
     whole = [entry for entry in entries if entry.hashes == hashes]
     if not whole:
         raise _not_whole(entries, hashes)
-    found = _signers_that_verify(whole, signers)
+    found = _verified(whole, signers)
     if not found:
         raise _nobody(whole, signers)
-    names = tuple(signer.name for signer in found if _standing(signer, now_ms) is None)
+    return found
+
+
+def _names_that_count(found: Sequence[tuple[Signer, bytes]], now_ms: int) -> tuple[str, ...]:
+    """Rule 6."""
+    signers = [signer for signer, _ in found]
+    names = tuple(signer.name for signer in signers if _standing(signer, now_ms) is None)
     if not names:
-        raise _refusal_of_standing(found, now_ms)
+        raise _refusal_of_standing(signers, now_ms)
     return names
+
+
+def _kept(hashes: tuple[bytes, ...], found: Sequence[tuple[Signer, bytes]]) -> bytes:
+    records = [
+        SignatureRecord(default_key_id(signer.public_key), signature) for signer, signature in found
+    ]
+    return encode_payload((SignedHashes(hashes, tuple(records)),))
 
 
 def _parsed(payload: bytes) -> tuple[SignedHashes, ...]:
@@ -133,22 +160,24 @@ def _records(entry: SignedHashes) -> list[SignatureRecord]:
     return [one for one in entry.signatures if one.algorithm == ALGORITHM_ED25519]
 
 
-def _signers_that_verify(
+def _verified(
     entries: Sequence[SignedHashes], signers: Sequence[Signer]
-) -> list[Signer]:
+) -> list[tuple[Signer, bytes]]:
     # Equal messages: every entry here lists the module's own hashes.
     message = entries[0].message
-    signatures = {record.signature for entry in entries for record in _records(entry)}
+    signatures = {record.signature: None for entry in entries for record in _records(entry)}
     if len(signatures) * len(signers) > _MAX_CHECKS:
         raise StockadeError(
             "module.signature_malformed",
             "The module carries more signatures than are checked. Keep those of your own signers.",
         )
-    return [
-        signer
-        for signer in signers
-        if any(verifies(signer.public_key, signature, message) for signature in signatures)
-    ]
+    tried = ((signer, _first_of(signer, signatures, message)) for signer in signers)
+    return [(signer, signature) for signer, signature in tried if signature is not None]
+
+
+def _first_of(signer: Signer, signatures: Iterable[bytes], message: bytes) -> bytes | None:
+    matching = (one for one in signatures if verifies(signer.public_key, one, message))
+    return next(matching, None)
 
 
 def _not_whole(entries: Sequence[SignedHashes], hashes: tuple[bytes, ...]) -> StockadeError:

@@ -173,7 +173,7 @@ def test_an_upload_says_what_it_is_and_comes_plain(service: Service) -> None:
         ({"module": ABSENT.upper()}, 400, "module.digest_invalid"),
         ({"module": ABSENT}, 404, "module.not_found"),
         ({"module": 7}, 400, "request.invalid"),
-        ({"surprise": 1}, 400, "request.invalid"),
+        ({"surprise": 1}, 400, "request.unknown_field"),
         ({"limits": {"fule": 1}}, 400, "limits.unknown"),
         ({"limits": {"fuel": 0}}, 400, "limits.not_positive"),
         ({"limits": {"fuel": -1}}, 400, "limits.not_positive"),
@@ -184,6 +184,7 @@ def test_an_upload_says_what_it_is_and_comes_plain(service: Service) -> None:
         ({"retry": {"policy": "always"}}, 400, "function.retry_invalid"),
         ({"retry": {"max_attempts": 0}}, 400, "function.retry_invalid"),
         ({"concurrency": 0}, 400, "function.concurrency_invalid"),
+        ({"concurrency": 10**30}, 400, "function.concurrency_invalid"),
         ({"env": {"A": "1"}}, 400, "function.env_invalid"),
     ],
 )
@@ -196,9 +197,7 @@ def test_a_bad_deploy_is_refused(
     refused(service.http.get("/v1/functions/bad"), 404, "function.not_found")
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"\xff", b'{"module": NaN}', b"[" * 100_000, b'{"a":1,"a":2}']
-)
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"module": NaN}', b"[" * 100_000])
 def test_broken_json_is_refused(service: Service, body: bytes) -> None:
     headers = {"content-type": "application/json"}
     answer = service.http.put("/v1/functions/f", content=body, headers=headers)
@@ -246,6 +245,7 @@ def test_another_method_is_named_as_such(service: Service) -> None:
         ({"stockade-priority": "first"}, "", "request.header_invalid"),
         ({"stockade-run-at": "tomorrow"}, "", "request.header_invalid"),
         ({"stockade-run-at": "2030-01-01T00:00:00"}, "", "request.header_invalid"),
+        ({"stockade-run-at": "9999-01-01T00:00:00Z"}, "", "request.header_invalid"),
         ({"stockade-deadline-seconds": "0"}, "", "request.header_invalid"),
         ({"idempotency-key": "x" * 256}, "", "request.header_invalid"),
         ({"idempotency-key": "a b"}, "", "request.header_invalid"),
@@ -292,7 +292,11 @@ def test_an_unknown_invocation_is_not_found(service: Service, invocation_id: str
         ({"name": "Bad Name"}, "signer.name_invalid"),
         ({"public_key": "no key"}, "signer.key_invalid"),
         ({"public_key": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}, "signer.key_invalid"),
-        ({"not_after": "soon"}, "request.header_invalid"),
+        ({"not_after": "soon"}, "request.invalid"),
+        (
+            {"not_before": "2031-01-01T00:00:00Z", "not_after": "2030-01-01T00:00:00Z"},
+            "signer.window_invalid",
+        ),
     ],
 )
 def test_a_bad_signer_is_refused(service: Service, change: dict[str, str], code: str) -> None:

@@ -78,7 +78,7 @@ class Dev:
 
 
 def command(*words: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "stockade.cli.main", *words)
+    return (sys.executable, "-P", "-m", "stockade.cli.main", *words)
 
 
 def refused(*words: str) -> str:
@@ -140,7 +140,12 @@ def deploy_echo(client: Client) -> None:
     client.put_function("echo", module.digest)
 
 
-async def test_one_round_and_another_on_the_same_data(start: Callable[..., Dev]) -> None:
+async def test_one_round_and_another_on_the_same_data(
+    start: Callable[..., Dev], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for package in ("gateway", "redis", "sandbox_worker", "stockade"):
+        (tmp_path / f"{package}.py").write_text("raise SystemExit('not what was installed')")
     dev = start("--workers-capacity", "1", "--fsync", "everysec")
     assert dev.ready.keys() == {"ready", "url", "api_key_file"}
     assert dev.ready["ready"] is True

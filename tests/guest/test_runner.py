@@ -265,6 +265,18 @@ def test_wasi_sees_only_the_environment_of_its_version(runner: Runner, engine: E
     assert result.output == b"A=1\0B=two\0"
 
 
+def test_every_wasi_call_answers_by_the_book(runner: Runner, engine: Engine) -> None:
+    ok, badf, inval = 0, 8, 28
+    result = run(runner, engine, guests.CALLS_EVERYTHING, abi=Abi.WASI_PREVIEW1)
+    expected = [ok, ok, ok, inval, ok, inval, ok, inval, ok, ok, badf, ok, badf, ok, badf]
+    expected += [badf, badf, badf, inval, ok, ok]
+    # Too many buffers in one call end the run; what was written before is not an output then.
+    assert result.outcome is Outcome.TRAPPED
+    assert "2000 buffers" in (result.detail or "")
+    state = runner._current.state
+    assert list(b"".join(state.stdout)) == expected
+
+
 def test_the_least_recently_run_module_makes_room(engine: Engine, runner: Runner) -> None:
     artifact = bytes(Module(engine, guests.ECHO).serialize())
     for number in range(MAX_LOADED_MODULES + 1):

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from gateway.auth import Authenticator, Principal
 from gateway.services import Services
 from gateway.usecases.resolve_function import FunctionResolver
+from gateway.waiters import Waiters
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class Context:
     services: Services
     authenticator: Authenticator
     resolver: FunctionResolver
+    waiters: Waiters
 
 
 def context_of(request: Request) -> Context:

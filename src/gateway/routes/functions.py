@@ -5,8 +5,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from gateway.bodies import read_json
+from gateway.openapi import json_body, optional
 from gateway.routes.context import caller_of
-from gateway.routes.headers import version_choice
+from gateway.routes.headers import VERSION_QUERY, version_choice
 from gateway.usecases.deploy_function import DeployRequest, deploy_function
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.modules import Alias, FunctionVersion
@@ -23,7 +24,12 @@ class AliasRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights: dict[int, int] | None = None
 
 
-@router.put("/v1/functions/{name}", status_code=201, summary="Deploy a version")
+@router.put(
+    "/v1/functions/{name}",
+    status_code=201,
+    summary="Deploy a version",
+    openapi_extra=json_body(DeployRequest),
+)
 async def put_function(request: Request, name: str) -> Response:
     """201 with a new version, 200 when the latest has the same content."""
     context, caller = await caller_of(request)
@@ -42,7 +48,11 @@ async def get_functions(request: Request) -> Response:
     return JSONResponse({"functions": [_shown(version) for version in versions]})
 
 
-@router.get("/v1/functions/{name}", summary="Show a version")
+@router.get(
+    "/v1/functions/{name}",
+    summary="Show a version",
+    openapi_extra={"parameters": optional("query", VERSION_QUERY)},
+)
 async def get_function(request: Request, name: str) -> Response:
     """The latest version, or the one that `alias` or `version` names."""
     context, caller = await caller_of(request)
@@ -51,7 +61,12 @@ async def get_function(request: Request, name: str) -> Response:
     return JSONResponse(_shown(found))
 
 
-@router.put("/v1/functions/{name}/aliases/{alias}", status_code=201, summary="Point an alias")
+@router.put(
+    "/v1/functions/{name}/aliases/{alias}",
+    status_code=201,
+    summary="Point an alias",
+    openapi_extra=json_body(AliasRequest),
+)
 async def put_alias(request: Request, name: str, alias: str) -> Response:
     """Points to one version, or shares invocations out by weight."""
     context, caller = await caller_of(request)

@@ -9,9 +9,29 @@ from gateway.usecases.invoke_function import InvokeOptions
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Priority
 
+VERSION_QUERY = {
+    "alias": "Run the version that this alias points to.",
+    "version": "Run this version; the latest when neither is given.",
+}
+SUBMIT_HEADERS = {
+    "Idempotency-Key": "1 to 255 visible ASCII characters. The same key, function and input are"
+    " one invocation for a day.",
+    "Stockade-Run-At": "Not before this time (RFC 3339).",
+    "Stockade-Priority": "`urgent`, `high`, `normal` or `low`: order inside the tenant.",
+    "Stockade-Deadline-Seconds": "Ends as `expired` when no attempt began by then.",
+    "traceparent": "W3C trace context; ignored when it is not one.",
+}
+INVOKE_HEADERS = {
+    "Stockade-Wait-Seconds": "How long to wait for the result; then the answer is 202.",
+    **SUBMIT_HEADERS,
+}
+
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _MAX_DEADLINE_SECONDS = 30 * 24 * 3600
+_MAX_AHEAD_DAYS = 366
+_DAY_MS = 24 * 3600 * 1000
 
 
 def invoke_options(request: Request, now_ms: int) -> InvokeOptions:
@@ -27,7 +47,7 @@ def invoke_options(request: Request, now_ms: int) -> InvokeOptions:
     trace = headers.get("traceparent", "")
     return InvokeOptions(
         priority=_priority(headers.get("stockade-priority", "normal")),
-        run_at_ms=_run_at(headers.get("stockade-run-at")),
+        run_at_ms=_run_at(headers.get("stockade-run-at"), now_ms),
         deadline_ms=_deadline(headers.get("stockade-deadline-seconds"), now_ms),
         idempotency_key=key,
         traceparent=trace if _TRACEPARENT.fullmatch(trace) else "",
@@ -65,23 +85,25 @@ def version_choice(request: Request) -> tuple[str | None, int | None]:
     return None, int(version[:10])
 
 
-def parse_time(text: str, what: str) -> int:
-    """An RFC 3339 time with its offset, as Unix milliseconds.
-
-    Raises:
-        StockadeError: `request.header_invalid`.
-    """
+def parse_time(text: str) -> int | None:
+    """An RFC 3339 time as Unix milliseconds; None when it is none."""
+    if not _TIME.fullmatch(text):
+        return None
     try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise _invalid(what, "a time such as 2030-01-31T12:00:00Z")
-    return round(time.timestamp() * 1000)
+        return round(datetime.fromisoformat(text.upper()).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None
 
 
-def _run_at(text: str | None) -> int | None:
-    return None if text is None else parse_time(text, "Stockade-Run-At")
+def _run_at(text: str | None, now_ms: int) -> int | None:
+    if text is None:
+        return None
+    time_ms = parse_time(text)
+    if time_ms is None:
+        raise _invalid("Stockade-Run-At", "a time such as 2030-01-31T12:00:00Z")
+    if time_ms > now_ms + _MAX_AHEAD_DAYS * _DAY_MS:
+        raise _invalid("Stockade-Run-At", f"at most {_MAX_AHEAD_DAYS} days ahead")
+    return max(time_ms, 0)
 
 
 def _priority(text: str) -> Priority:

@@ -1,6 +1,7 @@
 """Liveness, readiness, version: the routes without a key."""
 
 import asyncio
+from collections.abc import Awaitable
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request, Response
@@ -11,6 +12,7 @@ from stockade.core.errors import StockadeError
 
 router = APIRouter(tags=["health"])
 _READY_SECONDS = 1.0
+_STATES = {True: "ok", False: "unavailable"}
 _NOBODY, _NOTHING = "nobody", "00000000-0000-0000-0000-000000000000"
 
 
@@ -24,19 +26,12 @@ async def healthz() -> Response:
 async def readyz(request: Request) -> Response:
     """200 when Valkey and the database answer; else 503, naming which does not."""
     services = context_of(request).services
-    checks = {
-        "queue": services.queue.record(_NOBODY, _NOTHING),
-        "catalog": services.catalog.find_key(_NOBODY),
-    }
-    states = {}
-    for name, check in checks.items():
-        try:
-            async with asyncio.timeout(_READY_SECONDS):
-                await check
-            states[name] = "ok"
-        except (StockadeError, TimeoutError):
-            states[name] = "unavailable"
-    ready = set(states.values()) == {"ok"}
+    queue, catalog = await asyncio.gather(
+        _answers(services.queue.record(_NOBODY, _NOTHING)),
+        _answers(services.catalog.find_key(_NOBODY)),
+    )
+    ready = queue and catalog
+    states = {"queue": _STATES[queue], "catalog": _STATES[catalog]}
     return JSONResponse({"ready": ready, **states}, 200 if ready else 503)
 
 
@@ -44,3 +39,12 @@ async def readyz(request: Request) -> Response:
 async def get_version() -> Response:
     """The release."""
     return JSONResponse({"version": version("stockade")})
+
+
+async def _answers(check: Awaitable[object]) -> bool:
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            await check
+    except (StockadeError, TimeoutError):
+        return False
+    return True

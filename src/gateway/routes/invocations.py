@@ -8,9 +8,17 @@ from fastapi.responses import JSONResponse
 
 from gateway.auth import Principal
 from gateway.bodies import read_bounded
+from gateway.openapi import ACCEPTED, OUTPUT, binary_body, optional
 from gateway.problems import problem
 from gateway.routes.context import Context, caller_of
-from gateway.routes.headers import invoke_options, version_choice, wait_seconds
+from gateway.routes.headers import (
+    INVOKE_HEADERS,
+    SUBMIT_HEADERS,
+    VERSION_QUERY,
+    invoke_options,
+    version_choice,
+    wait_seconds,
+)
 from gateway.usecases.invoke_function import (
     cancel_invocation,
     find_record,
@@ -28,20 +36,40 @@ _LEVELS = ("trace", "debug", "info", "warn", "error")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-@router.post("/v1/functions/{name}/invoke", summary="Invoke and wait for the result")
+_ANY_INPUT = binary_body("*/*", required=False)
+_VERSION = optional("query", VERSION_QUERY)
+
+
+@router.post(
+    "/v1/functions/{name}/invoke",
+    summary="Invoke and wait for the result",
+    responses=OUTPUT | ACCEPTED,
+    openapi_extra=_ANY_INPUT | {"parameters": _VERSION + optional("header", INVOKE_HEADERS)},
+)
 async def invoke(request: Request, name: str) -> Response:
-    """The body is the input; 200 with the output, 422 with a guest's failure, 202 while it runs."""
+    """The body is the input; 200 with the output, 422 with a guest's failure, 202 while it runs.
+
+    An invocation goes on when its caller leaves, or the gateway stops.
+    """
     context, caller = await caller_of(request)
     settings = context.services.settings
     patience = wait_seconds(request, settings.default_wait_seconds, settings.max_wait_seconds)
     invocation_id = await _submit(request, context, caller, name, waits=True)
-    record = await wait_for_end(context.services, caller.tenant, invocation_id, patience)
-    if record is None:
-        return _accepted(invocation_id)
-    return await _answer(context, record)
+    try:
+        async with context.waiters.waiting():
+            record = await wait_for_end(context.services, caller.tenant, invocation_id, patience)
+    except TimeoutError:
+        record = None
+    return _accepted(invocation_id) if record is None else await _answer(context, record)
 
 
-@router.post("/v1/functions/{name}/invocations", status_code=202, summary="Invoke and go on")
+@router.post(
+    "/v1/functions/{name}/invocations",
+    status_code=202,
+    summary="Invoke and go on",
+    responses=ACCEPTED,
+    openapi_extra=_ANY_INPUT | {"parameters": _VERSION + optional("header", SUBMIT_HEADERS)},
+)
 async def submit(request: Request, name: str) -> Response:
     """The body is the input; 202 with the id once the invocation is on disk."""
     context, caller = await caller_of(request)
@@ -55,7 +83,7 @@ async def get_invocation(request: Request, invocation_id: str) -> Response:
     return JSONResponse(_shown(record))
 
 
-@router.get("/v1/invocations/{invocation_id}/result", summary="The output")
+@router.get("/v1/invocations/{invocation_id}/result", summary="The output", responses=OUTPUT)
 async def get_result(request: Request, invocation_id: str) -> Response:
     """The output's bytes, or 422 with the outcome when there is none."""
     context, record = await _record(request, invocation_id)

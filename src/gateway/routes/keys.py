@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from gateway.bodies import read_json
+from gateway.openapi import json_body
 from gateway.routes.context import caller_of
 from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.names import check_name
@@ -18,7 +19,9 @@ class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
 
 
-@router.post("/v1/keys", status_code=201, summary="Make an API key")
+@router.post(
+    "/v1/keys", status_code=201, summary="Make an API key", openapi_extra=json_body(KeyRequest)
+)
 async def post_key(request: Request) -> Response:
     """The key's text is in this answer and nowhere else."""
     context, caller = await caller_of(request)

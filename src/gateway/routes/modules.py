@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from gateway.bodies import check_content_type, read_bounded
+from gateway.openapi import binary_body, optional
 from gateway.routes.context import caller_of
 from gateway.usecases.upload_module import find_module, upload_module
 from stockade.core.digests import check_digest
@@ -14,13 +15,20 @@ from stockade.core.errors import StockadeError
 from stockade.core.modules import ModuleFacts
 
 router = APIRouter(tags=["modules"])
+_MEDIA_TYPES = ("application/wasm", "application/octet-stream")
 
 
-@router.post("/v1/modules", status_code=201, summary="Upload a signed module")
+@router.post(
+    "/v1/modules",
+    status_code=201,
+    summary="Upload a signed module",
+    openapi_extra=binary_body(*_MEDIA_TYPES)
+    | {"parameters": optional("header", {"Stockade-Signature": "Base64, when it is detached."})},
+)
 async def post_module(request: Request) -> Response:
     """The body is the module; a detached signature comes as base64 in `Stockade-Signature`."""
     context, caller = await caller_of(request)
-    check_content_type(request, "application/wasm", "application/octet-stream")
+    check_content_type(request, *_MEDIA_TYPES)
     detached = _detached_signature(request)
     content = await read_bounded(request, context.services.settings.max_module_bytes)
     uploaded = await upload_module(context.services, caller.tenant, content, detached)

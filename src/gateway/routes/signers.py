@@ -7,10 +7,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from gateway.bodies import read_json
+from gateway.openapi import json_body
 from gateway.routes.context import caller_of
 from gateway.routes.headers import parse_time
 from registry.keys import load_public_key
-from stockade.core.errors import not_found
+from stockade.core.errors import StockadeError, not_found
 from stockade.core.modules import Signer
 from stockade.core.names import check_name
 
@@ -26,7 +27,12 @@ class SignerRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not_after: str | None = None
 
 
-@router.post("/v1/signers", status_code=201, summary="Trust a key")
+@router.post(
+    "/v1/signers",
+    status_code=201,
+    summary="Trust a key",
+    openapi_extra=json_body(SignerRequest),
+)
 async def post_signer(request: Request) -> Response:
     """201 when it is new, 200 when exactly this signer was trusted already."""
     context, caller = await caller_of(request)
@@ -37,6 +43,7 @@ async def post_signer(request: Request) -> Response:
         not_before_ms=_time(asked.not_before, "not_before"),
         not_after_ms=_time(asked.not_after, "not_after"),
     )
+    _check_window(signer)
     created = await context.services.catalog.add_signer(caller.tenant, signer)
     return JSONResponse(_shown(signer), 201 if created else 200)
 
@@ -61,7 +68,20 @@ async def revoke_signer(request: Request, name: str) -> Response:
 
 
 def _time(text: str | None, field: str) -> int | None:
-    return None if text is None else parse_time(text, field)
+    if text is None:
+        return None
+    time_ms = parse_time(text)
+    if time_ms is None:
+        raise StockadeError(
+            "request.invalid", f"The field {field} must be a time such as 2030-01-31T12:00:00Z."
+        )
+    return time_ms
+
+
+def _check_window(signer: Signer) -> None:
+    begin, end = signer.not_before_ms, signer.not_after_ms
+    if begin is not None and end is not None and begin >= end:
+        raise StockadeError("signer.window_invalid", "not_after must be later than not_before.")
 
 
 def _shown(signer: Signer) -> dict[str, object]:

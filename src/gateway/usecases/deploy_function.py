@@ -12,6 +12,7 @@ from stockade.core.names import check_name
 
 KNOWN_GRANTS = frozenset({"log"})
 _MAX_ATTEMPTS, _MAX_DELAY_MS = 20, 24 * 3600 * 1000
+_MAX_CONCURRENCY = 10_000
 _MAX_ENV_ENTRIES, _MAX_ENV_BYTES = 64, 32 * 1024
 
 
@@ -86,8 +87,10 @@ def _retry(asked: RetryRequest) -> RetrySettings:
 
 
 def _concurrency(asked: int | None) -> int | None:
-    if asked is not None and asked < 1:
-        raise StockadeError("function.concurrency_invalid", "concurrency must be 1 or more.")
+    if asked is not None and not 1 <= asked <= _MAX_CONCURRENCY:
+        raise StockadeError(
+            "function.concurrency_invalid", f"concurrency must be 1 to {_MAX_CONCURRENCY}."
+        )
     return asked
 
 

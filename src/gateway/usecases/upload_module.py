@@ -37,7 +37,9 @@ async def upload_module(
     known = await services.catalog.module(tenant, verified.digest)
     if known is None:
         await services.compiler.compile(verified.body)
-        await services.blobs.put(verified.body)
+    # Also when it is known: an upload mends a lost or damaged blob.
+    if await services.blobs.put(verified.body) != verified.digest:
+        raise RuntimeError("the blob store names content by another digest")
     stored = StoredModule(tenant, verified.digest, facts, (verified.signature,), now_ms)
     created = await services.catalog.add_module(stored)
     return Uploaded(verified.digest, verified.signers, facts, created)

@@ -14,13 +14,18 @@ class Executor:
 
     def __init__(self, engine: Engine, connection: socket.socket) -> None:
         self._connection = connection
-        self._runner = Runner(engine, Deadline(engine))
+        self._deadline = Deadline(engine)
+        self._runner = Runner(engine, self._deadline)
 
     def serve(self) -> None:
         """Answers commands until the supervisor closes the connection."""
         while (command := receive_command(self._connection)) is not None:
             answer = self._load(command) if isinstance(command, Load) else self._run(command)
             self._connection.sendall(encode(answer))
+
+    def close(self) -> None:
+        """Ends the deadline's thread."""
+        self._deadline.close()
 
     def _load(self, command: Load) -> Loaded:
         try:

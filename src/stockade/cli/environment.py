@@ -12,14 +12,18 @@ def api_key_from_environment() -> str | None:
 
 
 def environment_for_child(settings: dict[str, str]) -> dict[str, str]:
-    """This process's environment for a child: without the user's API key, with these settings.
-
-    The module search path comes along, so that a child of a checkout finds the same code.
-    """
+    """This process's environment for a child: without the user's API key, with these settings."""
     inherited = {
         name: value
         for name, value in os.environ.items()  # noqa: TID251 - see above
         if name not in _COMMAND_LINE_ONLY
     }
-    search_path = os.pathsep.join(entry for entry in sys.path if entry)
-    return inherited | {"PYTHONPATH": search_path} | settings
+    return inherited | settings
+
+
+def own_program(*words: str) -> tuple[str, ...]:
+    """The command line that starts this very `stockade` with these words.
+
+    `-P`: a folder named like one of our packages in the current directory is not imported.
+    """
+    return (sys.executable, "-P", "-m", "stockade.cli.main", *words)

@@ -164,6 +164,24 @@ def test_integers_need_not_be_minimal() -> None:
     assert verify_module(m.BODY, padded, [m.SIGNER], m.NOW_MS).signers == ("ci",)
 
 
+def test_a_payload_without_a_signature_signs_nothing() -> None:
+    for nothing in (encode_payload(()), encode_payload((SignedHashes(HASHES, ()),))):
+        assert code_of(m.BODY, nothing) == "module.unsigned"
+
+
+def test_what_is_kept_are_signatures_of_trusted_keys_alone() -> None:
+    late = Signer("late", public_bytes(m.OTHER_KEY), not_before_ms=m.NOW_MS + 1)
+    junk = tuple(SignatureRecord(b"", bytes([n]) * 64) for n in range(100))
+    mine, theirs = m.record(HASHES, key_id=b"any"), m.record(HASHES, m.OTHER_KEY, b"")
+    content = encode_payload((SignedHashes(HASHES, (*junk, theirs, mine)),))
+    assert verify_module(m.BODY, content, [m.SIGNER], m.NOW_MS).signature == GOOD
+    both = verify_module(m.BODY, content, [m.SIGNER, late], m.NOW_MS)
+    assert both.signers == ("ci",)
+    digest = digest_of(m.BODY)
+    later = verify_stored(m.BODY, digest, [both.signature], [m.SIGNER, late], m.NOW_MS + 1)
+    assert later == ("ci", "late")
+
+
 def test_a_signature_over_a_part_only_is_refused() -> None:
     body = m.with_parts()
     hashes = module_hashes(body)

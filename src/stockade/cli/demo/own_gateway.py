@@ -4,14 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from stockade.cli.connection import open_client
-from stockade.cli.environment import environment_for_child
+from stockade.cli.environment import environment_for_child, own_program
 from stockade.cli.words import safe
 from stockade.core.errors import StockadeError
 from stockade_client import Client
@@ -40,9 +39,11 @@ def own_gateway() -> Iterator[Client]:
 
 
 def _start(data_dir: Path, log: int) -> subprocess.Popen[bytes]:
-    program = (sys.executable, "-m", "stockade.cli.main", "dev")
+    command = own_program(
+        "dev", "--port", "0", "--data-dir", str(data_dir), "--die-with", str(os.getpid())
+    )
     return subprocess.Popen(  # noqa: S603 - fixed program, no shell
-        (*program, "--port", "0", "--data-dir", str(data_dir), "--die-with", str(os.getpid())),
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=log,

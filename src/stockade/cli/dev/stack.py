@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from stockade.cli.dev.data_dir import HOST
 from stockade.cli.dev.readiness import WorkerPresence, until_ready
 from stockade.cli.dev.store import KeptValkey
 from stockade.cli.dev.tenant import KEY_FILE_NAME, ensure_dev_key
+from stockade.cli.environment import own_program
 from stockade.cli.paths import policy_dir
 from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
@@ -143,8 +143,7 @@ class DevStack:
 
 def _serving(process: str, settings: dict[str, str]) -> Child:
     """`stockade serve <process>`, which never outlives us, however we end."""
-    program = (sys.executable, "-m", "stockade.cli.main", "serve", process)
-    command = (*program, "--die-with", str(os.getpid()))
+    command = own_program("serve", process, "--die-with", str(os.getpid()))
     return Child(process, command, settings, _STOP_SECONDS)
 
 

@@ -69,7 +69,7 @@ class KeptValkey:
         Raises:
             StockadeError: It does not start again.
         """
-        while True:
+        while not self._stopping:
             await process_ended(self._server.pid)
             if self._stopping:
                 return

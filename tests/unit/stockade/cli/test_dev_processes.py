@@ -87,8 +87,8 @@ async def test_it_comes_back_at_the_same_address(stored: KeptValkey) -> None:
         while not await answers(stored):
             await asyncio.sleep(0.01)
     assert stored.url == url
-    await stored.stop()
-    await keeping
+    keeping.cancel()
+    await asyncio.wait([keeping])
 
 
 async def test_a_kill_is_no_death_to_recover_from(stored: KeptValkey) -> None:

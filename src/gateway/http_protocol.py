@@ -1,0 +1,105 @@
+"""HTTP/1.1 with bounds on what a client may send, and hold open, before anybody looks at it.
+
+uvicorn's httptools protocol has neither: one anonymous request head could fill the memory, and one
+half-sent could keep its connection for ever. Bodies are bounded where they are read (`bodies`);
+this file bounds the rest: request line, headers, chunk framing, trailers, and the time for a head.
+"""
+
+from asyncio import TimerHandle, Transport
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gateway.problems import problem
+from stockade.core.errors import StockadeError
+
+MAX_HEAD_BYTES = 64 * 1024
+HEAD_SECONDS = 15.0
+LINGER_SECONDS = 15.0
+_ANSWER = problem(
+    StockadeError(
+        "request.head_too_large",
+        f"The request line and headers have more than {MAX_HEAD_BYTES} bytes. Send less.",
+    ),
+    headers={"Connection": "close"},
+)
+_REFUSAL = b"\r\n".join(
+    (
+        b"HTTP/1.1 431 Request Header Fields Too Large",
+        *(name + b": " + value for name, value in _ANSWER.raw_headers),
+        b"",
+        bytes(_ANSWER.body),
+    )
+)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. What is no body may have `MAX_HEAD_BYTES`, and as much again as the body."""
+
+    _head_bytes = 0
+    _whole_head = False
+    _whole_message = False
+    _deadline: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Starts the time for the first head."""
+        super().connection_made(transport)
+        self._end_after(HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops the clock."""
+        self._clear_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parses what came, unless it is too much."""
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse()
+        elif not self._whole_head and self._deadline is None:
+            self._end_after(HEAD_SECONDS)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._whole_head = self._whole_message = False
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: from here on the handler decides how long to wait."""
+        self._whole_head = True
+        self._clear_deadline()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body pays for itself and for as much framing."""
+        self._head_bytes -= 2 * len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._whole_message = True
+        self._head_bytes = 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Who is answered before the request was whole has a while to finish it, unread."""
+        super().on_response_complete()
+        if not self._whole_message and not self.transport.is_closing():
+            self._end_after(LINGER_SECONDS)
+
+    def _refuse(self) -> None:
+        # Nothing may follow an answer that has begun but is not whole.
+        if not self._whole_head:
+            self.transport.write(_REFUSAL)
+        self.transport.close()
+
+    def _end_after(self, seconds: float) -> None:
+        self._clear_deadline()
+        self._deadline = self.loop.call_later(seconds, self.transport.close)
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
