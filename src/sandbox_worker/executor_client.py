@@ -15,6 +15,7 @@ GRACE_SECONDS = 0.05
 _LOAD_SECONDS = 10.0
 _FRAME_SLACK_BYTES = 64 * 1024
 _WORST_LOG_EXPANSION = 4
+_FIRST_READ_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,25 +118,30 @@ class ExecutorClient:
         return await self._ask(frames.encode(command), bound)
 
     async def _ask(self, frame: bytes, bound: int) -> frames.Answer:
-        await self._send(frame)
-        header = await self._receive(frames.HEADER_BYTES)
-        return frames.decode_answer(await self._receive(frames.body_length(header, bound)))
-
-    async def _send(self, frame: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self._process.connection, frame)
+        # Most answers come whole with the first read.
+        received = await self._more(_FIRST_READ_BYTES)
+        while len(received) < frames.HEADER_BYTES:
+            received += await self._more(frames.HEADER_BYTES - len(received))
+        length = frames.body_length(received[: frames.HEADER_BYTES], bound)
+        missing = frames.HEADER_BYTES + length - len(received)
+        if missing < 0:
+            raise frames.FrameError("the executor sends more than it was asked for")
+        if missing:
+            received += await self._exactly(missing)
+        return frames.decode_answer(received[frames.HEADER_BYTES :])
 
-    async def _receive(self, size: int) -> bytes:
-        loop = asyncio.get_running_loop()
-        received = await loop.sock_recv(self._process.connection, size)
-        if len(received) == size:
-            return received
-        chunks = bytearray(received)
-        while received and len(chunks) < size:
-            received = await loop.sock_recv(self._process.connection, size - len(chunks))
-            chunks += received
-        if len(chunks) < size:
-            raise EOFError("the executor closed its socket")
+    async def _exactly(self, size: int) -> bytes:
+        chunks = bytearray()
+        while len(chunks) < size:
+            chunks += await self._more(size - len(chunks))
         return bytes(chunks)
+
+    async def _more(self, size: int) -> bytes:
+        received = await asyncio.get_running_loop().sock_recv(self._process.connection, size)
+        if not received:
+            raise EOFError("the executor closed its socket")
+        return received
 
     def _crashed(self) -> RunResult:
         if self._killed_for is Outcome.CANCELLED:

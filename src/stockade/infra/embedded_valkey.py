@@ -172,6 +172,8 @@ class EmbeddedValkey:
             cwd=self._data_dir,
             env={},
             pass_fds=(lock.fileno(),),
+            # A signal to the starter's group must not stop the server before its clients are done.
+            process_group=0,
         )
 
     async def _until_serving(self) -> None:

@@ -28,9 +28,20 @@ async def process() -> AsyncIterator[FakeProcess]:
 
 async def run_against(process: FakeProcess, *answers: bytes) -> tuple[RunResult, ExecutorClient]:
     client = ExecutorClient(process, "t")
+    responder = asyncio.ensure_future(respond(process, answers))
+    result = await client.run(TASK)
+    responder.cancel()
+    await asyncio.gather(responder, return_exceptions=True)
+    return result, client
+
+
+async def respond(process: FakeProcess, answers: tuple[bytes, ...]) -> None:
+    """Sends an answer for each command, whatever the command says."""
+    loop = asyncio.get_running_loop()
     for answer in answers:
-        await asyncio.get_running_loop().sock_sendall(process.peer, answer)
-    return await client.run(TASK), client
+        await loop.sock_recv(process.peer, 1 << 20)
+        await loop.sock_sendall(process.peer, answer)
+    await asyncio.Event().wait()
 
 
 def ran(result: RunResult) -> bytes:
@@ -88,12 +99,40 @@ async def test_a_lie_crashes_the_run_and_ends_the_executor(
 ) -> None:
     client = ExecutorClient(process, "t")
     loop = asyncio.get_running_loop()
-    await loop.sock_sendall(process.peer, LOADED + lie)
-    process.peer.shutdown(1)
-    result = await client.run(TASK)
+
+    async def lie_and_leave() -> None:
+        await loop.sock_recv(process.peer, 1 << 20)
+        await loop.sock_sendall(process.peer, LOADED)
+        await loop.sock_recv(process.peer, 1 << 20)
+        await loop.sock_sendall(process.peer, lie)
+        process.peer.shutdown(1)
+
+    result, _ = await asyncio.gather(client.run(TASK), lie_and_leave())
     assert result.outcome is Outcome.CRASHED
     assert not client.healthy
     assert process.kills
+
+
+async def test_a_second_answer_to_one_command_crashes_the_run(process: FakeProcess) -> None:
+    result, client = await run_against(process, LOADED + LOADED)
+    assert result.outcome is Outcome.CRASHED
+    assert not client.healthy
+
+
+async def test_an_answer_may_come_byte_by_byte(process: FakeProcess) -> None:
+    answer = ran(RunResult(Outcome.COMPLETED, b"x" * 50))
+    client = ExecutorClient(process, "t")
+    loop = asyncio.get_running_loop()
+
+    async def dribble() -> None:
+        for frame in (LOADED, answer):
+            await loop.sock_recv(process.peer, 1 << 20)
+            for byte in frame:
+                await loop.sock_sendall(process.peer, bytes([byte]))
+                await asyncio.sleep(0)
+
+    result, _ = await asyncio.gather(client.run(TASK), dribble())
+    assert result.output == b"x" * 50
 
 
 async def test_a_silent_executor_is_killed_at_the_deadline(process: FakeProcess) -> None:
