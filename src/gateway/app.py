@@ -39,7 +39,8 @@ def create_app(services: Services) -> FastAPI:
         FunctionResolver(services.catalog, cache_seconds),
         Waiters(),
     )
-    for part in (health, modules, functions, invocations, signers, keys):
+    # The hot path first: routes are tried in order.
+    for part in (invocations, functions, modules, signers, keys, health):
         app.include_router(part.router)
     describe(app, (DeployRequest, AliasRequest, SignerRequest, KeyRequest))
     app.add_exception_handler(StockadeError, on_refusal)

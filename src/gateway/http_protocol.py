@@ -15,6 +15,7 @@ from stockade.core.errors import StockadeError
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 15.0
 LINGER_SECONDS = 15.0
+REFUSED_SECONDS = 2.0
 _ANSWER = problem(
     StockadeError(
         "request.head_too_large",
@@ -38,6 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _whole_head = False
     _whole_message = False
+    _refused = False
     _deadline: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -52,6 +54,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses what came, unless it is too much."""
+        if self._refused:
+            return
         self._head_bytes += len(data)
         super().data_received(data)
         if self.transport.is_closing():
@@ -90,10 +94,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._end_after(LINGER_SECONDS)
 
     def _refuse(self) -> None:
-        # Nothing may follow an answer that has begun but is not whole.
-        if not self._whole_head:
-            self.transport.write(_REFUSAL)
-        self.transport.close()
+        self._refused = True
+        if self._whole_head:  # a handler may have begun to answer, and nothing may come between
+            self.transport.close()
+            return
+        # Closed at once, the answer would be lost to a client that still sends.
+        self.transport.write(_REFUSAL)
+        self.transport.write_eof()
+        self._end_after(REFUSED_SECONDS)
 
     def _end_after(self, seconds: float) -> None:
         self._clear_deadline()

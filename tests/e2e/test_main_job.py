@@ -3,12 +3,14 @@
 import base64
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 
 from registry.keys import generate_secret_key
 from registry.signing import sign, sign_detached
+from stockade.infra.system_clock import SystemClock
 from tests.e2e.service import KEY, PUBLIC, Service, running_service
 from tests.guest import guests
 
@@ -156,7 +158,8 @@ def test_the_same_idempotency_key_is_the_same_invocation(service: Service) -> No
 
 def test_cancel_ends_what_waits_and_what_runs(service: Service) -> None:
     service.deploy("endless", guests.LOOP, limits={"fuel": 10**11, "wall_ms": 60_000})
-    later = {"stockade-run-at": "2999-01-01T00:00:00Z"}
+    tomorrow = datetime.fromtimestamp(SystemClock().now_ms() / 1000 + 86_400, UTC)
+    later = {"stockade-run-at": tomorrow.isoformat()}
     waiting = service.http.post("/v1/functions/endless/invocations", headers=later).json()["id"]
     running = service.http.post("/v1/functions/endless/invocations").json()["id"]
     while service.http.get(f"/v1/invocations/{running}").json()["state"] != "running":

@@ -92,6 +92,12 @@ def test_a_valid_signature_covers_a_beginning_only() -> None:
     assert code_of(PARTS, payload(first, record(first))) == "module.signature_partial"
 
 
+def test_the_list_ends_as_the_modules_does_but_is_another() -> None:
+    first, last = module_hashes(PARTS)
+    for hashes in ((last,), (last, last), (HASHES[0], last), (last, first), (first, last, last)):
+        assert code_of(PARTS, payload(hashes, record(hashes))) == "module.signature_mismatch"
+
+
 def test_sections_are_appended_after_the_last_signed_hash() -> None:
     ended = BODY + DELIMITER
     evil = ended + m.custom("evil")
@@ -197,7 +203,7 @@ def test_a_revoked_key_signs_under_the_id_of_a_good_one() -> None:
 @pytest.mark.parametrize(
     ("signer", "code"),
     [
-        (replace(SIGNER, revoked_ms=m.NOW - 1), "module.signer_revoked"),
+        (replace(SIGNER, revoked_ms=0), "module.signer_revoked"),
         (replace(SIGNER, revoked_ms=m.NOW + 1), "module.signer_revoked"),
         (replace(SIGNER, not_after_ms=m.NOW), "module.signer_expired"),
         (replace(SIGNER, not_before_ms=m.NOW + 1), "module.signer_not_yet_valid"),

@@ -26,6 +26,7 @@ INVOKE_HEADERS = {
     **SUBMIT_HEADERS,
 }
 
+_PRIORITIES = {priority.name.lower(): priority for priority in Priority}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -107,10 +108,9 @@ def _run_at(text: str | None, now_ms: int) -> int | None:
 
 
 def _priority(text: str) -> Priority:
-    names = {priority.name.lower(): priority for priority in Priority}
-    if text not in names:
-        raise _invalid("Stockade-Priority", f"one of {', '.join(names)}")
-    return names[text]
+    if text not in _PRIORITIES:
+        raise _invalid("Stockade-Priority", f"one of {', '.join(_PRIORITIES)}")
+    return _PRIORITIES[text]
 
 
 def _deadline(text: str | None, now_ms: int) -> int | None:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
+from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -32,6 +33,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from stockade.core.errors import StockadeError
 
 Part = str | bytes | int
+
+_ERRORS = "surrogatepass"
+"""Hostile names may hold lone surrogates; they must be absent, not an error."""
 
 _FAILURES = (RedisError, OSError, TimeoutError)
 _PASSING = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError, TimeoutError)
@@ -87,7 +91,7 @@ class RedisConnections:
         self._factory = ConnectionPool.from_url(
             url,
             protocol=2,
-            encoding_errors="surrogatepass",
+            encoding_errors=_ERRORS,
             socket_timeout=None,
             socket_connect_timeout=command_seconds,
             retry=Retry(NoBackoff(), 0),
@@ -171,7 +175,7 @@ class RedisConnections:
         connection = self._idle.pop() if self._idle else self._new_connection()
         try:
             async with asyncio.timeout(seconds):
-                await connection.send_command(*parts, check_health=False)
+                await connection.send_packed_command(_packed(parts), check_health=False)
                 reply = await connection.read_response(disable_decoding=True)
         except ResponseError:
             await self._give_back(connection)
@@ -201,6 +205,13 @@ class RedisConnections:
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.disconnect(nowait=True)
+
+
+def _packed(parts: tuple[Part, ...]) -> bytes:
+    """One command on the wire, by hiredis: redis-py packs several times slower in Python."""
+    encoded = (part.encode("utf-8", _ERRORS) if isinstance(part, str) else part for part in parts)
+    packed: bytes = pack_command(tuple(encoded))  # type: ignore[arg-type] # its stub takes one part
+    return packed
 
 
 def unavailable(error: Exception) -> StockadeError:

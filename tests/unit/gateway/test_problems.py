@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from structlog.testing import capture_logs
 
-from gateway.problems import STATUS, on_failure, on_refusal, problem
+from gateway.problems import STATUS, on_failure, on_http_exception, on_refusal, problem
 from stockade.core.errors import StockadeError
 
 ROOT = Path(__file__).parents[3]
@@ -42,11 +45,36 @@ def test_a_refusal_has_the_fields_of_a_problem(code: str) -> None:
 
 
 async def test_a_code_without_a_status_is_our_fault() -> None:
-    answer = await on_refusal(REQUEST, StockadeError("new.code", "x"))
+    with capture_logs() as logged:
+        answer = await on_refusal(REQUEST, StockadeError("new.code", "secret detail"))
     assert answer.status_code == 500
+    assert json.loads(answer.body)["code"] == "internal.error"
+    assert b"secret" not in answer.body
+    assert [(line["event"], line["code"]) for line in logged] == [
+        ("code_without_status", "new.code")
+    ]
 
 
 async def test_our_own_mistakes_tell_nothing() -> None:
-    answer = await on_failure(REQUEST, RuntimeError("secret detail"))
+    with capture_logs() as logged:
+        answer = await on_failure(REQUEST, RuntimeError("secret detail"))
     assert answer.status_code == 500
     assert b"secret" not in answer.body
+    assert [line["event"] for line in logged] == ["request_failed"]
+
+
+async def test_what_the_framework_refuses_is_a_problem_too() -> None:
+    faults = [{"loc": ("query", "n", 0), "msg": "secret", "type": "x"}]
+    answer = await on_http_exception(REQUEST, RequestValidationError(faults))
+    body = json.loads(answer.body)
+    assert (answer.status_code, body["code"]) == (400, "request.invalid")
+    assert body["facts"] == {"fields": ["query.n.0"]}
+    assert b"secret" not in answer.body
+    for status, code in ((404, "not_found"), (405, "method_not_allowed"), (418, "invalid")):
+        answer = await on_http_exception(REQUEST, HTTPException(status))
+        assert json.loads(answer.body)["code"] == f"request.{code}"
+
+
+async def test_only_refusals_are_answered_as_such() -> None:
+    with pytest.raises(RuntimeError):
+        await on_refusal(REQUEST, RuntimeError())

@@ -29,7 +29,7 @@ def test_integers_need_not_be_minimal(encoded: bytes, value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "encoded", [b"", b"\x80", b"\x80\x80\x80\x80\x80\0", b"\xff\xff\xff\xff\x10", b"\xff" * 9]
+    "encoded", [b"", b"\x80", b"\x80\x80\x80\x80\x80\0", b"\x80\x80\x80\x80\x10", b"\xff" * 9]
 )
 def test_integers_that_are_cut_long_or_large_are_malformed(encoded: bytes) -> None:
     with pytest.raises(Malformed):

@@ -1,0 +1,157 @@
+"""A gateway in this process over memory: real registry, no jail, a worker that follows a script."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+
+from gateway.app import create_app
+from gateway.services import LimitProfile, Services
+from gateway.settings import GatewaySettings
+from stockade.core.api_keys import ApiKey, generate_key
+from stockade.core.errors import StockadeError
+from stockade.core.invocations import Claim, Completion
+from stockade.core.limits import CEILINGS, DEFAULT_LIMITS
+from stockade.core.outcomes import Attempt, LogLine, Outcome, Usage
+from stockade.infra.memory_blobs import MemoryBlobStore
+from stockade.infra.memory_catalog import MemoryCatalog
+from stockade.infra.memory_queue import MemoryInvocationQueue
+from stockade.infra.memory_queue_state import MemoryQueueState
+from stockade.infra.queue_settings import QueueSettings
+from stockade.infra.system_clock import SystemClock
+from tests.unit.registry.signed_modules import BODY, SIGNER, signed
+
+GOOD = signed(BODY)
+SETTINGS = GatewaySettings(
+    redis_url="none", database_url="none", blob_dir=Path("none"), policy_dir=Path("none")
+)
+USAGE = Usage(fuel=42, peak_memory_bytes=65536, wall_ms=1.5, queue_ms=0.25)
+Ending = Callable[[Claim, bytes], Completion]
+
+
+class CountingCompiler:
+    """The `ModuleCompiler` port: takes everything, or raises what it was given."""
+
+    failure: StockadeError | None = None
+
+    def __init__(self) -> None:
+        self.compiled: list[bytes] = []
+
+    async def compile(self, body: bytes) -> bytes:
+        self.compiled.append(body)
+        if self.failure is not None:
+            raise self.failure
+        return b"artifact"
+
+
+def ending(outcome: Outcome, output: bytes = b"", **facts: str) -> Completion:
+    """How an attempt ends."""
+    attempt = Attempt(1, outcome, "scripted", USAGE, facts.get("limit"), facts.get("detail"))
+    inline = output if outcome is Outcome.COMPLETED else None
+    logs = (LogLine(2, "hello\x1b[31m\n"), LogLine(4, "worse"))
+    return Completion(attempt, 2_000, output_inline=inline, logs=logs, logs_truncated=True)
+
+
+def echo(_claim: Claim, data: bytes) -> Completion:
+    return ending(Outcome.COMPLETED, data)
+
+
+@dataclass
+class Installation:
+    """The gateway, what stands behind it, and a client of tenant `alice`."""
+
+    services: Services
+    blobs: MemoryBlobStore
+    catalog: MemoryCatalog
+    compiler: CountingCompiler
+    worker: MemoryInvocationQueue
+    app: FastAPI
+    http: httpx.AsyncClient
+    key: str = ""
+    claims: list[Claim] = field(default_factory=list)
+
+    def client(self, key: str | None) -> httpx.AsyncClient:
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
+
+    async def new_key(self, tenant: str, expires_ms: int | None = None) -> str:
+        await self.catalog.ensure_tenant(tenant)
+        text, made = generate_key("test")
+        await self.catalog.add_key(
+            ApiKey(made.id, tenant, "k", made.secret_hash, 0, expires_ms=expires_ms)
+        )
+        return text
+
+    async def upload(self, content: bytes = GOOD, **headers: str) -> httpx.Response:
+        headers = {"content-type": "application/wasm"} | headers
+        return await self.http.post("/v1/modules", content=content, headers=headers)
+
+    async def deploy(self, name: str = "f", **asked: object) -> httpx.Response:
+        module = (await self.upload()).json()["digest"]
+        return await self.http.put(f"/v1/functions/{name}", json={"module": module} | asked)
+
+    async def invoke(
+        self, data: bytes = b"", name: str = "f", query: str = "", **headers: str
+    ) -> httpx.Response:
+        path = f"/v1/functions/{name}/invoke{query}"
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.http.post(path, content=data, headers=sent)
+
+    async def work(self, end: Ending = echo) -> None:
+        """Runs one invocation by the script."""
+        claims = await self.worker.claim(1, 10)
+        for claim in claims:
+            assert await self.worker.begin(claim, 1_000)
+            self.claims.append(claim)
+            data = claim.invocation.input_inline
+            if data is None:
+                data = await self.blobs.get(claim.invocation.input_blob or "") or b""
+            assert await self.worker.complete(claim, end(claim, data))
+
+    async def worked(self, call: Awaitable[httpx.Response], end: Ending = echo) -> httpx.Response:
+        """The answer to a call while a worker runs one invocation."""
+        answer, _ = await asyncio.gather(call, self.work(end))
+        return answer
+
+
+@asynccontextmanager
+async def installed(**changes: object) -> AsyncIterator[Installation]:
+    """A new one; `changes` replace services."""
+    clock, catalog, blobs = SystemClock(), MemoryCatalog(), MemoryBlobStore()
+    compiler = CountingCompiler()
+    state = MemoryQueueState(QueueSettings())
+    services = Services(
+        name="gateway",
+        settings=SETTINGS,
+        catalog=catalog,
+        blobs=blobs,
+        queue=MemoryInvocationQueue(clock, state=state),
+        compiler=compiler,
+        clock=clock,
+        profile=LimitProfile(DEFAULT_LIMITS, CEILINGS),
+    )
+    services = replace(services, **changes)  # type: ignore[arg-type]
+    worker = MemoryInvocationQueue(clock, consumer="worker", state=state)
+    app = create_app(services)
+    it = Installation(services, blobs, catalog, compiler, worker, app, httpx.AsyncClient())
+    await it.http.aclose()
+    it.key = await it.new_key("alice")
+    await catalog.add_signer("alice", SIGNER)
+    async with it.client(it.key) as it.http:
+        yield it
+
+
+def refused(answer: httpx.Response, status: int, code: str) -> dict[str, object]:
+    """The problem, whose shape is checked."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    problem: dict[str, object] = answer.json()
+    assert (answer.status_code, problem["code"]) == (status, code), problem
+    assert problem["status"] == status
+    assert problem["type"] == f"urn:stockade:error:{code}"
+    assert problem["detail"]
+    return problem

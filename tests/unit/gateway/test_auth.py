@@ -1,0 +1,120 @@
+"""Who calls: keys are checked before anything else, and nothing crosses tenants."""
+
+import httpx
+import pytest
+
+from gateway import auth
+from gateway.usecases import resolve_function
+from stockade.core.api_keys import ApiKey, generate_key
+from stockade.infra.memory_catalog import MemoryCatalog
+from tests.unit.gateway.installation import SETTINGS, Installation, installed, refused
+from tests.unit.registry.signed_modules import SIGNER
+
+
+@pytest.mark.parametrize("header", ["", "stk_x", "Basic abc", "Bearer", "Bearer "])
+async def test_no_key(gateway: Installation, header: str) -> None:
+    gateway.http.headers["authorization"] = header
+    answer = await gateway.http.get("/v1/functions")
+    refused(answer, 401, "auth.key_missing")
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_mistyped_key_is_told_without_the_catalog() -> None:
+    class Unreachable(MemoryCatalog):
+        async def find_key(self, key_id: str) -> ApiKey | None:
+            raise AssertionError(key_id)
+
+    text, _ = generate_key("test")
+    wrong = "b" if text[-1] == "a" else "a"
+    async with installed(catalog=Unreachable()) as it:
+        for header in (f"Bearer {text[:-1]}{wrong}", "Bearer x", "Bearer " + "é" * 300):
+            sent = {"authorization": header.encode()}
+            answer = await it.http.get("/v1/functions", headers=sent)  # type: ignore[arg-type]
+            refused(answer, 401, "auth.key_malformed")
+
+
+async def test_unknown_wrong_and_expired_keys_read_the_same(gateway: Installation) -> None:
+    unknown, _ = generate_key("test")
+    other, made = generate_key("test")
+    await gateway.catalog.add_key(ApiKey(made.id, "alice", "k", b"\0" * 32, 0))
+    expired = await gateway.new_key("alice", expires_ms=1)
+    bodies = set()
+    for key in (unknown, other, expired):
+        async with gateway.client(key) as http:
+            answer = await http.get("/v1/functions")
+        refused(answer, 401, "auth.key_invalid")
+        bodies.add(answer.text)
+    assert len(bodies) == 1
+
+
+async def test_a_key_is_looked_up_once_while_it_is_remembered() -> None:
+    class Counting(MemoryCatalog):
+        asked = 0
+
+        async def find_key(self, key_id: str) -> ApiKey | None:
+            self.asked += 1
+            return await super().find_key(key_id)
+
+    for seconds, expected in ((1.0, 1), (0.0, 3)):
+        catalog = Counting()
+        settings = SETTINGS.model_copy(update={"catalog_cache_seconds": seconds})
+        async with installed(catalog=catalog, settings=settings) as it:
+            await catalog.ensure_tenant("alice")
+            text, made = generate_key("test")
+            await catalog.add_key(ApiKey(made.id, "alice", "k", made.secret_hash, 0))
+            async with it.client(text) as http:
+                for _ in range(3):
+                    assert (await http.get("/v1/functions")).status_code == 200
+        assert catalog.asked == expected
+
+
+async def _both(
+    gateway: Installation, method: str, path: str, absent: str
+) -> tuple[httpx.Response, httpx.Response]:
+    async with gateway.client(await gateway.new_key("mallory")) as http:
+        return await http.request(method, path), await http.request(method, absent)
+
+
+async def test_another_tenants_object_reads_as_absent(gateway: Installation) -> None:
+    digest = (await gateway.deploy()).json()["module"]
+    answer = await gateway.http.post("/v1/functions/f/invocations")
+    of, no = answer.json()["id"], "01900000-0000-7000-8000-000000000000"
+    pairs = [
+        ("GET", "/v1/functions/f", "/v1/functions/g"),
+        ("POST", "/v1/functions/f/invoke", "/v1/functions/g/invoke"),
+        ("GET", f"/v1/modules/{digest}", "/v1/modules/sha256:" + "0" * 64),
+        ("GET", f"/v1/invocations/{of}", f"/v1/invocations/{no}"),
+        ("GET", f"/v1/invocations/{of}/result", f"/v1/invocations/{no}/result"),
+        ("GET", f"/v1/invocations/{of}/logs", f"/v1/invocations/{no}/logs"),
+        ("POST", f"/v1/invocations/{of}/cancel", f"/v1/invocations/{no}/cancel"),
+        ("POST", f"/v1/signers/{SIGNER.name}/revoke", "/v1/signers/none/revoke"),
+    ]
+    for method, path, absent in pairs:
+        theirs, none = await _both(gateway, method, path, absent)
+        assert theirs.status_code == none.status_code == 404
+        same = theirs.text.replace(of, no).replace("'f'", "'g'").replace(SIGNER.name, "none")
+        assert same == none.text.replace(SIGNER.name, "none")
+    assert (await gateway.http.get(f"/v1/invocations/{of}")).json()["state"] == "queued"
+
+
+async def test_another_tenants_module_cannot_be_deployed(gateway: Installation) -> None:
+    digest = (await gateway.upload()).json()["digest"]
+    async with gateway.client(await gateway.new_key("mallory")) as http:
+        answer = await http.put("/v1/functions/f", json={"module": digest})
+        refused(answer, 404, "module.not_found")
+        assert (await http.get("/v1/functions")).json() == {"functions": []}
+        assert (await http.get("/v1/signers")).json() == {"signers": []}
+
+
+async def test_what_is_remembered_is_bounded(
+    gateway: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "_MAX_CACHED", 2)
+    monkeypatch.setattr(resolve_function, "_MAX_CACHED", 2)
+    for name in ("a", "b", "c"):
+        await gateway.deploy(name)
+        async with gateway.client(await gateway.new_key("alice")) as http:
+            assert (await http.get(f"/v1/functions/{name}")).status_code == 200
+    context = gateway.app.state.context
+    assert len(context.authenticator._cached) <= 2
+    assert len(context.resolver._cached) <= 2

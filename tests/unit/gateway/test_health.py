@@ -1,0 +1,57 @@
+"""Alive, ready, which release: without a key, within a second."""
+
+import asyncio
+
+from stockade.core.errors import StockadeError
+from stockade.core.invocations import InvocationRecord
+from stockade.infra.memory_catalog import MemoryCatalog
+from stockade.infra.memory_queue import MemoryInvocationQueue
+from stockade.infra.system_clock import SystemClock
+from tests.unit.gateway.installation import Installation, installed, refused
+
+
+class Silent(MemoryInvocationQueue):
+    async def record(self, tenant: str, invocation_id: str) -> InvocationRecord | None:
+        await asyncio.Event().wait()
+        return await super().record(tenant, invocation_id)
+
+
+class Gone(MemoryCatalog):
+    async def find_key(self, key_id: str) -> None:
+        del key_id
+        raise StockadeError("catalog.unavailable", "Try again.", retryable=True)
+
+
+async def test_all_is_well(gateway: Installation) -> None:
+    async with gateway.client(None) as http:
+        assert (await http.get("/healthz")).json() == {"ok": True}
+        assert (await http.get("/version")).json()["version"]
+        answer = await http.get("/readyz")
+    assert answer.json() == {"ready": True, "queue": "ok", "catalog": "ok"}
+
+
+async def test_what_does_not_answer_is_named() -> None:
+    async with (
+        installed(queue=Silent(SystemClock()), catalog=Gone()) as it,
+        it.client(None) as http,
+    ):
+        answer = await http.get("/readyz")
+        assert answer.status_code == 503
+        expected = {"ready": False, "queue": "unavailable", "catalog": "unavailable"}
+        assert answer.json() == expected
+        assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_without_the_catalog_nobody_gets_in() -> None:
+    async with installed(catalog=Gone()) as it:
+        answer = await it.http.get("/v1/functions")
+        refused(answer, 503, "catalog.unavailable")
+        assert answer.headers["retry-after"] == "1"
+
+
+async def test_paths_and_methods_that_are_not_there(gateway: Installation) -> None:
+    for path in ("/", "/v1", "/v1/functions/", "/docs", "/v1/functions/f/invoke/x"):
+        refused(await gateway.http.get(path), 404, "request.not_found")
+    answer = await gateway.http.delete("/v1/functions")
+    refused(answer, 405, "request.method_not_allowed")
+    assert answer.headers["allow"] == "GET"

@@ -1,0 +1,45 @@
+"""The OpenAPI document tells bodies, headers, refusals and which calls want no key."""
+
+from tests.unit.gateway.installation import Installation
+
+BODIES = {
+    "/v1/functions/{name}": "put",
+    "/v1/functions/{name}/aliases/{alias}": "put",
+    "/v1/signers": "post",
+    "/v1/keys": "post",
+    "/v1/modules": "post",
+    "/v1/functions/{name}/invoke": "post",
+    "/v1/functions/{name}/invocations": "post",
+}
+
+
+async def test_the_document(gateway: Installation) -> None:
+    document = (await gateway.http.get("/openapi.json")).json()
+    assert document["security"] == [{"key": []}]
+    for path, calls in document["paths"].items():
+        for method, call in calls.items():
+            assert call["summary"], path
+            assert call["description"], path
+            assert "default" in call["responses"], path
+            assert (call.get("security") == []) is not path.startswith("/v1/"), path
+            assert ("requestBody" in call) is (BODIES.get(path) == method), path
+    invoke = document["paths"]["/v1/functions/{name}/invoke"]["post"]
+    named = {parameter["name"] for parameter in invoke["parameters"]}
+    assert {"name", "alias", "version", "Idempotency-Key", "Stockade-Wait-Seconds"} <= named
+    assert {"200", "202", "422"} <= set(invoke["responses"])
+
+
+async def test_every_reference_leads_somewhere(gateway: Installation) -> None:
+    document = (await gateway.http.get("/openapi.json")).json()
+
+    def references(part: object) -> list[str]:
+        if isinstance(part, dict):
+            own = [part["$ref"]] if "$ref" in part else []
+            return own + [one for value in part.values() for one in references(value)]
+        if isinstance(part, list):
+            return [one for value in part for one in references(value)]
+        return []
+
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert set(references(document)) <= known
+    assert "#/components/schemas/DeployRequest" in references(document)
