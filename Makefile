@@ -22,6 +22,9 @@ demo: venv ## See it work: every example, signed, run and checked on a gateway o
 test: venv ## Run everything that must pass: lint, types, import contracts, all tests with coverage
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+	@$(BIN)/coverage report --include='src/stockade/core/*,src/registry/*' --fail-under=100 \
+	  >$(VENV)/coverage-of-core.txt || { cat $(VENV)/coverage-of-core.txt; \
+	  echo "src/stockade/core and src/registry must be covered whole." >&2; exit 1; }
 
 lint: venv ## Check style, format, types and import contracts
 	@$(BIN)/ruff check .
@@ -30,7 +33,7 @@ lint: venv ## Check style, format, types and import contracts
 	@$(BIN)/lint-imports
 
 bench: venv ## Measure speed and cost, each figure against the floor of the same run
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 examples: venv ## Build the example guests from source (needs Rust and Node.js)
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/build_examples.py
