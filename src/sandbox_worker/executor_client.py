@@ -87,6 +87,10 @@ class ExecutorClient:
         except (OSError, EOFError, frames.FrameError):
             self.discard()
             result = self._crashed()
+        except asyncio.CancelledError:
+            # The answer to this run must never be read as the answer to another.
+            self.discard()
+            raise
         wall_ms = (time.monotonic() - started) * 1000
         return replace(result, usage=_bounded(result.usage, task, wall_ms))
 

@@ -143,6 +143,17 @@ async def test_a_silent_executor_is_killed_at_the_deadline(process: FakeProcess)
     assert not client.healthy
 
 
+async def test_an_abandoned_run_ends_its_executor(process: FakeProcess) -> None:
+    client = ExecutorClient(process, "t")
+    running = asyncio.ensure_future(client.run(TASK))
+    await asyncio.get_running_loop().sock_recv(process.peer, 1 << 20)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not client.healthy
+    assert process.kills
+
+
 async def test_a_dropped_module_is_sent_once_more(process: FakeProcess) -> None:
     again = frames.encode(frames.NotLoaded())
     answers = (LOADED, again, LOADED, ran(RunResult(Outcome.COMPLETED, b"ok")))
