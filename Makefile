@@ -23,7 +23,7 @@ test: venv ## Run everything that must pass: lint, types, import contracts, all 
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 	@$(BIN)/coverage report --include='src/stockade/core/*,src/registry/*' --fail-under=100 \
-	  >$(VENV)/coverage-of-core.txt || { cat $(VENV)/coverage-of-core.txt; \
+	  >$(VENV)/coverage-of-core.txt 2>&1 || { cat $(VENV)/coverage-of-core.txt; \
 	  echo "src/stockade/core and src/registry must be covered whole." >&2; exit 1; }
 
 lint: venv ## Check style, format, types and import contracts
