@@ -5,6 +5,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from gateway.auth import Authenticator
+from gateway.body_room import BodyRoom
 from gateway.openapi import REFUSALS, describe
 from gateway.problems import on_failure, on_http_exception, on_refusal
 from gateway.routes import functions, health, invocations, keys, modules, signers
@@ -38,6 +39,7 @@ def create_app(services: Services) -> FastAPI:
         Authenticator(services.catalog, services.clock, cache_seconds),
         FunctionResolver(services.catalog, cache_seconds),
         Waiters(),
+        BodyRoom(services.settings.body_memory_bytes),
     )
     # The hot path first: routes are tried in order.
     for part in (invocations, functions, modules, signers, keys, health):

@@ -7,6 +7,7 @@ from typing import NoReturn, TypeVar
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from gateway.body_room import Take
 from stockade.core.errors import StockadeError
 
 MAX_JSON_BYTES = 256 * 1024
@@ -17,12 +18,16 @@ _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`.*", re.DOTALL
 _T = TypeVar("_T")
 
 
-async def read_bounded(request: Request, bound: int) -> bytes:
-    """The body, at most `bound` bytes of it.
+def _take_freely(_size_bytes: int) -> None:
+    """For bodies so small that nobody counts them."""
+
+
+async def read_bounded(request: Request, bound: int, take: Take = _take_freely) -> bytes:
+    """The body, at most `bound` bytes of it, for each of which `take` finds room.
 
     Raises:
         StockadeError: `request.too_large`, `request.encoding_unsupported`, `request.incomplete`,
-            `request.timeout`.
+            `request.timeout`; and what `take` raises.
     """
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
@@ -34,7 +39,7 @@ async def read_bounded(request: Request, bound: int) -> bytes:
         raise _too_large(bound)
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _read(request, bound)
+            return await _read(request, bound, take)
     except ClientDisconnect:
         raise StockadeError("request.incomplete", "The body ended early. Send it again.") from None
     except TimeoutError:
@@ -73,12 +78,13 @@ def check_content_type(request: Request, *accepted: str) -> None:
         )
 
 
-async def _read(request: Request, bound: int) -> bytes:
+async def _read(request: Request, bound: int, take: Take) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > bound:
+        if len(body) + len(chunk) > bound:
             raise _too_large(bound)
+        take(len(chunk))
+        body += chunk
     return bytes(body)
 
 

@@ -93,6 +93,7 @@ STATUS: dict[str, int] = {
     "request.incomplete": 400,
     "request.invalid": 400,
     "request.method_not_allowed": 405,
+    "request.no_room": 503,
     "request.not_found": 404,
     "request.query_invalid": 400,
     "request.timeout": 408,

@@ -23,6 +23,9 @@ class GatewaySettings(BaseSettings):
     log_level: str = "info"
     max_module_bytes: int = Field(default=16 * MIB, ge=1)
     inline_input_bytes: int = Field(default=32 * 1024, ge=0)
+    body_memory_bytes: int = Field(
+        default=512 * MIB, ge=1, description="What bodies under way may take of the memory."
+    )
     default_wait_seconds: float = Field(default=30.0, ge=0)
     max_wait_seconds: float = Field(default=120.0, ge=0)
     catalog_cache_seconds: float = Field(default=1.0, ge=0, le=5)

@@ -340,6 +340,36 @@ def test_a_request_cut_half_way_harms_nobody(service: Service) -> None:
     assert service.invoke("echo", b"fine").content == b"fine"
 
 
+def test_a_head_without_end_is_refused_before_anybody_reads_it(service: Service) -> None:
+    parts = urlsplit(service.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 100_000)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 431 ")
+
+
+def test_an_invocation_goes_on_when_its_caller_leaves(service: Service) -> None:
+    limits = {"wall_ms": 2000, "fuel": 10**11}
+    service.deploy("slow", guests.LOOP, limits=limits, retry={"policy": "never"})
+    parts = urlsplit(service.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=1) as connection:
+        connection.sendall(
+            b"POST /v1/functions/slow/invoke HTTP/1.1\r\nHost: x\r\nIdempotency-Key: left\r\n"
+            b"Authorization: " + service.http.headers["authorization"].encode() + b"\r\n\r\n"
+        )
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+    answer = service.invoke("slow", b"other", **{"idempotency-key": "left"})
+    facts = refused(answer, 409, "invocation.idempotency_conflict")["facts"]
+    place = f"/v1/invocations/{facts['id']}"  # type: ignore[index]
+    _until(lambda: service.http.get(place).json()["state"] == "done")
+    shown = service.http.get(place).json()
+    assert (shown["outcome"], shown["limit"], len(shown["attempts"])) == (
+        "limit_exceeded",
+        "wall",
+        1,
+    )
+
+
 def test_without_valkey_nothing_is_accepted_and_all_comes_back(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from gateway.auth import Authenticator, Principal
+from gateway.body_room import BodyRoom
 from gateway.services import Services
 from gateway.usecases.resolve_function import FunctionResolver
 from gateway.waiters import Waiters
@@ -18,6 +19,7 @@ class Context:
     authenticator: Authenticator
     resolver: FunctionResolver
     waiters: Waiters
+    room: BodyRoom
 
 
 def context_of(request: Request) -> Context:

@@ -118,8 +118,9 @@ async def _submit(
     options = invoke_options(request, services.clock.now_ms())
     invocation_id = services.clock.new_id()
     version = await _version(request, context, caller, name, invocation_id)
-    data = await read_bounded(request, version.content.limits.input_bytes)
-    return await submit_invocation(services, version, invocation_id, data, options, waits=waits)
+    with context.room.holding(caller.tenant) as take:
+        data = await read_bounded(request, version.content.limits.input_bytes, take)
+        return await submit_invocation(services, version, invocation_id, data, options, waits=waits)
 
 
 async def _version(

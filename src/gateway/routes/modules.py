@@ -30,8 +30,10 @@ async def post_module(request: Request) -> Response:
     context, caller = await caller_of(request)
     check_content_type(request, *_MEDIA_TYPES)
     detached = _detached_signature(request)
-    content = await read_bounded(request, context.services.settings.max_module_bytes)
-    uploaded = await upload_module(context.services, caller.tenant, content, detached)
+    services = context.services
+    with context.room.holding(caller.tenant) as take:
+        content = await read_bounded(request, services.settings.max_module_bytes, take)
+        uploaded = await upload_module(services, caller.tenant, content, detached)
     body = {"digest": uploaded.digest, "signers": list(uploaded.signers), **_facts(uploaded.facts)}
     return JSONResponse(body, 201 if uploaded.created else 200)
 

@@ -3,14 +3,16 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
 import pytest
 from starlette.requests import Request
 
 import gateway.bodies
 from gateway.bodies import read_bounded
+from gateway.body_room import BodyRoom
 from stockade.core.errors import StockadeError
-from tests.unit.gateway.installation import Installation, refused
+from tests.unit.gateway.installation import SETTINGS, Installation, installed, refused
 
 JSON = {"content-type": "application/json"}
 WASM = {"content-type": "application/wasm"}
@@ -102,3 +104,32 @@ async def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(StockadeError) as caught:
         await read_bounded(_request(HALF), 100)
     assert (caught.value.code, caught.value.retryable) == ("request.timeout", True)
+
+
+async def test_many_bodies_at_once_have_bounded_room() -> None:
+    settings = SETTINGS.model_copy(update={"body_memory_bytes": 4000})
+    async with installed(settings=settings) as it:
+        await it.deploy()
+        room = it.app.state.context.room
+        with room.holding("alice") as take:
+            take(900)
+            problem = refused(await it.invoke(b"x" * 101), 503, "request.no_room")
+            assert problem["retryable"] is True
+            refused(await it.upload(b"x" * 101), 503, "request.no_room")
+            assert (await it.worked(it.invoke(b"x" * 100))).status_code == 200
+            async with it.client(await it.new_key("bob")) as http:
+                sent = {"content-type": "application/wasm"}
+                answer = await http.post("/v1/modules", content=b"x" * 900, headers=sent)
+                refused(answer, 422, "module.not_wasm")
+        assert (await it.worked(it.invoke(b"x" * 1000))).status_code == 200
+        assert not room._taken
+
+
+def test_all_tenants_share_the_room() -> None:
+    room = BodyRoom(40)
+    with ExitStack() as held:
+        for tenant in "abcd":
+            held.enter_context(room.holding(tenant))(10)
+        with pytest.raises(StockadeError), room.holding("e") as take:
+            take(1)
+    assert not room._taken
