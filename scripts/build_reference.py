@@ -65,14 +65,27 @@ def _words(message: ast.expr) -> str:
     return ""
 
 
+_SPOKEN_ELSEWHERE = {
+    "module.import_mismatch": "An import has another type than the host's function of that name.",
+    "module.import_unavailable": "A host call of `stockade:v1` that this release does not offer yet.",
+    "module.import_unknown": "An import outside the list of the guest's ABI. The message names it.",
+    "module.signer_expired": "The key that signed the module has expired. Use a current key.",
+    "module.signer_not_yet_valid": "The key that signed the module is not valid yet.",
+    "module.signer_revoked": "The key that signed the module was revoked. Use another.",
+    "queue.unavailable": "The queue cannot be reached at the moment. Try again.",
+}
+"""Codes whose words are put together at run time."""
+
+
 def _cell(code: str, words: dict[str, str]) -> str:
     kind, _, what = code.partition(".")
-    if words.get(code):
-        return words[code].replace("|", "\\|")
+    spoken = _SPOKEN_ELSEWHERE.get(code) or words.get(code)
+    if spoken:
+        return spoken.replace("|", "\\|")
     if what == "not_found":
         return f"There is no such {kind} in this tenant."
     if what == "name_invalid":
-        return f"A {kind} name is 1 to 63 of a-z, 0-9 and '-', not beginning or ending with '-'."
+        return f"The name of a {kind} is 1 to 63 of a-z, 0-9 and '-', with no '-' at either end."
     if kind == "invocation":
         return f"The invocation ended as `{what}`; the body has outcome, limit, attempts and usage."
     return "See the message."

@@ -24,7 +24,7 @@ STATUS: dict[str, int] = {
     "catalog.schema_unknown": 500,
     "catalog.unavailable": 503,
     "catalog.value_invalid": 400,
-    "function.concurrency_invalid": 400,
+    "function.concurrency_unavailable": 400,
     "function.env_invalid": 400,
     "function.grant_unknown": 400,
     "function.name_invalid": 400,

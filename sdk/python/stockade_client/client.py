@@ -100,7 +100,7 @@ class Client:
             grants: Capabilities the guest may use, such as `log`.
             env: The environment of a WASI guest.
             retry: `policy`, `max_attempts`, `base_delay_ms`, `max_delay_ms`.
-            concurrency: How many invocations of this function may run at once.
+            concurrency: Reserved; a gateway that does not bound it refuses a number.
         """
         content = calls.function_content(module, limits, grants, env, retry, concurrency)
         return self._send(calls.put_function(name, content))

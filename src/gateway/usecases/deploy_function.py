@@ -12,7 +12,6 @@ from stockade.core.names import check_name
 
 KNOWN_GRANTS = frozenset({"log"})
 _MAX_ATTEMPTS, _MAX_DELAY_MS = 20, 24 * 3600 * 1000
-_MAX_CONCURRENCY = 10_000
 _MAX_ENV_ENTRIES, _MAX_ENV_BYTES = 64, 32 * 1024
 
 
@@ -47,6 +46,7 @@ async def deploy_function(
     check_name("function", name)
     module = await find_module(services, tenant, check_digest(asked.module))
     facts = module.facts
+    _concurrency(asked.concurrency)
     profile = services.profile
     content = FunctionContent(
         digest=module.digest,
@@ -55,7 +55,6 @@ async def deploy_function(
         limits=limits_from_request(asked.limits, profile.defaults, profile.ceilings),
         grants=_grants(asked.grants),
         retry=_retry(asked.retry),
-        concurrency=_concurrency(asked.concurrency),
         env=_environment(asked.env, facts.abi),
     )
     return await services.catalog.put_function(tenant, name, content, services.clock.now_ms())
@@ -86,12 +85,14 @@ def _retry(asked: RetryRequest) -> RetrySettings:
     return RetrySettings(asked.policy, asked.max_attempts, asked.base_delay_ms, asked.max_delay_ms)
 
 
-def _concurrency(asked: int | None) -> int | None:
-    if asked is not None and not 1 <= asked <= _MAX_CONCURRENCY:
+def _concurrency(asked: int | None) -> None:
+    # A bound that nobody holds must not look like one.
+    if asked is not None:
         raise StockadeError(
-            "function.concurrency_invalid", f"concurrency must be 1 to {_MAX_CONCURRENCY}."
+            "function.concurrency_unavailable",
+            "This release does not bound how many invocations of a function run at once. Leave"
+            " concurrency out.",
         )
-    return asked
 
 
 def _environment(asked: dict[str, str], abi: Abi) -> tuple[tuple[str, str], ...]:

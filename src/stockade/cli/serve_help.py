@@ -16,5 +16,6 @@ HELP = {
     "lease_seconds": "A worker silent for so long loses its invocations to others.",
     "drain_seconds": "How long running work may go on after SIGTERM.",
     "inline_output_bytes": "Larger outputs go to the blob directory.",
+    "body_memory_bytes": "What request bodies may hold at once; a tenant gets a quarter of it.",
     "inline_input_bytes": "Larger inputs go to the blob directory.",
 }

@@ -16,6 +16,6 @@ def check_name(kind: str, name: str) -> str:
     if not _NAME.fullmatch(name):
         raise StockadeError(
             f"{kind}.name_invalid",
-            f"A {kind} name is 1 to 63 of a-z, 0-9 and '-', not beginning or ending with '-'.",
+            f"The name of a {kind} is 1 to 63 of a-z, 0-9 and '-', with no '-' at either end.",
         )
     return name
