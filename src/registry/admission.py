@@ -1,16 +1,22 @@
 """Admission: which modules may be stored, by what they declare, before anything runs them."""
 
-from registry.host_imports import (
+from registry.module_reader import (
+    Import,
+    Kind,
+    ModuleOutline,
+    StaticCaps,
+    function_type,
+    read_module,
+)
+from stockade.core.errors import StockadeError
+from stockade.core.host_functions import (
     OFFERED,
     RESERVED,
     STOCKADE_MODULE,
     VARYING,
     WASI,
     WASI_MODULE,
-    function_type,
 )
-from registry.module_reader import Import, Kind, ModuleOutline, StaticCaps, read_module
-from stockade.core.errors import StockadeError
 from stockade.core.modules import Abi, ModuleFacts
 
 _STOCKADE_EXPORTS = {"stockade_v1_alloc": "i>i", "stockade_v1_run": "ii>l"}

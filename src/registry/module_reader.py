@@ -52,6 +52,9 @@ class StaticCaps:
     name_bytes: int = 256
 
 
+_CODES = {"i": 0x7F, "l": 0x7E}
+
+
 @dataclass(frozen=True, slots=True)
 class FunctionType:
     """Parameters and results as their binary codes: 0x7f i32, 0x7e i64, 0x7d f32, 0x7c f64."""
@@ -257,3 +260,11 @@ def _skip_limits(reader: Reader) -> None:
 def _check_end(reader: Reader) -> None:
     if not reader.at_end:
         raise Malformed("a section is longer than its contents")
+
+
+def function_type(text: str) -> FunctionType:
+    """The type that a text such as `ii>i` stands for."""
+    parameters, results = text.split(">")
+    return FunctionType(
+        bytes(_CODES[letter] for letter in parameters), bytes(_CODES[letter] for letter in results)
+    )

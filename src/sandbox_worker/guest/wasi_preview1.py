@@ -16,9 +16,7 @@ from sandbox_worker.guest.faults import GuestFault
 from sandbox_worker.guest.guest_memory import caller_memory, read_bytes, write_bytes
 from sandbox_worker.guest.run_state import RunState
 from sandbox_worker.guest.stockade_abi import CurrentRun
-from sandbox_worker.guest.wasi_types import WASI_FUNCTIONS
-
-MODULE = "wasi_snapshot_preview1"
+from stockade.core.host_functions import WASI, WASI_MODULE
 
 _SUCCESS, _BADF, _INVAL, _NOTCAPABLE = 0, 8, 28, 76
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -70,18 +68,19 @@ def run_command(_store: Store, exports: GuestExports, state: RunState) -> bytes:
 def define_imports(linker: Linker, current: CurrentRun) -> None:
     """Offers all of preview 1 to the guests of this linker; what does not compute refuses."""
     calls = _Calls(current)
-    for name, (parameters, results) in WASI_FUNCTIONS.items():
+    for name, type_text in WASI.items():
         implementation = getattr(calls, name, None) or _refusal(name)
         linker.define_func(
-            MODULE,
+            WASI_MODULE,
             name,
-            _func_type(parameters, results),
+            _func_type(type_text),
             calls.counted(implementation),
             access_caller=True,
         )
 
 
-def _func_type(parameters: str, results: str) -> FuncType:
+def _func_type(text: str) -> FuncType:
+    parameters, results = text.split(">")
     types = {"i": ValType.i32, "l": ValType.i64}
     return FuncType(
         [types[letter]() for letter in parameters], [types[letter]() for letter in results]

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from registry.admission import admit
-from registry.host_imports import RESERVED, VARYING, WASI, function_type
-from registry.module_reader import StaticCaps
+from registry.module_reader import StaticCaps, function_type
 from stockade.core.errors import StockadeError
+from stockade.core.host_functions import RESERVED, VARYING, WASI
 from stockade.core.modules import Abi, ModuleFacts
 from tests.unit.registry import modules
 from tests.unit.registry.modules import (

@@ -1,10 +1,10 @@
-"""What a guest may import: each host function by module, name and type. Anything else is refused.
+"""What a guest may import: each host function by name and type. Anything else is refused.
+
+The registry admits modules by these tables, and executors define the functions from them.
 
 Types read `parameters>results`, `i` for i32 and `l` for i64. WASI's are those of the preview 1 witx
 definition, lowered as its ABI says.
 """
-
-from registry.module_reader import FunctionType
 
 STOCKADE_MODULE, WASI_MODULE = "stockade:v1", "wasi_snapshot_preview1"
 
@@ -39,13 +39,3 @@ WASI = {
 
 VARYING = frozenset({"clock_res_get", "clock_time_get", "poll_oneoff", "random_get"})
 """WASI calls whose answers vary: a module that imports one is not deterministic."""
-
-_CODES = {"i": 0x7F, "l": 0x7E}
-
-
-def function_type(text: str) -> FunctionType:
-    """The type that a text such as `ii>i` stands for."""
-    parameters, results = text.split(">")
-    return FunctionType(
-        bytes(_CODES[letter] for letter in parameters), bytes(_CODES[letter] for letter in results)
-    )

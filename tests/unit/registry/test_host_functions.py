@@ -1,0 +1,11 @@
+from registry.module_reader import FunctionType, function_type
+from stockade.core.host_functions import OFFERED, RESERVED
+
+
+def test_a_type_is_written_in_letters() -> None:
+    assert function_type("il>i") == FunctionType(b"\x7f\x7e", b"\x7f")
+    assert function_type(">") == FunctionType(b"", b"")
+
+
+def test_no_host_call_is_both_offered_and_reserved() -> None:
+    assert not RESERVED & set(OFFERED)
