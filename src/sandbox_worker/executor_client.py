@@ -16,6 +16,9 @@ _LOAD_SECONDS = 10.0
 _FRAME_SLACK_BYTES = 64 * 1024
 _WORST_LOG_EXPANSION = 4
 _FIRST_READ_BYTES = 64 * 1024
+_HIGHEST_LEVEL = 4
+_MAX_DETAIL_CHARACTERS = 8192
+_LIMITS_TO_TELL = frozenset({"fuel", "memory", "table", "wall", "output", "host_calls"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,15 @@ def _checked(result: RunResult, limits: Limits) -> RunResult:
         raise frames.FrameError("the executor answers with more output than is allowed")
     if result.outcome in {Outcome.LOST, Outcome.CANCELLED, Outcome.EXPIRED, Outcome.CRASHED}:
         raise frames.FrameError("the executor tells an outcome that is not its to tell")
+    told = sum(len(line.text.encode()) for line in result.logs)
+    sound = (
+        told <= _WORST_LOG_EXPANSION * limits.log_bytes
+        and all(0 <= line.level <= _HIGHEST_LEVEL for line in result.logs)
+        and len(result.detail or "") <= _MAX_DETAIL_CHARACTERS
+        and result.limit in {None, *_LIMITS_TO_TELL}
+    )
+    if not sound:
+        raise frames.FrameError("the executor tells what no run can end with")
     return result
 
 
@@ -169,6 +181,9 @@ def _bounded(claimed: Usage, task: Task, wall_ms: float) -> Usage:
         peak_memory_bytes=max(0, min(claimed.peak_memory_bytes, task.limits.memory_bytes)),
         host_calls=max(0, min(claimed.host_calls, task.limits.host_calls + 1)),
         input_bytes=len(task.data),
+        output_bytes=max(0, min(claimed.output_bytes, task.limits.output_bytes)),
+        log_bytes=max(0, min(claimed.log_bytes, task.limits.log_bytes)),
+        queue_ms=0.0,
         wall_ms=round(wall_ms, 3),
     )
 

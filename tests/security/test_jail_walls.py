@@ -20,13 +20,22 @@ from stockade.infra.zygote_jail import ZygoteJail
 POLICY = Path(__file__).parents[2] / "policies" / "seccomp" / "guest.toml"
 
 _ENTER = f"""
-import os, sys, socket, ctypes, mmap, resource
+import os, sys, socket, ctypes, mmap, resource, threading
 from pathlib import Path
-from sandbox_worker.guest.jail import JailBounds, enter_jail, load_allowed_calls
+from sandbox_worker.guest.jail import JailBounds, close_files, enter_jail, load_allowed_calls
 from sandbox_worker.guest.syscalls import this_machine, syscall
 bounds = JailBounds(data_bytes=256 << 20, cpu_seconds=1)
 secret = os.open("/etc/hostname", os.O_RDONLY)
 allowed = load_allowed_calls(Path({str(POLICY)!r})) + tuple(sys.argv[2:])
+close_files()
+jailed = threading.Event()
+def other_thread():
+    jailed.wait()
+    try:
+        os.open('/etc/passwd', os.O_RDONLY)
+    except OSError as error:
+        os._exit(100 + error.errno)
+threading.Thread(target=other_thread, daemon=True).start()
 enter_jail(bounds, allowed, os.getppid())
 exec(sys.argv[1])
 os._exit(42)
@@ -106,6 +115,24 @@ except OSError as error:
         timeout=30,
     )
     assert done.returncode == errno.EACCES
+
+
+@pytest.mark.skipif(
+    landlock_version(this_machine()) == 0, reason="this kernel has no Landlock; see the docs"
+)
+def test_files_stay_closed_to_every_thread() -> None:
+    allow = "from sandbox_worker.guest.syscalls import this_machine;"
+    allow += "this_machine().numbers['openat'] = 257\n"
+    program = "jailed.set(); threading.Event().wait(20)"
+    done = subprocess.run(
+        [sys.executable, "-c", allow + _ENTER, program, "openat"], check=False, timeout=30
+    )
+    assert done.returncode == 100 + errno.EACCES
+
+
+def test_a_forbidden_call_of_another_thread_kills_the_process() -> None:
+    done = attempt("jailed.set(); threading.Event().wait(20)")
+    assert done.returncode == -signal.SIGSYS
 
 
 def test_memory_beyond_the_bound_is_refused() -> None:

@@ -1,6 +1,6 @@
 """The jail: what a forked child gives up, in order, before it sees a byte of a tenant's.
 
-Descriptors, identity, resources, privileges, files and network, system calls. There is no way back
+Descriptors, files and network, resources, identity, privileges, system calls. There is no way back
 from any of them. A step that fails ends the child: it fails closed, except Landlock, which older
 kernels lack.
 """
@@ -56,8 +56,21 @@ def drop_descriptors(keep: int) -> None:
     os.closerange(keep + 1, 1 << 16)
 
 
-def enter_jail(bounds: JailBounds, allowed: tuple[str, ...], parent: int) -> int:
-    """Locks this process up for good; returns the Landlock version in force (0: none).
+def close_files() -> int:
+    """Takes files and the network away; returns the Landlock version in force (0: none).
+
+    To be called before the first thread starts: Landlock binds the thread that asks and those that
+    it starts later, no others.
+
+    Raises:
+        OSError: the wall could not be put up.
+    """
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    return deny_all(this_machine())
+
+
+def enter_jail(bounds: JailBounds, allowed: tuple[str, ...], parent: int) -> None:
+    """Locks this process up for good, all its threads; `close_files` comes before.
 
     Every thread that the process needs must be running already. `parent` is the process id whose
     end must be this one's end too.
@@ -73,10 +86,7 @@ def enter_jail(bounds: JailBounds, allowed: tuple[str, ...], parent: int) -> int
     if os.getppid() != parent:
         os._exit(1)
     prctl(_PR_SET_DUMPABLE, 0)
-    prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    version = deny_all(machine)
     install_filter(machine, build_filter(machine, allowed))
-    return version
 
 
 def _bound_resources(bounds: JailBounds) -> None:

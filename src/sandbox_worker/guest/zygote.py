@@ -23,6 +23,7 @@ from sandbox_worker.guest.executor import Executor
 from sandbox_worker.guest.jail import (
     COMPILER_BOUNDS,
     EXECUTOR_BOUNDS,
+    close_files,
     drop_descriptors,
     enter_jail,
     load_allowed_calls,
@@ -77,6 +78,7 @@ class Zygote:
     def _become(self, role: JailRole, connection: int, parent: int) -> None:
         try:
             drop_descriptors(connection)
+            close_files()
             with socket.socket(fileno=connection) as supervisor:
                 if role is JailRole.EXECUTOR:
                     executor = Executor(self._engine, supervisor)

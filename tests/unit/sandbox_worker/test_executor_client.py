@@ -10,7 +10,7 @@ from sandbox_worker.executor_client import ExecutorClient, Task
 from sandbox_worker.guest import frames
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
-from stockade.core.outcomes import Outcome, RunResult, Usage
+from stockade.core.outcomes import LogLine, Outcome, RunResult, Usage
 from tests.unit.sandbox_worker.hostile_peer import FakeProcess
 
 LIMITS = Limits(fuel=1000, wall_ms=200, memory_bytes=65536, output_bytes=100, log_bytes=100)
@@ -58,11 +58,14 @@ async def test_an_honest_answer_is_taken_and_wall_time_is_our_own(process: FakeP
 
 
 async def test_claimed_usage_is_bounded_by_what_was_allowed(process: FakeProcess) -> None:
-    claim = Usage(fuel=-5, peak_memory_bytes=10**18, host_calls=10**18)
+    claim = Usage(
+        fuel=-5, peak_memory_bytes=10**18, host_calls=10**18, output_bytes=-1, log_bytes=10**18
+    )
     result, _ = await run_against(process, LOADED, ran(RunResult(Outcome.COMPLETED, usage=claim)))
     assert result.usage.fuel == 0
     assert result.usage.peak_memory_bytes == LIMITS.memory_bytes
     assert result.usage.host_calls == LIMITS.host_calls + 1
+    assert (result.usage.output_bytes, result.usage.log_bytes) == (0, LIMITS.log_bytes)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +82,11 @@ async def test_claimed_usage_is_bounded_by_what_was_allowed(process: FakeProcess
         ran(RunResult(Outcome.LOST)),
         ran(RunResult(Outcome.CANCELLED)),
         ran(RunResult(Outcome.EXPIRED)),
+        ran(RunResult(Outcome.COMPLETED, logs=(LogLine(5, "x"),))),
+        ran(RunResult(Outcome.COMPLETED, logs=(LogLine(-1, "x"),))),
+        ran(RunResult(Outcome.COMPLETED, logs=(LogLine(1, "x" * 401),))),
+        ran(RunResult(Outcome.TRAPPED, detail="x" * 10_000)),
+        ran(RunResult(Outcome.LIMIT_EXCEEDED, limit="patience")),
     ],
     ids=[
         "nothing",
@@ -92,6 +100,11 @@ async def test_claimed_usage_is_bounded_by_what_was_allowed(process: FakeProcess
         "lost",
         "cancelled",
         "expired",
+        "a level too high",
+        "a level too low",
+        "too much log",
+        "a long detail",
+        "an unknown limit",
     ],
 )
 async def test_a_lie_crashes_the_run_and_ends_the_executor(
