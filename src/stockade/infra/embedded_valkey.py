@@ -23,6 +23,7 @@ from stockade.core.errors import StockadeError
 _HOST = "127.0.0.1"
 _STARTUP_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+_LOCK_SECONDS = 5.0
 _PROBE_SECONDS = 1.0
 _PORTS_TO_TRY = 3
 _ASCII_END = 0x80
@@ -98,7 +99,7 @@ class EmbeddedValkey:
 
     async def _start_once(self) -> None:
         self._port = self._port or _free_port()
-        with self._lock() as lock, self._log_path.open("wb") as log:
+        with await self._lock() as lock, self._log_path.open("wb") as log:
             self._write_configuration()
             self._process = self._spawn(lock, log)
         try:
@@ -127,16 +128,26 @@ class EmbeddedValkey:
     def _configuration_path(self) -> Path:
         return self._data_dir / "valkey.conf"
 
-    def _lock(self) -> IO[bytes]:
+    async def _lock(self) -> IO[bytes]:
+        # A server whose starter was killed is still ending when it is started again at once.
+        give_up = asyncio.get_running_loop().time() + _LOCK_SECONDS
+        while (lock := self._try_lock()) is None:
+            if asyncio.get_running_loop().time() > give_up:
+                raise StockadeError(
+                    "queue.data_dir_busy",
+                    f"Another Valkey serves the data directory {str(self._data_dir)!r}."
+                    " Stop it first.",
+                )
+            await asyncio.sleep(0.05)
+        return lock
+
+    def _try_lock(self) -> IO[bytes] | None:
         lock = (self._data_dir / "valkey.lock").open("ab")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            raise StockadeError(
-                "queue.data_dir_busy",
-                f"Another Valkey serves the data directory {str(self._data_dir)!r}. Stop it first.",
-            ) from None
+            return None
         return lock
 
     def _write_configuration(self) -> None:
