@@ -136,7 +136,7 @@ def import_cases() -> Cases:
         "import-unknown": ("module.import_unknown", "env", "pwn", m.LOG),
         "import-hostile-name": ("module.import_unknown", "\x1b[2J", "\u202egol\0", m.LOG),
         "import-wasi-into-stockade": ("module.import_unknown", WASI, "fd_write", m.WRITE),
-        "import-reserved": ("module.import_unavailable", "stockade:v1", "http_fetch", m.LOG),
+        "import-misspelt": ("module.import_unknown", "stockade:v1", "http_fetsch", m.LOG),
         "import-of-another-type": ("module.import_mismatch", "stockade:v1", "log", m.RUN),
     }
     for name, (code, module, function, index) in functions.items():

@@ -67,7 +67,6 @@ def _words(message: ast.expr) -> str:
 
 _SPOKEN_ELSEWHERE = {
     "module.import_mismatch": "An import has another type than the host's function of that name.",
-    "module.import_unavailable": "A host call of `stockade:v1` that is not offered yet.",
     "module.import_unknown": "An import outside the list of the guest's ABI. The message names it.",
     "module.signer_expired": "The key that signed the module has expired. Use a current key.",
     "module.signer_not_yet_valid": "The key that signed the module is not valid yet.",

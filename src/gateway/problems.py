@@ -60,7 +60,6 @@ STATUS: dict[str, int] = {
     "module.digest_mismatch": 500,
     "module.import_kind": 422,
     "module.import_mismatch": 422,
-    "module.import_unavailable": 422,
     "module.import_unknown": 422,
     "module.invalid": 422,
     "module.is_component": 422,

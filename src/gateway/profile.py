@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.services import LimitProfile
 from stockade.core.errors import StockadeError
-from stockade.core.limits import LIMIT_NAMES, Limits
+from stockade.core.limits import HARD_CEILINGS, LIMIT_NAMES, Limits
 
 
 class _ProfileFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -30,10 +30,12 @@ def load_profile(path: Path) -> LimitProfile:
             "config.limits_invalid", f"The limit profile {path} cannot be used: {error}."
         ) from error
     for name in LIMIT_NAMES:
-        if not 0 < getattr(profile.defaults, name) <= getattr(profile.ceilings, name):
+        default, ceiling = getattr(profile.defaults, name), getattr(profile.ceilings, name)
+        if not 0 < default <= ceiling <= getattr(HARD_CEILINGS, name):
             raise StockadeError(
                 "config.limits_invalid",
-                f"In {path} the default of {name} is not between 1 and its ceiling.",
+                f"In {path} the default of {name} is not between 1 and its ceiling, or the ceiling"
+                f" is above {getattr(HARD_CEILINGS, name)}, which no executor can give.",
             )
     return profile
 

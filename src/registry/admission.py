@@ -11,7 +11,6 @@ from registry.module_reader import (
 from stockade.core.errors import StockadeError
 from stockade.core.host_functions import (
     OFFERED,
-    RESERVED,
     STOCKADE_MODULE,
     VARYING,
     WASI,
@@ -30,8 +29,8 @@ def admit(body: bytes, caps: StaticCaps | None = None) -> ModuleFacts:
     Raises:
         StockadeError: `module.too_large`, `module.too_complex`, `module.malformed`,
             `module.memory_count`, `module.abi_unknown`, `module.abi_mismatch`,
-            `module.import_kind`, `module.import_unknown`, `module.import_unavailable`,
-            `module.import_mismatch`, or a refusal of the header.
+            `module.import_kind`, `module.import_unknown`, `module.import_mismatch`, or
+            a refusal of the header.
     """
     outline = read_module(body, caps or StaticCaps())
     abi = _detect_abi(outline)
@@ -94,9 +93,6 @@ def _check_memory(outline: ModuleOutline) -> None:
 def _check_imports(imports: list[Import], abi: Abi) -> None:
     module, allowed = (STOCKADE_MODULE, OFFERED) if abi is Abi.STOCKADE_V1 else (WASI_MODULE, WASI)
     unknown = [one for one in imports if one.module != module or one.name not in allowed]
-    reserved = [one for one in unknown if one.module == STOCKADE_MODULE and one.name in RESERVED]
-    if reserved:
-        raise _refused("module.import_unavailable", "This release does not offer", reserved)
     if unknown:
         raise _refused("module.import_unknown", f"A guest of {abi} cannot import", unknown)
     wrong = [one for one in imports if one.type != function_type(allowed[one.name])]

@@ -1,12 +1,14 @@
 """The supervisor's side of one executor: sends runs, measures them, kills what is late."""
 
 import asyncio
+import socket
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from sandbox_worker.executor_task import HostCallSession, NoHostCalls, Task
 from sandbox_worker.guest import frames
-from stockade.core.limits import Limits
-from stockade.core.modules import Abi
+from sandbox_worker.guest.shared_file import SHARED_FROM_BYTES, SharedFile, goes_shared
+from sandbox_worker.told_result import WORST_TEXT_EXPANSION, believe
 from stockade.core.outcomes import Outcome, RunResult, Usage
 from stockade.core.ports import JailedProcess
 
@@ -14,23 +16,8 @@ GRACE_SECONDS = 0.05
 """What a run may take beyond its wall limit before its process is killed."""
 _LOAD_SECONDS = 10.0
 _FRAME_SLACK_BYTES = 64 * 1024
-_WORST_LOG_EXPANSION = 4
 _FIRST_READ_BYTES = 64 * 1024
-_HIGHEST_LEVEL = 4
-_MAX_DETAIL_CHARACTERS = 8192
-_LIMITS_TO_TELL = frozenset({"fuel", "memory", "table", "wall", "output", "host_calls"})
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One run to make: a verified, compiled module and an input."""
-
-    digest: str
-    abi: Abi
-    artifact: bytes
-    data: bytes
-    limits: Limits
-    env: tuple[tuple[str, str], ...]
+_MAX_CALL_BYTES = frames.MAX_HOST_CALL_BYTES + 8 * 1024
 
 
 class ExecutorClient:
@@ -40,9 +27,14 @@ class ExecutorClient:
         self.tenant = tenant
         self.runs = 0
         self.healthy = True
+        self.task: Task | None = None
+        """What runs now."""
         self._process = process
         self._sent: set[str] = set()
-        self._killed_for: Outcome | None = None
+        self._received = bytearray()
+        self._shared: SharedFile | None = None
+        self._wants_shared = False
+        self._killed_for: RunResult | None = None
 
     @property
     def process_id(self) -> int:
@@ -60,7 +52,13 @@ class ExecutorClient:
 
     def cancel(self) -> None:
         """Kills the executor; a run in it ends as `cancelled`."""
-        self._killed_for = Outcome.CANCELLED
+        self._killed_for = RunResult(Outcome.CANCELLED, detail="The run was cancelled.")
+        self.discard()
+
+    def kill_for(self, outcome: Outcome, limit: str | None) -> None:
+        """Kills the executor; a run in it ends so."""
+        exceeded = limit is not None and outcome is Outcome.LIMIT_EXCEEDED
+        self._killed_for = _limit_exceeded(limit or "") if exceeded else RunResult(outcome)
         self.discard()
 
     def discard(self) -> None:
@@ -73,76 +71,156 @@ class ExecutorClient:
         self.discard()
         await self._process.ended()
         self._process.connection.close()
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
 
-    async def run(self, task: Task) -> RunResult:
+    async def run(self, task: Task, session: HostCallSession | None = None) -> RunResult:
         """Runs the task; whatever the guest or the executor does is in the result.
 
-        Wall time is measured here. Figures that the executor tells are bounded by what was allowed.
+        Wall time is measured here, host calls included.
         """
         self.runs += 1
+        self.task = task
         started = time.monotonic()
         try:
             async with asyncio.timeout(None) as patience:
-                result = await self._converse(task, patience)
+                result = await self._converse(task, session or NoHostCalls(), patience)
         except TimeoutError:
             self.discard()
             result = _limit_exceeded("wall")
         except (OSError, EOFError, frames.FrameError):
             self.discard()
-            result = self._crashed()
+            result = self._killed_for or _CRASHED
         except asyncio.CancelledError:
             # The answer to this run must never be read as the answer to another.
             self.discard()
             raise
-        wall_ms = (time.monotonic() - started) * 1000
-        return replace(result, usage=_bounded(result.usage, task, wall_ms))
+        finally:
+            self.task = None
+        wall_ms = round((time.monotonic() - started) * 1000, 3)
+        usage = replace(result.usage, wall_ms=wall_ms, input_bytes=len(task.data))
+        return replace(result, usage=usage)
 
-    async def _converse(self, task: Task, patience: asyncio.Timeout) -> RunResult:
-        if not self.has(task.digest):
-            await self._load(task, patience)
-        answer = await self._ask_to_run(task, patience)
-        if isinstance(answer, frames.NotLoaded):
-            await self._load(task, patience)
-            answer = await self._ask_to_run(task, patience)
-        if not isinstance(answer, frames.Ran):
-            raise frames.FrameError("the executor does not run what it loaded")
-        return _checked(answer.result, task.limits)
+    async def _converse(
+        self, task: Task, session: HostCallSession, patience: asyncio.Timeout
+    ) -> RunResult:
+        await self._share_file(task)
+        ran = None
+        if self.has(task.digest):
+            ran = await self._ran(task, session, patience, self._run_frame(task))
+        if ran is None:
+            ran = await self._load_and_run(task, session, patience)
+        if self._received:
+            raise frames.FrameError("the executor says more than it was asked for")
+        return believe(ran, self._output(ran, task), task)
 
-    async def _load(self, task: Task, patience: asyncio.Timeout) -> None:
-        patience.reschedule(asyncio.get_running_loop().time() + _LOAD_SECONDS)
-        command = frames.Load(task.digest, task.abi, task.artifact)
-        answer = await self._ask(frames.encode(command), _FRAME_SLACK_BYTES)
+    async def _load_and_run(
+        self, task: Task, session: HostCallSession, patience: asyncio.Timeout
+    ) -> frames.Ran:
+        patience.reschedule(_now() + _LOAD_SECONDS)
+        load = frames.encode(frames.Load(task.digest, task.abi, task.artifact))
+        # Both at once: the executor does not wait for the second command.
+        await self._send(load + self._run_frame(task))
+        answer = await self._answer(_FRAME_SLACK_BYTES)
         if not isinstance(answer, frames.Loaded) or answer.failed:
             raise frames.FrameError("the executor cannot load a compiled module")
         self._sent.add(task.digest)
+        ran = await self._ran(task, session, patience, b"")
+        if ran is None:
+            raise frames.FrameError("the executor does not run what it loaded")
+        return ran
 
-    async def _ask_to_run(self, task: Task, patience: asyncio.Timeout) -> frames.Answer:
+    async def _ran(
+        self, task: Task, session: HostCallSession, patience: asyncio.Timeout, frame: bytes
+    ) -> frames.Ran | None:
+        """How the run ended; None when the module has to be loaded first."""
         limits = task.limits
-        command = frames.Run(task.digest, task.data, limits, task.env)
-        bound = limits.output_bytes + _WORST_LOG_EXPANSION * limits.log_bytes + _FRAME_SLACK_BYTES
-        deadline = asyncio.get_running_loop().time() + limits.wall_ms / 1000 + GRACE_SECONDS
-        patience.reschedule(deadline)
-        return await self._ask(frames.encode(command), bound)
+        told = limits.output_bytes + 2 * WORST_TEXT_EXPANSION * limits.log_bytes
+        bound = max(told, _MAX_CALL_BYTES) + _FRAME_SLACK_BYTES
+        deadline = _now() + limits.wall_ms / 1000
+        patience.reschedule(deadline + GRACE_SECONDS)
+        await self._send(frame)
+        calls = 0
+        while True:
+            answer = await self._answer(bound)
+            match answer:
+                case frames.Ran():
+                    return answer
+                case frames.NotLoaded():
+                    return None
+                case frames.HostCall():
+                    calls += 1
+                    counted_out = calls > limits.host_calls
+                    await self._reply(answer, session, deadline, counted_out=counted_out)
+                case frames.Loaded():
+                    raise frames.FrameError("the executor answers another question")
 
-    async def _ask(self, frame: bytes, bound: int) -> frames.Answer:
-        await asyncio.get_running_loop().sock_sendall(self._process.connection, frame)
+    async def _reply(
+        self, call: frames.HostCall, session: HostCallSession, deadline: float, *, counted_out: bool
+    ) -> None:
+        if len(call.text) + len(call.data) > _MAX_CALL_BYTES:
+            raise frames.FrameError("the executor asks with more than a host call may carry")
+        if counted_out:
+            reply = frames.HostReply(stop="host_calls")
+        else:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    reply = await session.answer(call)
+            except TimeoutError:
+                reply = frames.HostReply(stop="wall")
+        await self._send(frames.encode(reply))
+
+    def _run_frame(self, task: Task) -> bytes:
+        if self._shared is None or not goes_shared(len(task.data)):
+            run = frames.Run(task.digest, task.limits, task.data, env=task.env)
+        else:
+            self._shared.write(task.data)
+            run = frames.Run(task.digest, task.limits, shared_bytes=len(task.data), env=task.env)
+        return frames.encode(run)
+
+    def _output(self, ran: frames.Ran, task: Task) -> bytes:
+        self._wants_shared |= goes_shared(len(ran.output))
+        if self._shared is None:
+            if ran.shared_bytes:
+                raise frames.FrameError("the executor names a file that was never shared")
+            return ran.output
+        output = ran.output
+        if ran.shared_bytes:
+            if not SHARED_FROM_BYTES < ran.shared_bytes <= task.limits.output_bytes:
+                raise frames.FrameError("the executor shares more output than is allowed")
+            output = self._shared.read(ran.shared_bytes)
+        if ran.shared_bytes or goes_shared(len(task.data)):
+            self._shared.clear()
+        return output
+
+    async def _share_file(self, task: Task) -> None:
+        """Gives the executor a shared file the first time that one is of use."""
+        if self._shared is not None or not (self._wants_shared or goes_shared(len(task.data))):
+            return
+        async with asyncio.timeout(_LOAD_SECONDS):
+            await self._send(frames.encode(frames.Share()))
+            if not isinstance(await self._answer(_FRAME_SLACK_BYTES), frames.Loaded):
+                raise frames.FrameError("the executor does not take a shared file")
+        self._shared = SharedFile.create()
+        socket.send_fds(self._process.connection, [b"f"], [self._shared.descriptor])
+
+    async def _send(self, frame: bytes) -> None:
+        if frame:
+            await asyncio.get_running_loop().sock_sendall(self._process.connection, frame)
+
+    async def _answer(self, bound: int) -> frames.Answer:
         # Most answers come whole with the first read.
-        received = await self._more(_FIRST_READ_BYTES)
+        received = self._received
         while len(received) < frames.HEADER_BYTES:
-            received += await self._more(frames.HEADER_BYTES - len(received))
+            received += await self._more(_FIRST_READ_BYTES)
         length = frames.body_length(received[: frames.HEADER_BYTES], bound)
-        missing = frames.HEADER_BYTES + length - len(received)
-        if missing < 0:
-            raise frames.FrameError("the executor sends more than it was asked for")
-        if missing:
-            received += await self._exactly(missing)
-        return frames.decode_answer(received[frames.HEADER_BYTES :])
-
-    async def _exactly(self, size: int) -> bytes:
-        chunks = bytearray()
-        while len(chunks) < size:
-            chunks += await self._more(size - len(chunks))
-        return bytes(chunks)
+        end = frames.HEADER_BYTES + length
+        while len(received) < end:
+            received += await self._more(max(_FIRST_READ_BYTES, end - len(received)))
+        answer = frames.decode_answer(received[frames.HEADER_BYTES : end])
+        del received[:end]
+        return answer
 
     async def _more(self, size: int) -> bytes:
         received = await asyncio.get_running_loop().sock_recv(self._process.connection, size)
@@ -150,45 +228,17 @@ class ExecutorClient:
             raise EOFError("the executor closed its socket")
         return received
 
-    def _crashed(self) -> RunResult:
-        if self._killed_for is Outcome.CANCELLED:
-            return RunResult(Outcome.CANCELLED, detail="The run was cancelled.")
-        return RunResult(Outcome.CRASHED, detail="The sandbox process died during the run.")
 
-
-def _checked(result: RunResult, limits: Limits) -> RunResult:
-    """The executor's result, refused where it tells what a sound executor cannot."""
-    if len(result.output) > limits.output_bytes:
-        raise frames.FrameError("the executor answers with more output than is allowed")
-    if result.outcome in {Outcome.LOST, Outcome.CANCELLED, Outcome.EXPIRED, Outcome.CRASHED}:
-        raise frames.FrameError("the executor tells an outcome that is not its to tell")
-    told = sum(len(line.text.encode()) for line in result.logs)
-    sound = (
-        told <= _WORST_LOG_EXPANSION * limits.log_bytes
-        and all(0 <= line.level <= _HIGHEST_LEVEL for line in result.logs)
-        and len(result.detail or "") <= _MAX_DETAIL_CHARACTERS
-        and result.limit in {None, *_LIMITS_TO_TELL}
-    )
-    if not sound:
-        raise frames.FrameError("the executor tells what no run can end with")
-    return result
-
-
-def _bounded(claimed: Usage, task: Task, wall_ms: float) -> Usage:
-    return replace(
-        claimed,
-        fuel=max(0, min(claimed.fuel, task.limits.fuel)),
-        peak_memory_bytes=max(0, min(claimed.peak_memory_bytes, task.limits.memory_bytes)),
-        host_calls=max(0, min(claimed.host_calls, task.limits.host_calls + 1)),
-        input_bytes=len(task.data),
-        output_bytes=max(0, min(claimed.output_bytes, task.limits.output_bytes)),
-        log_bytes=max(0, min(claimed.log_bytes, task.limits.log_bytes)),
-        queue_ms=0.0,
-        wall_ms=round(wall_ms, 3),
-    )
+_CRASHED = RunResult(
+    Outcome.CRASHED, detail="The sandbox process died during the run.", usage=Usage()
+)
 
 
 def _limit_exceeded(limit: str) -> RunResult:
     return RunResult(
         Outcome.LIMIT_EXCEEDED, limit=limit, detail=f"The run passed its {limit} limit."
     )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

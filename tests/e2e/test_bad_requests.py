@@ -98,11 +98,11 @@ def test_health_wants_none(service: Service) -> None:
         ),
         (
             sign(
-                guests.module("(unreachable)", imports='(import "stockade:v1" "random" (func))'),
+                guests.module("(unreachable)", imports='(import "stockade:v1" "rand" (func))'),
                 KEY,
             ),
             422,
-            "module.import_unavailable",
+            "module.import_unknown",
         ),
         (
             sign(

@@ -1,6 +1,6 @@
 """The examples build from source, and both their builds do what their manifests say.
 
-The driver here speaks the ABI by itself, so that it also checks the SDKs against `sdk/abi`.
+The driver, `abi_host.py`, speaks the ABI by itself, so that it also checks the SDKs.
 """
 
 import json
@@ -10,33 +10,18 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-from wasmtime import (
-    Config,
-    Engine,
-    ExitTrap,
-    Func,
-    FuncType,
-    Instance,
-    Linker,
-    Memory,
-    Module,
-    Store,
-    Trap,
-    TrapCode,
-    ValType,
-    WasiConfig,
-)
+from wasmtime import Config, Engine, Module
+
+from stockade.core.host_functions import OFFERED
+from tests.guest.abi_host import Example, Guest, Ran, read_frame, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "wasm"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/stockade.toml"))
 KIND = [name for name in NAMES if name != "infinite-loop"]
-DEFAULT_LIMITS = {"fuel": 1_000_000_000, "memory_bytes": 64 << 20, "output_bytes": 6 << 20}
 MAX_MODULE_BYTES = 700_000
 WASI = "wasi_snapshot_preview1"
 WASI_CALLS = {"fd_close", "fd_fdstat_get", "fd_read", "fd_seek", "fd_write", "proc_exit"}
@@ -50,120 +35,6 @@ UNUSED_PROPOSALS = (
     "wasm_gc",
     "wasm_relaxed_simd",
 )
-
-
-@dataclass(frozen=True)
-class Example:
-    directory: Path
-    manifest: dict[str, Any]
-
-    @property
-    def module(self) -> str:
-        return str(self.manifest["module"])
-
-    @property
-    def committed(self) -> Path:
-        return self.directory / self.module
-
-    @property
-    def input(self) -> bytes:
-        return (self.directory / str(self.manifest["input"])).read_bytes()
-
-    @property
-    def limits(self) -> dict[str, int]:
-        return {**DEFAULT_LIMITS, **self.manifest["limits"]}
-
-
-@dataclass(frozen=True)
-class Ran:
-    outcome: str
-    body: bytes = b""
-    limit: str | None = None
-    retryable: bool = False
-
-
-@dataclass
-class Guest:
-    """One instance of a module with an example's limits."""
-
-    engine: Engine
-    module: Module
-    example: Example
-    directory: Path
-    logs: list[tuple[int, bytes]] = field(default_factory=list)
-
-    def run(self, data: bytes) -> Ran:
-        self.store = Store(self.engine)
-        self.store.set_fuel(self.example.limits["fuel"])
-        self.store.set_limits(memory_size=self.example.limits["memory_bytes"])
-        speak = self._run_wasi if self.example.manifest["abi"] == "wasi:preview1" else self._run_v1
-        try:
-            return speak(data)
-        except Trap as trap:
-            if trap.trap_code is TrapCode.OUT_OF_FUEL:
-                return Ran("limit_exceeded", limit="fuel")
-            return Ran("trapped", str(trap).encode())
-
-    def _run_v1(self, data: bytes) -> Ran:
-        linker = Linker(self.engine)
-        i32 = ValType.i32()
-        linker.define_func("stockade:v1", "log", FuncType([i32, i32, i32], []), self._log)
-        self.instance = linker.instantiate(self.store, self.module)
-        pointer = self._call("stockade_v1_alloc", len(data))
-        self._memory().write(self.store, data, pointer)
-        start, length = unpack(self._call("stockade_v1_run", pointer, len(data)))
-        return read_frame(self._read(start, length))
-
-    def _run_wasi(self, data: bytes) -> Ran:
-        stdin, stdout = self.directory / "stdin", self.directory / "stdout"
-        stdin.write_bytes(data)
-        streams = WasiConfig()
-        streams.stdin_file = str(stdin)
-        streams.stdout_file = str(stdout)
-        self.store.set_wasi(streams)
-        linker = Linker(self.engine)
-        linker.define_wasi()
-        self.instance = linker.instantiate(self.store, self.module)
-        try:
-            self._call("_start")
-        except ExitTrap as exited:
-            return Ran("completed" if exited.code == 0 else "rejected", stdout.read_bytes())
-        return Ran("completed", stdout.read_bytes())
-
-    def _log(self, level: int, pointer: int, length: int) -> None:
-        self.logs.append((level, self._read(pointer, length)))
-
-    def _read(self, pointer: int, length: int) -> bytes:
-        return bytes(self._memory().read(self.store, pointer, pointer + length))
-
-    def _memory(self) -> Memory:
-        memory = _exports(self.instance, self.store)["memory"]
-        assert isinstance(memory, Memory)
-        return memory
-
-    def _call(self, name: str, *arguments: int) -> int:
-        function = _exports(self.instance, self.store)[name]
-        assert isinstance(function, Func)
-        return int(function(self.store, *arguments) or 0)
-
-
-def _exports(instance: Instance, store: Store) -> dict[str, object]:
-    exports = instance.exports(store)
-    return dict(zip(exports, exports.values(), strict=True))
-
-
-def unpack(packed: int) -> tuple[int, int]:
-    return (packed >> 32) & 0xFFFFFFFF, packed & 0xFFFFFFFF
-
-
-def read_frame(frame: bytes) -> Ran:
-    match list(frame[:2]):
-        case [0, *_]:
-            return Ran("completed", frame[1:])
-        case [1, (0 | 1) as retryable]:
-            return Ran("rejected", frame[2:], retryable=retryable == 1)
-        case _:
-            return Ran("trapped")
 
 
 @pytest.fixture(scope="session")
@@ -270,12 +141,47 @@ def test_input_that_breaks_off_anywhere_never_traps(
         assert guest.run(example.input[:length]).outcome in {"completed", "rejected"}
 
 
-@pytest.mark.parametrize("example", NAMES, indirect=True)
-def test_a_module_imports_only_what_the_host_offers(example: Example, engine: Engine) -> None:
+def imported_calls(example: Example, engine: Engine) -> set[tuple[str, str]]:
     module = Module.from_file(engine, str(example.committed))
-    wasi = example.manifest["abi"] == "wasi:preview1"
-    offered = {(WASI, call) for call in WASI_CALLS} if wasi else {("stockade:v1", "log")}
-    assert {(needed.module, needed.name) for needed in module.imports} <= offered
+    return {(needed.module, str(needed.name)) for needed in module.imports}
+
+
+def calls_of(grant: str) -> set[str]:
+    name = grant.split(":")[0]
+    named = {"kv": {"kv_get", "kv_set", "kv_delete", "kv_add"}, "secret": {"secret_get"}}
+    return named.get(name, {name})
+
+
+@pytest.mark.parametrize("example", NAMES, indirect=True)
+def test_a_module_imports_only_what_it_is_granted(example: Example, engine: Engine) -> None:
+    imports = imported_calls(example, engine)
+    if example.manifest["abi"] == "wasi:preview1":
+        assert imports <= {(WASI, call) for call in WASI_CALLS}
+        return
+    granted = {call for grant in example.grants for call in calls_of(grant)}
+    assert imports <= {("stockade:v1", call) for call in {"log", *granted}}
+
+
+@pytest.mark.parametrize("example", NAMES, indirect=True)
+def test_a_manifest_grants_only_what_is_used(example: Example, engine: Engine) -> None:
+    used = {call for _, call in imported_calls(example, engine)}
+    assert not [grant for grant in example.grants if not calls_of(grant) & used]
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [
+        ("csv-aggregate", {"log"}),
+        ("text-redaction", {"log"}),
+        ("visit-counter", {"config_get", "emit", "kv_add", "now_ms", "progress"}),
+        ("link-preview", {"config_get", "http_fetch", "secret_get"}),
+        ("host-calls-rust", set(OFFERED)),
+        ("host-calls-assemblyscript", set(OFFERED)),
+    ],
+)
+def test_the_sdks_import_just_what_is_called(name: str, calls: set[str], engine: Engine) -> None:
+    module = Module.from_file(engine, str(EXAMPLES / name / f"{name}.wasm"))
+    assert {needed.name for needed in module.imports} == calls
 
 
 def test_a_pure_function_imports_nothing(engine: Engine) -> None:
@@ -302,7 +208,7 @@ def test_the_sdks_log_through_the_host(name: str, start: Callable[[Path, Example
         "csv-aggregate": [(3, b"rows without a figure, left out: 1")],
         "text-redaction": [(2, b"e-mail addresses: 3, card numbers: 2, phone numbers: 3")],
     }
-    assert guest.logs == logged[name]
+    assert guest.world.logs == logged[name]
 
 
 def test_frames_are_read_as_the_vectors_say() -> None:

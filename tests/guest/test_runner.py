@@ -5,10 +5,14 @@ from collections.abc import Iterator
 import pytest
 from wasmtime import Engine, Module, WasmtimeError
 
+from sandbox_worker.executor_task import Task
 from sandbox_worker.guest.deadline import Deadline
 from sandbox_worker.guest.engine import build_engine
-from sandbox_worker.guest.export_calls import PublicExports, UncheckedExports
+from sandbox_worker.guest.frames import HostCall, HostReply, Run
+from sandbox_worker.guest.public_machine import PublicMachine
+from sandbox_worker.guest.raw_machine import RawMachine
 from sandbox_worker.guest.runner import MAX_LOADED_MODULES, Runner
+from sandbox_worker.told_result import believe
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
 from stockade.core.outcomes import LogLine, Outcome, RunResult
@@ -25,8 +29,12 @@ def engine() -> Engine:
 @pytest.fixture(scope="module")
 def runner(engine: Engine) -> Iterator[Runner]:
     deadline = Deadline(engine)
-    yield Runner(engine, deadline)
+    yield Runner(engine, deadline, nobody_answers)
     deadline.close()
+
+
+def nobody_answers(_call: HostCall) -> HostReply:
+    raise RuntimeError("no guest of these tests calls beyond its executor")
 
 
 def run(
@@ -40,18 +48,24 @@ def run(
     env: tuple[tuple[str, str], ...] = (),
 ) -> RunResult:
     runner.load("guest", abi, bytes(Module(engine, body).serialize()))
-    return runner.run("guest", data, limits, env)
+    ran = runner.run(Run("guest", limits, data, env=env))
+    return believe(ran, ran.output, Task("guest", abi, b"", data, limits, env))
 
 
-@pytest.mark.parametrize("exports", [PublicExports, UncheckedExports])
+@pytest.mark.parametrize("machine", [PublicMachine, RawMachine])
 def test_both_ways_of_calling_do_the_same(
-    runner: Runner, engine: Engine, monkeypatch: pytest.MonkeyPatch, exports: type
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, machine: type
 ) -> None:
-    monkeypatch.setattr("sandbox_worker.guest.runner._EXPORTS", exports)
+    monkeypatch.setattr("sandbox_worker.guest.runner._MACHINE", machine)
+    deadline = Deadline(engine)
+    runner = Runner(engine, deadline, nobody_answers)
     assert run(runner, engine, guests.ECHO, b"x").output == b"x"
     assert run(runner, engine, guests.CAT, b"x", abi=Abi.WASI_PREVIEW1).output == b"x"
     assert run(runner, engine, guests.LOOP).limit == "fuel"
     assert run(runner, engine, guests.EXIT_3, abi=Abi.WASI_PREVIEW1).outcome is Outcome.REJECTED
+    assert run(runner, engine, guests.TRAP).outcome is Outcome.TRAPPED
+    assert run(runner, engine, guests.LOG_FLOOD).limit == "host_calls"
+    deadline.close()
 
 
 def test_exports_of_the_wrong_type_are_refused_at_load(runner: Runner, engine: Engine) -> None:

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import pytest
 
 from stockade.core.errors import StockadeError
-from stockade.core.invocations import Claim, Completion, Invocation, Priority
+from stockade.core.invocations import Claim, Completion, Invocation, InvocationRecord, Priority
 from stockade.core.modules import Abi, FunctionContent, RetrySettings
-from stockade.core.outcomes import Attempt, LogLine, Outcome, State, Usage
+from stockade.core.outcomes import Attempt, Event, LogLine, Outcome, Progress, State, Usage
 from stockade.core.ports import InvocationQueue
 from stockade.infra.queue_settings import QueueSettings
 from tests.ports.valkey_fixture import CLOCK, Installation
@@ -72,10 +72,14 @@ async def drain_order(queue: InvocationQueue) -> list[Invocation]:
     return order
 
 
-async def outcome_of(queue: InvocationQueue, invocation: Invocation) -> Outcome | None:
+async def record_of(queue: InvocationQueue, invocation: Invocation) -> InvocationRecord:
     record = await queue.record(invocation.tenant, invocation.id)
     assert record is not None
-    return record.outcome
+    return record
+
+
+async def outcome_of(queue: InvocationQueue, invocation: Invocation) -> Outcome | None:
+    return (await record_of(queue, invocation)).outcome
 
 
 # From submission to the outcome
@@ -494,6 +498,27 @@ async def test_cancelling_a_running_one_tells_its_worker(installation: Installat
     assert not await queue.begin(claim, CLOCK.now_ms())
     assert await queue.complete(claim, ended(Outcome.CANCELLED))
     assert await outcome_of(queue, invocation) is Outcome.CANCELLED
+
+
+async def test_progress_is_told_while_the_claim_is_held(installation: Installation) -> None:
+    queue, invocation = installation.queue(), asked()
+    await queue.submit(invocation)
+    claim = await claim_running(queue)
+    assert (await record_of(queue, invocation)).progress is None
+    await queue.report_progress(claim, Progress(40, "half way, nearly"))
+    assert (await record_of(queue, invocation)).progress == Progress(40, "half way, nearly")
+    await queue.report_progress(replace(claim, attempt=9), Progress(99, "a stranger's word"))
+    assert (await record_of(queue, invocation)).progress == Progress(40, "half way, nearly")
+
+
+async def test_events_stand_in_the_record(installation: Installation) -> None:
+    queue, invocation = installation.queue(), asked()
+    await queue.submit(invocation)
+    claim = await claim_running(queue)
+    events = (Event("order", '{"id": 1}'), Event("é", ""))
+    assert await queue.complete(claim, replace(ended(), events=events, events_truncated=True))
+    record = await record_of(queue, invocation)
+    assert (record.events, record.events_truncated) == (events, True)
 
 
 async def test_a_cancelled_one_is_not_retried(installation: Installation) -> None:

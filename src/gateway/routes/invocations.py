@@ -190,4 +190,7 @@ def _shown(record: InvocationRecord) -> dict[str, object]:
         "submitted_ms": record.submitted_ms,
         "started_ms": record.started_ms,
         "finished_ms": record.finished_ms,
+        "events": msgspec.to_builtins(record.events),
+        "events_truncated": record.events_truncated,
+        "progress": msgspec.to_builtins(record.progress),
     }

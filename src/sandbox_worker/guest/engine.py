@@ -8,7 +8,10 @@ import hashlib
 import platform
 from importlib.metadata import version
 
-from wasmtime import Config, Engine
+from wasmtime import Config, Engine, _ffi
+
+from sandbox_worker.guest.machine import MAX_TABLES
+from stockade.core.limits import HARD_CEILINGS
 
 MAX_WASM_STACK_BYTES = 512 * 1024
 
@@ -42,18 +45,53 @@ _SETTINGS: dict[str, object] = {
     "wasm_component_model": False,
 }
 
+_POOL: dict[str, int] = {
+    "total_core_instances": 1,
+    "total_memories": 1,
+    "total_tables": MAX_TABLES,
+    "total_stacks": 0,
+    "total_gc_heaps": 0,
+    "total_component_instances": 0,
+    "max_memories_per_module": 1,
+    "max_tables_per_module": MAX_TABLES,
+    # What may grow to more than a run allows is the run's to refuse, not the compiler's.
+    "max_memory_size": 1 << 32,
+    "table_elements": HARD_CEILINGS.table_elements,
+    "max_core_instance_size": 4 * 1024 * 1024,
+    # A slot's pages go back to the kernel after every run: nothing is cleared by hand, and nothing
+    # of one run is ever mapped in the next.
+    "linear_memory_keep_resident": 0,
+    "table_keep_resident": 0,
+}
 
-def build_engine() -> Engine:
-    """An engine with Stockade's settings."""
+
+def build_engine(*, pooled: bool = True) -> Engine:
+    """An engine with Stockade's settings.
+
+    Args:
+        pooled: Whether the one instance lives in a slot that is kept (see ADR 8). Where the
+            bindings cannot set it, memory is mapped for every run.
+    """
     config = Config()
     for name, value in _SETTINGS.items():
         setattr(config, name, value)
+    if pooled and hasattr(_ffi, "wasmtime_pooling_allocation_strategy_set"):
+        _use_pool(config)
     return Engine(config)
+
+
+def _use_pool(config: Config) -> None:
+    pool = _ffi.wasmtime_pooling_allocation_config_new()
+    for name, value in _POOL.items():
+        getattr(_ffi, f"wasmtime_pooling_allocation_config_{name}_set")(pool, value)
+    _ffi.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
+    _ffi.wasmtime_pooling_allocation_config_delete(pool)
 
 
 def engine_fingerprint() -> str:
     """Names all that a compiled artifact depends on: engine version, settings and processor."""
-    facts = f"{version('wasmtime')} {sorted(_SETTINGS.items())} {platform.machine()} {_cpu_flags()}"
+    settings = sorted((_SETTINGS | _POOL).items())
+    facts = f"{version('wasmtime')} {settings} {platform.machine()} {_cpu_flags()}"
     return hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 

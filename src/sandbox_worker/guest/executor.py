@@ -5,8 +5,22 @@ import socket
 from wasmtime import Engine, WasmtimeError
 
 from sandbox_worker.guest.deadline import Deadline
-from sandbox_worker.guest.frames import Load, Loaded, NotLoaded, Ran, Run, encode, receive_command
+from sandbox_worker.guest.frames import (
+    Answer,
+    CommandReader,
+    FrameError,
+    HostCall,
+    HostReply,
+    Load,
+    Loaded,
+    NotLoaded,
+    Ran,
+    Run,
+    Share,
+    encode,
+)
 from sandbox_worker.guest.runner import Runner
+from sandbox_worker.guest.shared_file import SharedFile
 
 
 class Executor:
@@ -14,18 +28,30 @@ class Executor:
 
     def __init__(self, engine: Engine, connection: socket.socket) -> None:
         self._connection = connection
+        self._commands = CommandReader(connection)
         self._deadline = Deadline(engine)
-        self._runner = Runner(engine, self._deadline)
+        self._runner = Runner(engine, self._deadline, self._ask_supervisor)
 
     def serve(self) -> None:
         """Answers commands until the supervisor closes the connection."""
-        while (command := receive_command(self._connection)) is not None:
-            answer = self._load(command) if isinstance(command, Load) else self._run(command)
-            self._connection.sendall(encode(answer))
+        while (command := self._commands.next()) is not None:
+            match command:
+                case Run():
+                    self._answer(self._run(command))
+                case Load():
+                    self._answer(self._load(command))
+                case Share():
+                    self._answer(Loaded())
+                    self._share()
+                case HostReply():
+                    raise FrameError("a reply that nobody asked for")
 
     def close(self) -> None:
         """Ends the deadline's thread."""
         self._deadline.close()
+
+    def _answer(self, answer: Answer) -> None:
+        self._connection.sendall(encode(answer))
 
     def _load(self, command: Load) -> Loaded:
         try:
@@ -37,4 +63,15 @@ class Executor:
     def _run(self, command: Run) -> Ran | NotLoaded:
         if not self._runner.has(command.digest):
             return NotLoaded()
-        return Ran(self._runner.run(command.digest, command.data, command.limits, command.env))
+        return self._runner.run(command)
+
+    def _share(self) -> None:
+        _byte, (descriptor,), _flags, _address = socket.recv_fds(self._connection, 1, 1)
+        self._runner.shared = SharedFile(descriptor)
+
+    def _ask_supervisor(self, call: HostCall) -> HostReply:
+        self._answer(call)
+        reply = self._commands.next()
+        if not isinstance(reply, HostReply):
+            raise SystemExit(1)  # The supervisor is gone, or speaks of something else.
+        return reply

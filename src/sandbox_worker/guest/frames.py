@@ -11,11 +11,14 @@ import msgspec
 
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
-from stockade.core.outcomes import RunResult
+from stockade.core.outcomes import Event, LogLine, Outcome
 
 _HEADER = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size
 MAX_FRAME_BYTES = 256 * 1024 * 1024
+MAX_HOST_CALL_BYTES = 1024 * 1024
+"""What one host call may carry, each way."""
+_BUFFER_BYTES = 64 * 1024
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
@@ -26,19 +29,64 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     artifact: bytes
 
 
-class Run(msgspec.Struct, frozen=True, tag="run"):
-    """Run a loaded module on this input."""
+class Run(msgspec.Struct, frozen=True, tag="run", omit_defaults=True):
+    """Run a loaded module; the answer is `Ran`, perhaps after some `HostCall`s.
+
+    The input is `data`, or so many bytes of the shared file.
+    """
 
     digest: str
-    data: bytes
     limits: Limits
+    data: bytes = b""
+    shared_bytes: int = 0
     env: tuple[tuple[str, str], ...] = ()
 
 
-class Ran(msgspec.Struct, frozen=True, tag="ran"):
-    """The run's end as the executor tells it."""
+class Share(msgspec.Struct, frozen=True, tag="share"):
+    """The shared file's descriptor follows when this is answered with `Loaded`."""
 
-    result: RunResult
+
+class HostReply(msgspec.Struct, frozen=True, tag="host_reply", omit_defaults=True):
+    """The answer to a `HostCall`.
+
+    `status` is the first byte that the guest reads: 0 done, 1 absent, 2 failed. A limit in `stop`
+    ends the run instead.
+    """
+
+    status: int = 0
+    data: bytes = b""
+    stop: str | None = None
+
+
+class HostCall(msgspec.Struct, frozen=True, tag="host_call", omit_defaults=True):
+    """A call that only the supervisor can answer; which fields count depends on the call."""
+
+    name: str
+    text: str = ""
+    data: bytes = b""
+    number: int = 0
+
+
+class Ran(msgspec.Struct, frozen=True, tag="ran", omit_defaults=True):
+    """The run's end as the executor tells it. See `RunResult` and `Usage` for the fields.
+
+    The output is `output`, or so many bytes of the shared file.
+    """
+
+    outcome: Outcome
+    fuel: int
+    peak_memory_bytes: int = 0
+    output: bytes = b""
+    shared_bytes: int = 0
+    limit: str | None = None
+    detail: str | None = None
+    retry_hint: bool = False
+    log_bytes: int = 0
+    host_calls: int = 0
+    logs: tuple[LogLine, ...] = ()
+    logs_truncated: bool = False
+    events: tuple[Event, ...] = ()
+    events_truncated: bool = False
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
@@ -51,8 +99,8 @@ class NotLoaded(msgspec.Struct, frozen=True, tag="not_loaded"):
     """The module has been dropped, or was never sent: it must be loaded before it can run."""
 
 
-Command = Load | Run
-Answer = Ran | Loaded | NotLoaded
+Command = Load | Run | Share | HostReply
+Answer = Ran | Loaded | NotLoaded | HostCall
 
 _encoder = msgspec.msgpack.Encoder()
 _commands: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
@@ -65,11 +113,13 @@ class FrameError(Exception):
 
 def encode(message: Command | Answer) -> bytes:
     """The message as one frame."""
-    body = _encoder.encode(message)
-    return _HEADER.pack(len(body)) + body
+    frame = bytearray(HEADER_BYTES)
+    _encoder.encode_into(message, frame, HEADER_BYTES)
+    _HEADER.pack_into(frame, 0, len(frame) - HEADER_BYTES)
+    return bytes(frame)
 
 
-def body_length(header: bytes | bytearray, bound: int = MAX_FRAME_BYTES) -> int:
+def body_length(header: bytes | bytearray | memoryview, bound: int = MAX_FRAME_BYTES) -> int:
     """The length that a frame's header announces.
 
     Raises:
@@ -81,7 +131,7 @@ def body_length(header: bytes | bytearray, bound: int = MAX_FRAME_BYTES) -> int:
     return int(length)
 
 
-def decode_command(body: bytes | bytearray) -> Command:
+def decode_command(body: bytes | bytearray | memoryview) -> Command:
     """The command in a frame's body.
 
     Raises:
@@ -93,7 +143,7 @@ def decode_command(body: bytes | bytearray) -> Command:
         raise FrameError(str(error)) from error
 
 
-def decode_answer(body: bytes) -> Answer:
+def decode_answer(body: bytes | bytearray | memoryview) -> Answer:
     """The answer in a frame's body.
 
     Raises:
@@ -105,22 +155,55 @@ def decode_answer(body: bytes) -> Answer:
         raise FrameError(str(error)) from error
 
 
-def receive_command(connection: socket.socket) -> Command | None:
-    """The next command, or None when the supervisor closed the connection."""
-    header = _receive_exactly(connection, HEADER_BYTES)
-    if header is None:
-        return None
-    body = _receive_exactly(connection, body_length(header))
-    return None if body is None else decode_command(body)
+class CommandReader:
+    """The executor's side: takes whole commands from the socket, as many as one read brings."""
 
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self._start = 0
+        self._end = 0
 
-def _receive_exactly(connection: socket.socket, size: int) -> bytearray | None:
-    buffer = bytearray(size)
-    view = memoryview(buffer)
-    filled = 0
-    while filled < size:
-        count = connection.recv_into(view[filled:])
-        if count == 0:
+    def next(self) -> Command | None:
+        """The next command, or None when the supervisor closed the connection.
+
+        Raises:
+            FrameError: what came is no command.
+        """
+        if not self._have(HEADER_BYTES):
             return None
-        filled += count
-    return buffer
+        length = body_length(self._buffer[self._start : self._start + HEADER_BYTES])
+        self._start += HEADER_BYTES
+        if length > _BUFFER_BYTES:
+            return self._large(length)
+        if not self._have(length):
+            return None
+        command = decode_command(self._buffer[self._start : self._start + length])
+        self._start += length
+        return command
+
+    def _have(self, size: int) -> bool:
+        if self._start == self._end:
+            self._start = self._end = 0
+        if self._start + size > _BUFFER_BYTES:
+            waiting = bytes(self._buffer[self._start : self._end])
+            self._buffer[: len(waiting)] = waiting
+            self._start, self._end = 0, len(waiting)
+        while self._end - self._start < size:
+            count = self._connection.recv_into(self._buffer[self._end :])
+            if not count:
+                return False
+            self._end += count
+        return True
+
+    def _large(self, length: int) -> Command | None:
+        body = memoryview(bytearray(length))
+        filled = self._end - self._start
+        body[:filled] = self._buffer[self._start : self._end]
+        self._start = self._end = 0
+        while filled < length:
+            count = self._connection.recv_into(body[filled:])
+            if not count:
+                return None
+            filled += count
+        return decode_command(body)

@@ -1,58 +1,71 @@
 """Checked access to a guest's linear memory. Every pointer and length may lie."""
 
 import ctypes
-
-from wasmtime import Caller, Memory, Store
+from collections.abc import Callable
 
 from sandbox_worker.guest.faults import GuestFault
 
 _MASK = 0xFFFFFFFF
 
+Window = ctypes.Array[ctypes.c_char]
+"""Bytes of a guest's memory themselves, not a copy."""
 
-def read_bytes(memory: Memory, store: Store | Caller, pointer: int, length: int) -> bytes:
-    """The bytes at an unsigned 32-bit pointer.
 
-    Raises:
-        GuestFault: when any of them lies outside the memory.
+class GuestMemory:
+    """The memory of the one instance that runs.
+
+    Args:
+        locate: Tells its address and size in bytes; asked anew each time, because a growth moves
+            the one or changes the other.
     """
-    start = pointer & _MASK
-    size = length & _MASK
-    check_range(memory, store, start, size)
-    return ctypes.string_at(_address(memory, store) + start, size)
 
+    __slots__ = ("_locate",)
 
-def write_bytes(memory: Memory, store: Store | Caller, pointer: int, data: bytes) -> None:
-    """Writes the bytes at an unsigned 32-bit pointer.
+    def __init__(self, locate: Callable[[], tuple[int, int]]) -> None:
+        self._locate = locate
 
-    Raises:
-        GuestFault: when any of them would lie outside the memory.
-    """
-    start = pointer & _MASK
-    check_range(memory, store, start, len(data))
-    ctypes.memmove(_address(memory, store) + start, data, len(data))
+    @property
+    def size_bytes(self) -> int:
+        """How large it is now."""
+        return self._locate()[1]
 
+    def read(self, pointer: int, length: int) -> bytes:
+        """The bytes at an unsigned 32-bit pointer.
 
-def caller_memory(caller: Caller) -> Memory:
-    """The exported memory of the guest that calls.
+        Raises:
+            GuestFault: when any of them lies outside the memory.
+        """
+        size = length & _MASK
+        return ctypes.string_at(self._address(pointer, size), size)
 
-    Raises:
-        GuestFault: when it exports none.
-    """
-    memory = caller.get("memory")
-    if not isinstance(memory, Memory):
-        raise GuestFault("the guest exports no memory")
-    return memory
+    def write(self, pointer: int, data: bytes) -> None:
+        """Writes the bytes at an unsigned 32-bit pointer.
 
+        Raises:
+            GuestFault: when any of them would lie outside the memory.
+        """
+        ctypes.memmove(self._address(pointer, len(data)), data, len(data))
 
-def check_range(memory: Memory, store: Store | Caller, start: int, size: int) -> None:
-    """Checks that so many bytes from an unsigned address lie in the memory.
+    def window(self, pointer: int, length: int) -> Window:
+        """The bytes themselves, to be read or written before the guest runs on.
 
-    Raises:
-        GuestFault: they do not.
-    """
-    if start + size > memory.data_len(store):
-        raise GuestFault(f"{size} bytes at {start} lie outside the guest's memory")
+        Raises:
+            GuestFault: when any of them lies outside the memory.
+        """
+        size = length & _MASK
+        return (ctypes.c_char * size).from_address(self._address(pointer, size))
 
+    def check(self, pointer: int, length: int) -> None:
+        """Checks that so many bytes from an unsigned 32-bit pointer lie in the memory.
 
-def _address(memory: Memory, store: Store | Caller) -> int:
-    return ctypes.cast(memory.data_ptr(store), ctypes.c_void_p).value or 0
+        Raises:
+            GuestFault: they do not.
+        """
+        self._address(pointer, length & _MASK)
+
+    def _address(self, pointer: int, size: int) -> int:
+        start = pointer & _MASK
+        base, end = self._locate()
+        if start + size > end:
+            raise GuestFault(f"{size} bytes at {start} lie outside the guest's memory")
+        return base + start

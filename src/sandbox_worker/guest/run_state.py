@@ -1,11 +1,12 @@
-"""What one run holds on the host's side: its bounds, its log, its counts."""
+"""What one run holds on the host's side: its bounds, its log and events, its counts, its clock."""
 
 from sandbox_worker.guest.faults import LimitHit
+from sandbox_worker.guest.fuel_clock import FuelClock
 from stockade.core.limits import Limits
-from stockade.core.outcomes import LogLine
+from stockade.core.outcomes import Event, LogLine
 
-_LOG_LINE_COST_BYTES = 16
-"""Charged beside the text, so that a flood of empty lines is bounded too."""
+_LINE_COST_BYTES = 16
+"""Charged beside the text, so that a flood of empty lines or events is bounded too."""
 
 
 class RunState:
@@ -19,10 +20,14 @@ class RunState:
         self.logs: list[LogLine] = []
         self.logs_truncated = False
         self.log_bytes = 0
+        self.events: list[Event] = []
+        self.events_truncated = False
+        self.event_bytes = 0
         self.host_calls = 0
         self.stdout: list[bytes] = []
         self.stdout_bytes = 0
         self._partial_line = b""
+        self.clock = FuelClock(limits.fuel)
 
     def count_host_call(self) -> None:
         """Counts one call of the guest into the host.
@@ -36,14 +41,23 @@ class RunState:
 
     def log(self, level: int, text: bytes) -> None:
         """Keeps one line, cut at the run's log bound; what does not fit is dropped and marked."""
-        room = self.limits.log_bytes - self.log_bytes - _LOG_LINE_COST_BYTES
+        room = self.limits.log_bytes - self.log_bytes - _LINE_COST_BYTES
         if room < len(text):
             self.logs_truncated = True
             if room <= 0:
                 return
             text = text[:room]
-        self.log_bytes += len(text) + _LOG_LINE_COST_BYTES
+        self.log_bytes += len(text) + _LINE_COST_BYTES
         self.logs.append(LogLine(level, text.decode("utf-8", errors="replace")))
+
+    def emit(self, name: str, data: str, size: int) -> None:
+        """Keeps an event of so many bytes whole, or drops and marks it when it does not fit."""
+        cost = size + _LINE_COST_BYTES
+        if self.event_bytes + cost > self.limits.log_bytes:
+            self.events_truncated = True
+            return
+        self.event_bytes += cost
+        self.events.append(Event(name, data))
 
     def write_stdout(self, data: bytes) -> None:
         """Appends to a WASI guest's output.

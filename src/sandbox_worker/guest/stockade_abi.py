@@ -1,20 +1,18 @@
 """The host's side of the ABI `stockade:v1`; see `sdk/abi/ABI.md`."""
 
-from wasmtime import Caller, FuncType, Linker, Memory, Module, Store, ValType
+from wasmtime import Module
 
-from sandbox_worker.guest.export_calls import GuestExports, check_function
 from sandbox_worker.guest.faults import GuestFault, LimitHit
-from sandbox_worker.guest.guest_memory import (
-    caller_memory,
-    check_range,
-    read_bytes,
-    write_bytes,
-)
+from sandbox_worker.guest.guest_memory import GuestMemory, Window
+from sandbox_worker.guest.host_calls import AskSupervisor, CurrentRun, HostCalls
+from sandbox_worker.guest.machine import Machine, check_function
 from sandbox_worker.guest.run_state import RunState
+from sandbox_worker.guest.shared_file import SharedFile, goes_shared
+from stockade.core.host_functions import OFFERED, STOCKADE_MODULE
+from stockade.core.modules import Abi
 
 _MASK = 0xFFFFFFFF
 _MAX_REJECTION_BYTES = 4096
-_HIGHEST_LEVEL = 4
 
 
 class Rejection(Exception):
@@ -26,39 +24,29 @@ class Rejection(Exception):
         self.retryable = retryable
 
 
-def define_imports(linker: Linker, current: "CurrentRun") -> None:
-    """Offers the host calls of `stockade:v1` to the guests of this linker."""
-    i32 = ValType.i32()
-
-    def log(caller: Caller, level: int, pointer: int, length: int) -> None:
-        state = current.state
-        state.count_host_call()
-        if not 0 <= level <= _HIGHEST_LEVEL:
-            raise GuestFault(f"log level {level} is not 0 to {_HIGHEST_LEVEL}")
-        size = min(length & _MASK, state.limits.log_bytes + 1)
-        state.log(level, read_bytes(caller_memory(caller), caller, pointer, size))
-
-    linker.define_func("stockade:v1", "log", FuncType([i32, i32, i32], []), log, access_caller=True)
-
-
-class CurrentRun:
-    """Points the linker's host functions, which outlive runs, at the state of the one that runs."""
-
-    state: RunState
+def define_imports(machine: Machine, current: CurrentRun, ask: AskSupervisor) -> None:
+    """Offers the host calls of `stockade:v1` to the guests of this machine."""
+    calls = HostCalls(current, ask)
+    for name, type_text in OFFERED.items():
+        machine.define(Abi.STOCKADE_V1, STOCKADE_MODULE, name, type_text, calls.counted(name))
 
 
 def check_exports(module: Module) -> None:
-    """Checks the types that the unchecked calls rely on.
+    """Checks the types that the calls rely on.
 
     Raises:
         WasmtimeError: a function is missing or of another type.
     """
-    check_function(module, "stockade_v1_alloc", ["i32"], ["i32"])
-    check_function(module, "stockade_v1_run", ["i32", "i32"], ["i64"])
+    check_function(module, "stockade_v1_alloc", "i>i")
+    check_function(module, "stockade_v1_run", "ii>l")
 
 
-def run_guest(store: Store, exports: GuestExports, state: RunState) -> bytes:
+def run_guest(
+    machine: Machine, state: RunState, shared: SharedFile | None, shared_bytes: int
+) -> bytes | Window:
     """Hands the input to the guest and reads its answer.
+
+    A large answer is a window into the guest's memory, to be copied before the instance ends.
 
     Raises:
         Rejection: the guest's answer says no.
@@ -66,26 +54,30 @@ def run_guest(store: Store, exports: GuestExports, state: RunState) -> bytes:
         LimitHit: `output`.
         wasmtime.Trap: the guest trapped.
     """
-    data = state.stdin
-    pointer = exports.call("stockade_v1_alloc", len(data))
-    memory = exports.memory()
-    write_bytes(memory, store, pointer, data)
-    packed = exports.call("stockade_v1_run", pointer & _MASK, len(data))
-    return _read_response(store, memory, packed, state.limits.output_bytes)
+    size = shared_bytes or len(state.stdin)
+    pointer = machine.call("stockade_v1_alloc", size)
+    memory = machine.memory()
+    if shared_bytes and shared:
+        shared.read_into(memory.window(pointer, size))
+    else:
+        memory.write(pointer, state.stdin)
+    packed = machine.call("stockade_v1_run", pointer, size)
+    return _read_response(memory, packed, state.limits.output_bytes)
 
 
-def _read_response(store: Store, memory: Memory, packed: int, output_bytes: int) -> bytes:
+def _read_response(memory: GuestMemory, packed: int, output_bytes: int) -> bytes | Window:
     pointer, length = (packed >> 32) & _MASK, packed & _MASK
     if length == 0:
         raise GuestFault("the guest's response frame is empty")
-    check_range(memory, store, pointer, length)
-    kind = read_bytes(memory, store, pointer, 1)
+    memory.check(pointer, length)
+    kind = memory.read(pointer, 1)
     if kind == b"\x00":
         if length - 1 > output_bytes:
             raise LimitHit("output")
-        return read_bytes(memory, store, pointer, length)[1:]
+        read = memory.window if goes_shared(length - 1) else memory.read
+        return read(pointer + 1, length - 1)
     if kind == b"\x01" and length > 1:
-        raise _rejection(read_bytes(memory, store, pointer, min(length, _MAX_REJECTION_BYTES)))
+        raise _rejection(memory.read(pointer, min(length, _MAX_REJECTION_BYTES)))
     raise GuestFault("the guest's response frame is malformed")
 
 

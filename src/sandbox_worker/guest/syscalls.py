@@ -24,7 +24,7 @@ _X86_64 = Machine(
     {
         "read": 0, "write": 1, "close": 3, "fstat": 5, "poll": 7, "lseek": 8, "mmap": 9,
         "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigaction": 13, "rt_sigprocmask": 14,
-        "rt_sigreturn": 15, "ioctl": 16, "writev": 20, "sched_yield": 24, "mremap": 25,
+        "rt_sigreturn": 15, "ioctl": 16, "readv": 19, "writev": 20, "sched_yield": 24, "mremap": 25,
         "madvise": 28, "nanosleep": 35, "setitimer": 38, "getpid": 39, "sendto": 44,
         "recvfrom": 45, "sendmsg": 46, "recvmsg": 47, "exit": 60, "fcntl": 72, "ftruncate": 77,
         "gettimeofday": 96, "sigaltstack": 131, "gettid": 186, "futex": 202,
@@ -38,8 +38,8 @@ _AARCH64 = Machine(
     0xC00000B7,
     {
         "fcntl": 25, "ioctl": 29, "ftruncate": 46, "close": 57, "lseek": 62, "read": 63,
-        "write": 64, "writev": 66, "ppoll": 73, "fstat": 80, "exit": 93, "exit_group": 94,
-        "futex": 98, "nanosleep": 101, "setitimer": 103, "clock_gettime": 113,
+        "write": 64, "readv": 65, "writev": 66, "ppoll": 73, "fstat": 80, "exit": 93,
+        "exit_group": 94, "futex": 98, "nanosleep": 101, "setitimer": 103, "clock_gettime": 113,
         "clock_getres": 114, "clock_nanosleep": 115, "sched_yield": 124,
         "restart_syscall": 128, "tgkill": 131, "sigaltstack": 132, "rt_sigaction": 134,
         "rt_sigprocmask": 135, "rt_sigreturn": 139, "gettimeofday": 169, "getpid": 172,

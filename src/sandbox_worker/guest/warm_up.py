@@ -32,22 +32,26 @@ class _NoDeadline:
         """Does nothing."""
 
 
+def _nobody_answers(_call: frames.HostCall) -> frames.HostReply:
+    raise RuntimeError("the module of the warm-up calls nobody")
+
+
 def warm_up(engine: Engine) -> None:
     """Loads and runs an echo through the frames, as an executor would.
 
     Raises:
         RuntimeError: the echo did not come back; this host cannot run guests.
     """
-    runner = Runner(engine, _NoDeadline())
+    runner = Runner(engine, _NoDeadline(), _nobody_answers)
     artifact = bytes(Module(engine, bytes(wat2wasm(_ECHO))).serialize())
     runner.load("echo", Abi.STOCKADE_V1, artifact)
     for _ in range(_RUNS):
-        command = frames.Run("echo", b"warm", Limits())
+        command = frames.Run("echo", Limits(), b"warm")
         body = frames.encode(command)[frames.HEADER_BYTES :]
         run = frames.decode_command(body)
         if run != command:
             raise RuntimeError("a frame did not come back as it was sent")
-        result = runner.run(command.digest, command.data, command.limits, command.env)
-        frames.encode(frames.Ran(result))
-        if result.output != command.data:
+        ran = runner.run(command)
+        frames.encode(ran)
+        if ran.output != command.data:
             raise RuntimeError("this host's engine does not run guests rightly")

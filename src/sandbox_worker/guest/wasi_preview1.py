@@ -9,14 +9,14 @@ import os
 import time
 from collections.abc import Callable
 
-from wasmtime import Caller, FuncType, Linker, Module, Store, ValType
+from wasmtime import Module
 
-from sandbox_worker.guest.export_calls import GuestExports, check_function
 from sandbox_worker.guest.faults import GuestFault
-from sandbox_worker.guest.guest_memory import caller_memory, read_bytes, write_bytes
+from sandbox_worker.guest.host_calls import CurrentRun
+from sandbox_worker.guest.machine import HostCaller, Machine, check_function
 from sandbox_worker.guest.run_state import RunState
-from sandbox_worker.guest.stockade_abi import CurrentRun
 from stockade.core.host_functions import WASI, WASI_MODULE
+from stockade.core.modules import Abi
 
 _SUCCESS, _BADF, _INVAL, _NOTCAPABLE = 0, 8, 28, 76
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -28,6 +28,7 @@ _SUBSCRIPTION_BYTES, _EVENT_BYTES = 48, 32
 _MAX_SUBSCRIPTIONS = 64
 _CLOCKS = {0: time.CLOCK_REALTIME, 1: time.CLOCK_MONOTONIC}
 _ARGUMENTS = (b"task",)
+_LONGEST_SLEEP_SECONDS = 1e6
 
 
 class ProcessExit(Exception):
@@ -44,10 +45,10 @@ def check_exports(module: Module) -> None:
     Raises:
         WasmtimeError: `_start` is missing or of another type.
     """
-    check_function(module, "_start", [], [])
+    check_function(module, "_start", ">")
 
 
-def run_command(_store: Store, exports: GuestExports, state: RunState) -> bytes:
+def run_command(machine: Machine, state: RunState) -> bytes:
     """Runs `_start` and returns what the guest wrote to standard output.
 
     Raises:
@@ -56,7 +57,7 @@ def run_command(_store: Store, exports: GuestExports, state: RunState) -> bytes:
         wasmtime.Trap: the guest trapped.
     """
     try:
-        exports.call("_start")
+        machine.call("_start")
     except ProcessExit as ended:
         if ended.code:
             raise
@@ -65,32 +66,19 @@ def run_command(_store: Store, exports: GuestExports, state: RunState) -> bytes:
     return b"".join(state.stdout)
 
 
-def define_imports(linker: Linker, current: CurrentRun) -> None:
-    """Offers all of preview 1 to the guests of this linker; what does not compute refuses."""
+def define_imports(machine: Machine, current: CurrentRun) -> None:
+    """Offers all of preview 1 to the guests of this machine; what does not compute refuses."""
     calls = _Calls(current)
     for name, type_text in WASI.items():
         implementation = getattr(calls, name, None) or _refusal(name)
-        linker.define_func(
-            WASI_MODULE,
-            name,
-            _func_type(type_text),
-            calls.counted(implementation),
-            access_caller=True,
-        )
-
-
-def _func_type(text: str) -> FuncType:
-    parameters, results = text.split(">")
-    types = {"i": ValType.i32, "l": ValType.i64}
-    return FuncType(
-        [types[letter]() for letter in parameters], [types[letter]() for letter in results]
-    )
+        counted = calls.counted(implementation)
+        machine.define(Abi.WASI_PREVIEW1, WASI_MODULE, name, type_text, counted)
 
 
 def _refusal(name: str) -> Callable[..., int]:
     code = _BADF if name.startswith("fd_") else _NOTCAPABLE
 
-    def refuse(_caller: Caller, *_arguments: int) -> int:
+    def refuse(_caller: HostCaller, *_arguments: int) -> int:
         return code
 
     return refuse
@@ -103,159 +91,162 @@ class _Calls:
         self._current = current
 
     def counted(self, call: Callable[..., int | None]) -> Callable[..., int | None]:
-        def count(caller: Caller, *arguments: int) -> int | None:
+        def count(caller: HostCaller, *arguments: int) -> int | None:
             self._current.state.count_host_call()
             return call(caller, *arguments)
 
         return count
 
-    def args_sizes_get(self, caller: Caller, count: int, size: int) -> int:
+    def args_sizes_get(self, caller: HostCaller, count: int, size: int) -> int:
         return _put_sizes(caller, count, size, _ARGUMENTS)
 
-    def args_get(self, caller: Caller, pointers: int, buffer: int) -> int:
+    def args_get(self, caller: HostCaller, pointers: int, buffer: int) -> int:
         return _put_strings(caller, pointers, buffer, _ARGUMENTS)
 
-    def environ_sizes_get(self, caller: Caller, count: int, size: int) -> int:
+    def environ_sizes_get(self, caller: HostCaller, count: int, size: int) -> int:
         return _put_sizes(caller, count, size, self._environment())
 
-    def environ_get(self, caller: Caller, pointers: int, buffer: int) -> int:
+    def environ_get(self, caller: HostCaller, pointers: int, buffer: int) -> int:
         return _put_strings(caller, pointers, buffer, self._environment())
 
-    def clock_res_get(self, caller: Caller, clock: int, result: int) -> int:
+    def clock_res_get(self, caller: HostCaller, clock: int, result: int) -> int:
         return (
             self.clock_time_get(caller, clock, 0, result)
             if clock not in _CLOCKS
             else _put_u64(caller, result, 1)
         )
 
-    def clock_time_get(self, caller: Caller, clock: int, _precision: int, result: int) -> int:
+    def clock_time_get(self, caller: HostCaller, clock: int, _precision: int, result: int) -> int:
         if clock not in _CLOCKS:
             return _INVAL
-        return _put_u64(caller, result, time.clock_gettime_ns(_CLOCKS[clock]))
+        now_ns = self._current.state.clock.now_ns(_CLOCKS[clock], caller.fuel_left())
+        return _put_u64(caller, result, now_ns)
 
-    def random_get(self, caller: Caller, buffer: int, length: int) -> int:
+    def random_get(self, caller: HostCaller, buffer: int, length: int) -> int:
         if not 0 <= length <= _MAX_RANDOM_BYTES:
             return _INVAL
-        write_bytes(caller_memory(caller), caller, buffer, os.urandom(length))
+        caller.memory().write(buffer, os.urandom(length))
         return _SUCCESS
 
-    def sched_yield(self, _caller: Caller) -> int:
+    def sched_yield(self, _caller: HostCaller) -> int:
         return _SUCCESS
 
-    def proc_exit(self, _caller: Caller, code: int) -> None:
+    def proc_exit(self, _caller: HostCaller, code: int) -> None:
         raise ProcessExit(code)
 
-    def fd_close(self, _caller: Caller, descriptor: int) -> int:
+    def fd_close(self, _caller: HostCaller, descriptor: int) -> int:
         return _SUCCESS if descriptor <= _STDERR else _BADF
 
-    def fd_fdstat_get(self, caller: Caller, descriptor: int, result: int) -> int:
+    def fd_fdstat_get(self, caller: HostCaller, descriptor: int, result: int) -> int:
         if not _STDIN <= descriptor <= _STDERR:
             return _BADF
-        write_bytes(caller_memory(caller), caller, result, bytes([_CHARACTER_DEVICE]) + bytes(23))
+        caller.memory().write(result, bytes([_CHARACTER_DEVICE]) + bytes(23))
         return _SUCCESS
 
-    def fd_filestat_get(self, caller: Caller, descriptor: int, result: int) -> int:
+    def fd_filestat_get(self, caller: HostCaller, descriptor: int, result: int) -> int:
         if not _STDIN <= descriptor <= _STDERR:
             return _BADF
         stat = bytes(16) + bytes([_CHARACTER_DEVICE]) + bytes(47)
-        write_bytes(caller_memory(caller), caller, result, stat)
+        caller.memory().write(result, stat)
         return _SUCCESS
 
     def fd_read(
-        self, caller: Caller, descriptor: int, vectors: int, count: int, result: int
+        self, caller: HostCaller, descriptor: int, vectors: int, count: int, result: int
     ) -> int:
         if descriptor != _STDIN:
             return _BADF
-        memory, total = caller_memory(caller), 0
+        memory, total = caller.memory(), 0
         for pointer, length in _read_vectors(caller, vectors, count):
             chunk = self._current.state.read_stdin(length)
-            write_bytes(memory, caller, pointer, chunk)
+            memory.write(pointer, chunk)
             total += len(chunk)
             if len(chunk) < length:
                 break
         return _put_u32(caller, result, total)
 
     def fd_write(
-        self, caller: Caller, descriptor: int, vectors: int, count: int, result: int
+        self, caller: HostCaller, descriptor: int, vectors: int, count: int, result: int
     ) -> int:
         if descriptor not in {_STDOUT, _STDERR}:
             return _BADF
-        state, memory, total = self._current.state, caller_memory(caller), 0
+        state, memory, total = self._current.state, caller.memory(), 0
         for pointer, length in _read_vectors(caller, vectors, count):
             if descriptor == _STDOUT:
-                state.write_stdout(read_bytes(memory, caller, pointer, length))
+                state.write_stdout(memory.read(pointer, length))
             elif not state.logs_truncated:
-                state.write_stderr(_ERROR_LEVEL, read_bytes(memory, caller, pointer, length))
+                state.write_stderr(_ERROR_LEVEL, memory.read(pointer, length))
             total += length
         return _put_u32(caller, result, total & 0xFFFFFFFF)
 
-    def poll_oneoff(self, caller: Caller, inputs: int, events: int, count: int, result: int) -> int:
+    def poll_oneoff(
+        self, caller: HostCaller, inputs: int, events: int, count: int, result: int
+    ) -> int:
         if not 0 < count <= _MAX_SUBSCRIPTIONS:
             return _INVAL
-        memory = caller_memory(caller)
-        raw = read_bytes(memory, caller, inputs, count * _SUBSCRIPTION_BYTES)
+        memory = caller.memory()
+        raw = memory.read(inputs, count * _SUBSCRIPTION_BYTES)
         slots = [
             raw[at : at + _SUBSCRIPTION_BYTES] for at in range(0, len(raw), _SUBSCRIPTION_BYTES)
         ]
-        ready = _wait_for_first(slots)
-        write_bytes(memory, caller, events, b"".join(ready))
+        ready = self._wait_for_first(caller, slots)
+        memory.write(events, b"".join(ready))
         return _put_u32(caller, result, len(ready))
+
+    def _wait_for_first(self, caller: HostCaller, slots: list[bytes]) -> list[bytes]:
+        """Events for what is ready now, else for the shortest clock. Long sleeps are killed."""
+        ready = [_event(slot) for slot in slots if slot[8] != 0]
+        if ready:
+            return ready
+        waits = [(self._sleep_seconds(caller, slot), slot) for slot in slots]
+        seconds, slot = min(waits, key=lambda wait: wait[0])
+        time.sleep(seconds)
+        self._current.state.clock.catch_up(caller.fuel_left())
+        return [_event(slot)]
+
+    def _sleep_seconds(self, caller: HostCaller, slot: bytes) -> float:
+        clock = int.from_bytes(slot[16:20], "little")
+        nanoseconds = int.from_bytes(slot[24:32], "little")
+        absolute = slot[40] & 1
+        if absolute and clock in _CLOCKS:
+            now_ns = self._current.state.clock.now_ns(_CLOCKS[clock], caller.fuel_left())
+            nanoseconds = max(0, nanoseconds - now_ns)
+        return min(nanoseconds / 1e9, _LONGEST_SLEEP_SECONDS)
 
     def _environment(self) -> tuple[bytes, ...]:
         return tuple(f"{name}={value}".encode() for name, value in self._current.state.env)
-
-
-def _wait_for_first(subscriptions: list[bytes]) -> list[bytes]:
-    """Events for what is ready now, else for the shortest clock. Long sleeps are killed."""
-    ready = [_event(slot) for slot in subscriptions if slot[8] != 0]
-    if ready:
-        return ready
-    waits = [(_sleep_seconds(slot), slot) for slot in subscriptions]
-    seconds, slot = min(waits, key=lambda wait: wait[0])
-    time.sleep(seconds)
-    return [_event(slot)]
-
-
-def _sleep_seconds(slot: bytes) -> float:
-    clock = int.from_bytes(slot[16:20], "little")
-    nanoseconds = int.from_bytes(slot[24:32], "little")
-    absolute = slot[40] & 1
-    if absolute and clock in _CLOCKS:
-        nanoseconds = max(0, nanoseconds - time.clock_gettime_ns(_CLOCKS[clock]))
-    return min(nanoseconds / 1e9, 1e6)
 
 
 def _event(slot: bytes) -> bytes:
     return slot[:8] + bytes(2) + slot[8:9] + bytes(_EVENT_BYTES - 11)
 
 
-def _read_vectors(caller: Caller, vectors: int, count: int) -> list[tuple[int, int]]:
+def _read_vectors(caller: HostCaller, vectors: int, count: int) -> list[tuple[int, int]]:
     if not 0 <= count <= _MAX_IOVECS:
         raise GuestFault(f"{count} buffers in one call are more than {_MAX_IOVECS}")
-    raw = read_bytes(caller_memory(caller), caller, vectors, count * 8)
+    raw = caller.memory().read(vectors, count * 8)
     words = [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw), 4)]
     return list(zip(words[::2], words[1::2], strict=True))
 
 
-def _put_sizes(caller: Caller, count: int, size: int, strings: tuple[bytes, ...]) -> int:
+def _put_sizes(caller: HostCaller, count: int, size: int, strings: tuple[bytes, ...]) -> int:
     _put_u32(caller, count, len(strings))
     return _put_u32(caller, size, sum(len(string) + 1 for string in strings))
 
 
-def _put_strings(caller: Caller, pointers: int, buffer: int, strings: tuple[bytes, ...]) -> int:
-    memory = caller_memory(caller)
+def _put_strings(caller: HostCaller, pointers: int, buffer: int, strings: tuple[bytes, ...]) -> int:
+    memory = caller.memory()
     for index, string in enumerate(strings):
         _put_u32(caller, pointers + 4 * index, buffer & 0xFFFFFFFF)
-        write_bytes(memory, caller, buffer, string + b"\0")
+        memory.write(buffer, string + b"\0")
         buffer += len(string) + 1
     return _SUCCESS
 
 
-def _put_u32(caller: Caller, pointer: int, value: int) -> int:
-    write_bytes(caller_memory(caller), caller, pointer, value.to_bytes(4, "little"))
+def _put_u32(caller: HostCaller, pointer: int, value: int) -> int:
+    caller.memory().write(pointer, value.to_bytes(4, "little"))
     return _SUCCESS
 
 
-def _put_u64(caller: Caller, pointer: int, value: int) -> int:
-    write_bytes(caller_memory(caller), caller, pointer, value.to_bytes(8, "little"))
+def _put_u64(caller: HostCaller, pointer: int, value: int) -> int:
+    caller.memory().write(pointer, value.to_bytes(8, "little"))
     return _SUCCESS

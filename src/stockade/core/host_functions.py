@@ -8,14 +8,12 @@ definition, lowered as its ABI says.
 
 STOCKADE_MODULE, WASI_MODULE = "stockade:v1", "wasi_snapshot_preview1"
 
-OFFERED = {"log": "iii>"}
-"""Host calls of `stockade:v1` that this release has."""
-
-RESERVED = frozenset({
-    "config_get", "secret_get", "kv_get", "kv_set", "kv_delete", "kv_add", "http_fetch", "now_ms",
-    "random", "emit", "progress",
-})  # fmt: skip
-"""Host calls of `stockade:v1` that are named but not offered yet."""
+OFFERED = {
+    "log": "iii>", "config_get": "ii>l", "secret_get": "ii>l", "kv_get": "ii>l",
+    "kv_set": "iiiii>l", "kv_delete": "ii>l", "kv_add": "iil>l", "http_fetch": "ii>l",
+    "now_ms": ">l", "random": "ii>", "emit": "iiii>", "progress": "iii>",
+}  # fmt: skip
+"""The host calls of `stockade:v1`; what each does stands in `sdk/abi/ABI.md`."""
 
 WASI = {
     "args_get": "ii>i", "args_sizes_get": "ii>i", "environ_get": "ii>i",
@@ -37,5 +35,8 @@ WASI = {
 }  # fmt: skip
 """All of preview 1; calls on files and sockets can be imported and answer that there are none."""
 
-VARYING = frozenset({"clock_res_get", "clock_time_get", "poll_oneoff", "random_get"})
-"""WASI calls whose answers vary: a module that imports one is not deterministic."""
+VARYING = frozenset({
+    "clock_res_get", "clock_time_get", "poll_oneoff", "random_get",
+    "now_ms", "random", "http_fetch", "secret_get", "kv_get", "kv_set", "kv_delete", "kv_add",
+})  # fmt: skip
+"""Calls whose answers vary: a module that imports one is not deterministic."""

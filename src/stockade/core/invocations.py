@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from stockade.core.modules import FunctionContent
-from stockade.core.outcomes import Attempt, LogLine, Outcome, State, Usage
+from stockade.core.outcomes import Attempt, Event, LogLine, Outcome, Progress, State, Usage
 
 
 class Priority(IntEnum):
@@ -79,6 +79,8 @@ class Completion:
     output_blob: str | None = None
     logs: tuple[LogLine, ...] = ()
     logs_truncated: bool = False
+    events: tuple[Event, ...] = ()
+    events_truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +104,6 @@ class InvocationRecord:
     output_blob: str | None = None
     logs: tuple[LogLine, ...] = ()
     logs_truncated: bool = False
+    events: tuple[Event, ...] = ()
+    events_truncated: bool = False
+    progress: Progress | None = None

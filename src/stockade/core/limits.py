@@ -38,6 +38,18 @@ CEILINGS = Limits(
 )
 """What a function may ask for at most where its tenant's profile says nothing else."""
 
+HARD_CEILINGS = Limits(
+    fuel=2**62,
+    memory_bytes=1024 * MIB,
+    table_elements=1_000_000,
+    wall_ms=3_600_000,
+    input_bytes=64 * MIB,
+    output_bytes=64 * MIB,
+    log_bytes=16 * MIB,
+    host_calls=100_000_000,
+)
+"""What no profile may allow: the executors' own walls stand here."""
+
 
 def limits_from_request(
     asked: dict[str, int], defaults: Limits = DEFAULT_LIMITS, ceilings: Limits = CEILINGS

@@ -48,11 +48,28 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """One event that the guest emitted: `data` is valid UTF-8, in whatever form the guest likes."""
+
+    name: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the guest says it is: 0 to 100, and a word about it."""
+
+    percent: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """The end of one attempt, as the supervisor records it.
 
     `limit` names the exceeded limit; `detail` is one public sentence; `retry_hint` is the guest's
-    own word with `rejected`; `logs_truncated` marks that log bytes beyond the limit were dropped.
+    own word with `rejected`; `logs_truncated` and `events_truncated` mark that what was beyond the
+    limit of log bytes was dropped.
     """
 
     outcome: Outcome
@@ -63,6 +80,8 @@ class RunResult:
     usage: Usage = field(default_factory=Usage)
     logs: tuple[LogLine, ...] = ()
     logs_truncated: bool = False
+    events: tuple[Event, ...] = ()
+    events_truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

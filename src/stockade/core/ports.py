@@ -25,6 +25,7 @@ from stockade.core.modules import (
     Signer,
     StoredModule,
 )
+from stockade.core.outcomes import Progress
 
 
 class Clock(Protocol):
@@ -143,6 +144,9 @@ class InvocationQueue(Protocol):
 
     async def heartbeat(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Renews the leases; returns the claims that are no longer held or were cancelled."""
+
+    async def report_progress(self, claim: Claim, progress: Progress) -> None:
+        """Notes how far a run is; dropped when the claim is not held any more."""
 
     async def reclaim(self, count: int) -> Sequence[Claim]:
         """Takes over claims whose lease ran out, with the next attempt number, one more death."""

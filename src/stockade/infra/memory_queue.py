@@ -13,7 +13,7 @@ from stockade.core.invocations import (
     InvocationRecord,
     SubmitReceipt,
 )
-from stockade.core.outcomes import Attempt, Outcome, State, Usage
+from stockade.core.outcomes import Attempt, Outcome, Progress, State, Usage
 from stockade.core.ports import Clock
 from stockade.infra.memory_queue_state import Job, MemoryQueueState
 from stockade.infra.queue_answers import (
@@ -149,6 +149,11 @@ class MemoryInvocationQueue:
         """Renews the leases; returns the claims that are no longer held or were cancelled."""
         self._state.touch_worker(self._consumer, self._clock.now_ms())
         return [claim for claim in claims if not self._renew(claim)]
+
+    async def report_progress(self, claim: Claim, progress: Progress) -> None:
+        """Notes how far a run is; dropped when the claim is not held any more."""
+        if job := self._fenced(claim):
+            job.progress = progress
 
     async def reclaim(self, count: int) -> Sequence[Claim]:
         """Takes over claims whose lease ran out: the next attempt, and one more death."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from stockade.core.invocations import Completion, Invocation, InvocationRecord
-from stockade.core.outcomes import Attempt, Outcome, State, Usage
+from stockade.core.outcomes import Attempt, Outcome, Progress, State, Usage
 from stockade.infra.queue_settings import QueueSettings
 
 _AGING_MS = 60_000
@@ -33,6 +33,7 @@ class Job:
     detail: str | None = None
     attempts: list[Attempt] = field(default_factory=list)
     result: Completion | None = None
+    progress: Progress | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     def overdue(self, now_ms: int) -> bool:
@@ -60,6 +61,9 @@ class Job:
             output_blob=result.output_blob if result else None,
             logs=result.logs if result else (),
             logs_truncated=result.logs_truncated if result else False,
+            events=result.events if result else (),
+            events_truncated=result.events_truncated if result else False,
+            progress=self.progress,
         )
 
 

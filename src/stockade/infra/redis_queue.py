@@ -18,6 +18,7 @@ from stockade.core.invocations import (
     InvocationRecord,
     SubmitReceipt,
 )
+from stockade.core.outcomes import Progress
 from stockade.infra.queue_answers import receipt_of, submission_digest
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis_connection import Part, RedisConnections, RedisScript
@@ -27,6 +28,7 @@ from stockade.infra.redis_records import (
     RECORD_FIELDS,
     decode_record,
     encode_attempt,
+    encode_progress,
     encode_spec,
     result_fields,
 )
@@ -37,6 +39,7 @@ _BEGIN = RedisScript.load("begin")
 _COMPLETE = RedisScript.load("complete")
 _CANCEL = RedisScript.load("cancel")
 _HEARTBEAT = RedisScript.load("heartbeat")
+_PROGRESS = RedisScript.load("progress")
 _TICK = RedisScript.load("tick")
 
 _DEFAULTS = QueueSettings()
@@ -147,6 +150,11 @@ class RedisInvocationQueue:
             parts += (claim.entry, claim.invocation.id, claim.attempt)
         places = await self._ready.run(_HEARTBEAT, *parts)
         return [claims[place] for place in places]
+
+    async def report_progress(self, claim: Claim, progress: Progress) -> None:
+        """Notes how far a run is; dropped when the claim is not held any more."""
+        parts = (claim.entry, claim.attempt, encode_progress(progress))
+        await self._ready.run(_PROGRESS, claim.invocation.id, *parts)
 
     async def reclaim(self, count: int) -> Sequence[Claim]:
         """Takes over claims whose lease ran out: the next attempt, and one more death."""

@@ -19,7 +19,7 @@ from stockade.core.invocations import (
     Priority,
 )
 from stockade.core.modules import FunctionContent
-from stockade.core.outcomes import Attempt, LogLine, Outcome, State, Usage
+from stockade.core.outcomes import Attempt, Event, LogLine, Outcome, Progress, State, Usage
 
 RECORD_FIELDS = (
     "tenant",
@@ -36,6 +36,9 @@ RECORD_FIELDS = (
     "output_blob",
     "logs",
     "logs_truncated",
+    "events",
+    "events_truncated",
+    "progress",
 )
 
 _EMPTY = Usage()
@@ -64,6 +67,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_spec = msgspec.msgpack.Decoder(_Spec).decode
 _decode_attempts = msgspec.msgpack.Decoder(tuple[Attempt, ...]).decode
 _decode_logs = msgspec.msgpack.Decoder(tuple[LogLine, ...]).decode
+_decode_events = msgspec.msgpack.Decoder(tuple[Event, ...]).decode
+_decode_progress = msgspec.msgpack.Decoder(Progress).decode
 
 
 def encode_spec(invocation: Invocation) -> bytes:
@@ -142,6 +147,11 @@ def encode_attempt(attempt: Attempt) -> bytes:
     return _encode(attempt)
 
 
+def encode_progress(progress: Progress) -> bytes:
+    """How far a run is."""
+    return _encode(progress)
+
+
 def result_fields(completion: Completion) -> list[str | bytes | int]:
     """Alternating names and values of what a final completion adds to the record."""
     attempt = completion.attempt
@@ -152,6 +162,8 @@ def result_fields(completion: Completion) -> list[str | bytes | int]:
         "output_blob": completion.output_blob,
         "logs": _encode(completion.logs) if completion.logs else None,
         "logs_truncated": b"1" if completion.logs_truncated else None,
+        "events": _encode(completion.events) if completion.events else None,
+        "events_truncated": b"1" if completion.events_truncated else None,
     }
     return [part for name, value in fields.items() if value is not None for part in (name, value)]
 
@@ -179,6 +191,9 @@ def decode_record(values: Sequence[bytes | None]) -> InvocationRecord:
         output_blob=_text(at["output_blob"]),
         logs=_decode_logs(at["logs"]) if at["logs"] else (),
         logs_truncated=at["logs_truncated"] is not None,
+        events=_decode_events(at["events"]) if at["events"] else (),
+        events_truncated=at["events_truncated"] is not None,
+        progress=_decode_progress(at["progress"]) if at["progress"] else None,
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from registry.admission import admit
 from registry.module_reader import StaticCaps, function_type
 from stockade.core.errors import StockadeError
-from stockade.core.host_functions import RESERVED, VARYING, WASI
+from stockade.core.host_functions import OFFERED, VARYING, WASI
 from stockade.core.modules import Abi, ModuleFacts
 from tests.unit.registry import modules
 from tests.unit.registry.modules import (
@@ -77,7 +77,9 @@ def test_every_function_of_preview_1_may_be_imported(name: str) -> None:
 
 
 def test_clocks_randomness_and_sleep_vary() -> None:
-    assert {"clock_res_get", "clock_time_get", "poll_oneoff", "random_get"} == VARYING
+    wasi = {"clock_res_get", "clock_time_get", "poll_oneoff", "random_get"}
+    assert wasi == VARYING & set(WASI)
+    assert set(OFFERED) - VARYING == {"log", "config_get", "emit", "progress"}
 
 
 @pytest.mark.parametrize(
@@ -155,11 +157,15 @@ def test_only_functions_can_be_imported(entry: bytes) -> None:
     assert refusal(content).code == "module.import_kind"
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED))
-def test_reserved_host_calls_are_not_offered_yet(name: str) -> None:
-    error = refusal(guest(imports=[imported("stockade:v1", name, LOG)]))
-    assert error.code == "module.import_unavailable"
-    assert error.detail == {"imports": [f"stockade:v1.{name}"]}
+@pytest.mark.parametrize("name", sorted(OFFERED))
+def test_a_host_call_of_the_right_type_can_be_imported(name: str) -> None:
+    declared = function_type(OFFERED[name])
+    types = [*modules.DECLARED, modules.function_type(declared.parameters, declared.results)]
+    content = guest(
+        imports=[imported("stockade:v1", name, len(modules.DECLARED))],
+        changes={modules.TYPES: vector(types)},
+    )
+    assert admit(content).imports == (f"stockade:v1.{name}",)
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,14 @@ from tests.unit.registry.modules import NOW, secret, signer
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "wasm"
 GUESTS = sorted(EXAMPLES.glob("*/*.wasm"))
+VARYING = {"host-calls-assemblyscript", "host-calls-rust", "link-preview", "visit-counter"}
 
 
 @pytest.mark.parametrize("path", GUESTS, ids=lambda path: path.stem)
 def test_an_example_is_signed_verified_and_admitted(path: Path) -> None:
     verified = verify_module(sign(path.read_bytes(), secret(1)), None, [signer(1)], NOW)
     facts = admit(verified.body)
-    assert facts.deterministic
+    assert facts.deterministic is (path.stem not in VARYING)
     assert verified.body == path.read_bytes()
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 
+from sandbox_worker.guest import frames
+
 
 class FakeProcess:
     """A `JailedProcess` without a process."""
@@ -14,10 +16,23 @@ class FakeProcess:
         self.process_id = 1
         self.kills = 0
         self._end = asyncio.Event()
+        self._received = b""
 
     @property
     def alive(self) -> bool:
         return not self._end.is_set()
+
+    async def command(self) -> frames.Command:
+        """The next command that the supervisor sent."""
+        header = await self._exactly(frames.HEADER_BYTES)
+        return frames.decode_command(await self._exactly(frames.body_length(header)))
+
+    async def _exactly(self, size: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        while len(self._received) < size:
+            self._received += await loop.sock_recv(self.peer, 1 << 20)
+        taken, self._received = self._received[:size], self._received[size:]
+        return taken
 
     def kill(self) -> None:
         self.kills += 1

@@ -54,10 +54,10 @@ def test_an_executor_answers_command_by_command(
     ours, theirs = pair
     artifact = bytes(Module(engine, guests.ECHO).serialize())
     commands = [
-        frames.Run("echo", b"early", LIMITS),
+        frames.Run("echo", LIMITS, b"early"),
         frames.Load("broken", Abi.STOCKADE_V1, b"no artifact"),
         frames.Load("echo", Abi.STOCKADE_V1, artifact),
-        frames.Run("echo", b"hello", LIMITS),
+        frames.Run("echo", LIMITS, b"hello"),
     ]
     for command in commands:
         ours.sendall(frames.encode(command))
@@ -70,7 +70,7 @@ def test_an_executor_answers_command_by_command(
     assert early == frames.NotLoaded()
     assert (broken, loaded) == (frames.Loaded(failed=True), frames.Loaded())
     assert isinstance(ran, frames.Ran)
-    assert (ran.result.outcome, ran.result.output) == (Outcome.COMPLETED, b"hello")
+    assert (ran.outcome, ran.output) == (Outcome.COMPLETED, b"hello")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +24,13 @@ module = "shout.wasm"
 input = "input.txt"
 expected = "expected.txt"
 expected_outcome = "completed"
+grants = ["config_get", "kv:shouts"]
 [limits]
 fuel = 1_000
+[env]
+GREETING = "hello"
 """
+INVALID = "demo.example_invalid"
 EXAMPLE = Example(
     name="shout",
     description="Says it louder",
@@ -36,8 +41,8 @@ EXAMPLE = Example(
     expected_outcome="completed",
     expected_limit=None,
     limits={"fuel": 1000},
-    grants=(),
-    env={},
+    grants=("config_get", "kv:shouts"),
+    env={"GREETING": "hello"},
 )
 
 
@@ -63,6 +68,12 @@ def gateway() -> FakeGateway:
     return gateway.on(f"GET /v1/invocations/{ID}", httpx.Response(200, json=RECORD))
 
 
+def change_manifest(place: Path, old: str, new: str) -> None:
+    text = MANIFEST.replace(old, new)
+    assert text != MANIFEST
+    (place / "stockade.toml").write_text(text)
+
+
 def tour(gateway: FakeGateway) -> Tour:
     return Tour(Client("http://gateway", "stk_key", transport=gateway.transport))
 
@@ -78,6 +89,11 @@ def test_an_example_is_read_from_its_manifest(directory: Path) -> None:
         (lambda place: (place / "shout.wasm").unlink(), "demo.example_not_built"),
         (lambda place: (place / "stockade.toml").write_text("name ="), "demo.example_invalid"),
         (lambda place: (place / "stockade.toml").write_text("name = 'x'"), "demo.example_invalid"),
+        (lambda place: change_manifest(place, '["config_get", "kv:shouts"]', "'log'"), INVALID),
+        (lambda place: change_manifest(place, '"kv:shouts"', "7"), INVALID),
+        (lambda place: change_manifest(place, '"hello"', "7"), INVALID),
+        (lambda place: change_manifest(place, "[env]", "[env.more]"), INVALID),
+        (lambda place: change_manifest(place, "[env]", "[[env]]"), INVALID),
     ],
 )
 def test_examples_that_cannot_be_shown(directory: Path, change, code: str) -> None:  # noqa: ANN001
@@ -103,6 +119,13 @@ def test_what_is_as_expected_has_no_problem(gateway: FakeGateway) -> None:
 )
 def test_what_is_not_is_told(gateway: FakeGateway, example: Example, told: str) -> None:
     assert told in (tour(gateway).show(example).problem or "")
+
+
+def test_a_function_gets_its_grants_and_settings(gateway: FakeGateway) -> None:
+    tour(gateway).show(EXAMPLE)
+    deployed = next(call for call in gateway.requests if call.method == "PUT")
+    body = json.loads(deployed.content)
+    assert (body["grants"], body["env"]) == (list(EXAMPLE.grants), EXAMPLE.env)
 
 
 def test_a_guest_that_must_be_stopped(gateway: FakeGateway) -> None:

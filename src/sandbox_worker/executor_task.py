@@ -1,0 +1,36 @@
+"""What an executor is asked to do, and who answers the guest's host calls meanwhile."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sandbox_worker.guest.frames import HostCall, HostReply
+from stockade.core.limits import Limits
+from stockade.core.modules import Abi
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One run to make: a verified, compiled module and an input."""
+
+    digest: str
+    abi: Abi
+    artifact: bytes
+    data: bytes
+    limits: Limits
+    env: tuple[tuple[str, str], ...]
+
+
+class HostCallSession(Protocol):
+    """Answers the host calls of one run."""
+
+    async def answer(self, call: HostCall) -> HostReply:
+        """The reply; a call that is not granted or fails is one too."""
+
+
+class NoHostCalls:
+    """Refuses every host call: for runs that were granted none."""
+
+    async def answer(self, call: HostCall) -> HostReply:
+        """Says that the call is not granted."""
+        text = f"host_call.not_granted: this run may not call {call.name[:64]!a}."
+        return HostReply(2, text.encode())

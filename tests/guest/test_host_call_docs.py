@@ -1,0 +1,63 @@
+"""The code in the page on host calls does what the page says; Rust's is compiled by `cargo test`."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from wasmtime import Engine, Module, wat2wasm
+
+from stockade.core.host_functions import OFFERED
+from tests.guest.abi_host import Example, Guest
+from tests.guest.test_examples_build import _need_toolchain, _skip_or_fail
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "how-to" / "host-calls.md").read_text()
+ENTRY = """
+import { respond } from "stockade-guest";
+export { stockade_v1_alloc } from "stockade-guest";
+export function stockade_v1_run(pointer: usize, length: i32): u64 {
+  return respond(pointer, length, run);
+}
+"""
+
+
+def block(language: str) -> str:
+    found = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    assert len(found) == 1
+    return str(found[0])
+
+
+def test_the_guest_in_text_answers_with_the_value_of_its_key(tmp_path: Path) -> None:
+    engine = Engine({"consume_fuel": True})
+    manifest = {"abi": "stockade:v1", "limits": {}, "grants": ["kv:notes"]}
+    guest = Guest(
+        engine, Module(engine, wat2wasm(block("wat"))), Example(tmp_path, manifest), tmp_path
+    )
+    guest.world.values["notes/a"] = b"what is kept"
+    assert guest.run(b"notes/a").body == b"what is kept"
+    for key in (b"notes/b", b"others/a", b"nonsense"):
+        ran = guest.run(key)
+        assert (ran.outcome, ran.body) == ("rejected", b"there is no such value")
+
+
+def test_the_assemblyscript_compiles(tmp_path: Path) -> None:
+    _need_toolchain("assemblyscript")
+    packages = ROOT / "examples" / "wasm" / "node_modules"
+    if not packages.exists():
+        _skip_or_fail("run npm ci in examples/wasm")
+    (tmp_path / "node_modules").symlink_to(packages)
+    shutil.copy(ROOT / "examples" / "wasm" / "asconfig.json", tmp_path)
+    (tmp_path / "task.ts").write_text(block("ts") + ENTRY)
+    command = [packages / ".bin" / "asc", "task.ts", "--config", "asconfig.json"]
+    subprocess.run([*command, "--outFile", "task.wasm"], cwd=tmp_path, check=True)
+    module = Module.from_file(Engine(), str(tmp_path / "task.wasm"))
+    assert {needed.name for needed in module.imports} <= set(OFFERED)
+
+
+@pytest.mark.parametrize("call", sorted(set(OFFERED) - {"log"}))
+def test_every_grant_stands_in_the_page(call: str) -> None:
+    names = {"secret_get": "secret:", **dict.fromkeys(OFFERED, "")}
+    wanted = names[call] or {"k": "kv:"}.get(call[0], call)
+    assert f"`{wanted}" in PAGE
