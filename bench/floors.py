@@ -112,3 +112,23 @@ def naive_run_seconds(data: bytes, runs: int) -> list[float]:
         bytes(exports["memory"].read(store, start, start + (packed & 0xFFFFFFFF)))
         times.append(time.perf_counter() - started)
     return times[runs // 10 :]
+
+
+def reused_instance_seconds(data: bytes, runs: int) -> list[float]:
+    """The same guest in one instance that is used again and again: no isolation between runs."""
+    config = Config()
+    config.consume_fuel = True
+    engine = Engine(config)
+    store = Store(engine)
+    exports = Linker(engine).instantiate(store, Module(engine, ECHO)).exports(store)
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        store.set_fuel(Limits().fuel)
+        pointer = exports["stockade_v1_alloc"](store, len(data))
+        exports["memory"].write(store, data, pointer)
+        packed = exports["stockade_v1_run"](store, pointer, len(data))
+        start = packed >> 32
+        bytes(exports["memory"].read(store, start, start + (packed & 0xFFFFFFFF)))
+        times.append(time.perf_counter() - started)
+    return times[runs // 10 :]

@@ -68,14 +68,11 @@ def engine() -> Engine:
 
 @pytest.fixture(params=[RawMachine, PublicMachine], ids=["raw", "public"])
 def sandbox(
-    engine: Engine,
-    supervisor: Supervisor,
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
+    engine: Engine, supervisor: Supervisor, request: pytest.FixtureRequest
 ) -> Iterator[Sandbox]:
-    monkeypatch.setattr("sandbox_worker.guest.runner._MACHINE", request.param)
     deadline = Deadline(engine)
-    runner = Runner(engine, deadline, supervisor)
+    runner = Runner(engine, request.param)
+    runner.attach(deadline, supervisor)
 
     def run(body: bytes, limits: Limits = LIMITS, env: tuple[tuple[str, str], ...] = ()) -> Ran:
         runner.load("guest", Abi.STOCKADE_V1, bytes(Module(engine, body).serialize()))

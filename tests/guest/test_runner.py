@@ -8,7 +8,8 @@ from wasmtime import Engine, Module, WasmtimeError
 from sandbox_worker.executor_task import Task
 from sandbox_worker.guest.deadline import Deadline
 from sandbox_worker.guest.engine import build_engine
-from sandbox_worker.guest.frames import HostCall, HostReply, Run
+from sandbox_worker.guest.frames import Run
+from sandbox_worker.guest.host_calls import nobody_answers
 from sandbox_worker.guest.public_machine import PublicMachine
 from sandbox_worker.guest.raw_machine import RawMachine
 from sandbox_worker.guest.runner import MAX_LOADED_MODULES, Runner
@@ -29,12 +30,10 @@ def engine() -> Engine:
 @pytest.fixture(scope="module")
 def runner(engine: Engine) -> Iterator[Runner]:
     deadline = Deadline(engine)
-    yield Runner(engine, deadline, nobody_answers)
+    runner = Runner(engine)
+    runner.attach(deadline, nobody_answers)
+    yield runner
     deadline.close()
-
-
-def nobody_answers(_call: HostCall) -> HostReply:
-    raise RuntimeError("no guest of these tests calls beyond its executor")
 
 
 def run(
@@ -54,11 +53,11 @@ def run(
 
 @pytest.mark.parametrize("machine", [PublicMachine, RawMachine])
 def test_both_ways_of_calling_do_the_same(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, machine: type
+    engine: Engine, machine: type[RawMachine | PublicMachine]
 ) -> None:
-    monkeypatch.setattr("sandbox_worker.guest.runner._MACHINE", machine)
     deadline = Deadline(engine)
-    runner = Runner(engine, deadline, nobody_answers)
+    runner = Runner(engine, machine)
+    runner.attach(deadline, nobody_answers)
     assert run(runner, engine, guests.ECHO, b"x").output == b"x"
     assert run(runner, engine, guests.CAT, b"x", abi=Abi.WASI_PREVIEW1).output == b"x"
     assert run(runner, engine, guests.LOOP).limit == "fuel"

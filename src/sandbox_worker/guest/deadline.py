@@ -23,6 +23,16 @@ class RunTimer(Protocol):
         """Stops it."""
 
 
+class NoTimer:
+    """Stands for the deadline where guests are our own: its thread must not exist before a fork."""
+
+    def arm(self, _seconds: float) -> None:
+        """Does nothing."""
+
+    def disarm(self) -> None:
+        """Does nothing."""
+
+
 class Deadline:
     """One timer for the executor's one running guest. Must be made in the main thread."""
 

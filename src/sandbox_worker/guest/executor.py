@@ -2,7 +2,7 @@
 
 import socket
 
-from wasmtime import Engine, WasmtimeError
+from wasmtime import WasmtimeError
 
 from sandbox_worker.guest.deadline import Deadline
 from sandbox_worker.guest.frames import (
@@ -26,11 +26,12 @@ from sandbox_worker.guest.shared_file import SharedFile
 class Executor:
     """Serves one connection. Make it before the jail closes: it starts the deadline's thread."""
 
-    def __init__(self, engine: Engine, connection: socket.socket) -> None:
+    def __init__(self, runner: Runner, connection: socket.socket) -> None:
         self._connection = connection
         self._commands = CommandReader(connection)
-        self._deadline = Deadline(engine)
-        self._runner = Runner(engine, self._deadline, self._ask_supervisor)
+        self._deadline = Deadline(runner.engine)
+        self._runner = runner
+        runner.attach(self._deadline, self._ask_supervisor)
 
     def serve(self) -> None:
         """Answers commands until the supervisor closes the connection."""

@@ -26,18 +26,30 @@ _WHOLE = 100
 AskSupervisor = Callable[[HostCall], HostReply]
 
 
+def nobody_answers(_call: HostCall) -> HostReply:
+    """Stands for the supervisor where there is none.
+
+    Raises:
+        RuntimeError: always.
+    """
+    raise RuntimeError("there is no supervisor to answer host calls")
+
+
 class CurrentRun:
-    """Points the host functions, which outlive runs, at the state of the one that runs."""
+    """Points the host functions, which outlive runs, at the one that runs and its supervisor."""
 
     state: RunState
+    ask: AskSupervisor
+
+    def __init__(self) -> None:
+        self.ask = nobody_answers
 
 
 class HostCalls:
     """One method for each host call, named as it is imported."""
 
-    def __init__(self, current: CurrentRun, ask: AskSupervisor) -> None:
+    def __init__(self, current: CurrentRun) -> None:
         self._current = current
-        self._ask_supervisor = ask
 
     def counted(self, name: str) -> Callable[..., int | None]:
         """The method of this name, which counts itself against the run's `host_calls`."""
@@ -146,7 +158,7 @@ class HostCalls:
         return _hand_over(caller, reply.status, reply.data)
 
     def _ask(self, caller: HostCaller, call: HostCall) -> HostReply:
-        reply = self._ask_supervisor(call)
+        reply = self._current.ask(call)
         if reply.stop:
             raise LimitHit(reply.stop)
         self._current.state.clock.catch_up(caller.fuel_left())

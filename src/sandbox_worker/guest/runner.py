@@ -3,11 +3,12 @@
 import errno
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 
 from wasmtime import Engine, Module, Trap, TrapCode, WasmtimeError
 
 from sandbox_worker.guest import stockade_abi, wasi_preview1
-from sandbox_worker.guest.deadline import RunTimer
+from sandbox_worker.guest.deadline import NoTimer, RunTimer
 from sandbox_worker.guest.faults import GuestFault, LimitHit
 from sandbox_worker.guest.frames import Ran, Run
 from sandbox_worker.guest.guest_memory import Window
@@ -21,28 +22,36 @@ from stockade.core.modules import Abi
 from stockade.core.outcomes import Outcome
 
 MAX_LOADED_MODULES = 8
-_MACHINE = choose_machine()
 _ABIS = {Abi.STOCKADE_V1: stockade_abi, Abi.WASI_PREVIEW1: wasi_preview1}
 
 
 class Runner:
     """Holds one tenant's loaded modules and runs them, one at a time, in the calling thread.
 
+    It is made once, in the zygote; an executor that was forked from there says by `attach` what
+    is its own.
+
     Args:
         engine: Where modules and instances live.
-        deadline: Stops the running guest at its wall limit.
-        ask: Answers the host calls that only the supervisor can answer.
+        make_machine: How the engine is called; the fastest way that the bindings allow.
     """
 
-    def __init__(self, engine: Engine, deadline: RunTimer, ask: AskSupervisor) -> None:
+    def __init__(
+        self, engine: Engine, make_machine: Callable[[Engine], Machine] | None = None
+    ) -> None:
+        self.engine = engine
         self.shared: SharedFile | None = None
-        self._engine = engine
-        self._deadline = deadline
+        self._deadline: RunTimer = NoTimer()
         self._current = CurrentRun()
-        self._machine: Machine = _MACHINE(engine)
+        self._machine: Machine = (make_machine or choose_machine())(engine)
         self._loaded: OrderedDict[str, tuple[Prepared, Abi]] = OrderedDict()
-        stockade_abi.define_imports(self._machine, self._current, ask)
+        stockade_abi.define_imports(self._machine, self._current)
         wasi_preview1.define_imports(self._machine, self._current)
+
+    def attach(self, deadline: RunTimer, ask: AskSupervisor) -> None:
+        """Takes what stops a guest at its wall limit, and who answers its calls to the outside."""
+        self._deadline = deadline
+        self._current.ask = ask
 
     def load(self, digest: str, abi: Abi, artifact: bytes) -> None:
         """Takes a compiled module; the least recently run one makes room.
@@ -50,11 +59,15 @@ class Runner:
         Raises:
             WasmtimeError: the artifact is not of this engine, or an import cannot be satisfied.
         """
-        module = Module.deserialize(self._engine, artifact)
+        module = Module.deserialize(self.engine, artifact)
         _ABIS[abi].check_exports(module)
         self._loaded[digest] = self._machine.prepare(abi, module), abi
         if len(self._loaded) > MAX_LOADED_MODULES:
             self._loaded.popitem(last=False)
+
+    def unload(self, digest: str) -> None:
+        """Drops a module."""
+        del self._loaded[digest]
 
     def has(self, digest: str) -> bool:
         """Whether the module is loaded."""

@@ -4,7 +4,7 @@ from wasmtime import Module
 
 from sandbox_worker.guest.faults import GuestFault, LimitHit
 from sandbox_worker.guest.guest_memory import GuestMemory, Window
-from sandbox_worker.guest.host_calls import AskSupervisor, CurrentRun, HostCalls
+from sandbox_worker.guest.host_calls import CurrentRun, HostCalls
 from sandbox_worker.guest.machine import Machine, check_function
 from sandbox_worker.guest.run_state import RunState
 from sandbox_worker.guest.shared_file import SharedFile, goes_shared
@@ -24,9 +24,9 @@ class Rejection(Exception):
         self.retryable = retryable
 
 
-def define_imports(machine: Machine, current: CurrentRun, ask: AskSupervisor) -> None:
+def define_imports(machine: Machine, current: CurrentRun) -> None:
     """Offers the host calls of `stockade:v1` to the guests of this machine."""
-    calls = HostCalls(current, ask)
+    calls = HostCalls(current)
     for name, type_text in OFFERED.items():
         machine.define(Abi.STOCKADE_V1, STOCKADE_MODULE, name, type_text, calls.counted(name))
 

@@ -22,27 +22,13 @@ _ECHO = """
 _RUNS = 64
 
 
-class _NoDeadline:
-    """Stands for the deadline, whose thread must not exist before the fork."""
-
-    def arm(self, _seconds: float) -> None:
-        """Does nothing: the module is our own."""
-
-    def disarm(self) -> None:
-        """Does nothing."""
-
-
-def _nobody_answers(_call: frames.HostCall) -> frames.HostReply:
-    raise RuntimeError("the module of the warm-up calls nobody")
-
-
-def warm_up(engine: Engine) -> None:
-    """Loads and runs an echo through the frames, as an executor would.
+def warm_up(engine: Engine) -> Runner:
+    """Loads and runs an echo through the frames, as an executor would; the runner is ready for use.
 
     Raises:
         RuntimeError: the echo did not come back; this host cannot run guests.
     """
-    runner = Runner(engine, _NoDeadline(), _nobody_answers)
+    runner = Runner(engine)
     artifact = bytes(Module(engine, bytes(wat2wasm(_ECHO))).serialize())
     runner.load("echo", Abi.STOCKADE_V1, artifact)
     for _ in range(_RUNS):
@@ -55,3 +41,5 @@ def warm_up(engine: Engine) -> None:
         frames.encode(ran)
         if ran.output != command.data:
             raise RuntimeError("this host's engine does not run guests rightly")
+    runner.unload("echo")
+    return runner

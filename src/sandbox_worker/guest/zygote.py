@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 import msgspec
-from wasmtime import Engine
 
 from sandbox_worker.guest.compiler import serve_compiler
 from sandbox_worker.guest.engine import build_engine, engine_fingerprint
@@ -28,6 +27,7 @@ from sandbox_worker.guest.jail import (
     enter_jail,
     load_allowed_calls,
 )
+from sandbox_worker.guest.runner import Runner
 from sandbox_worker.guest.warm_up import warm_up
 from stockade.core.jail_control import MAX_DATAGRAM_BYTES, ForkCommand, JailEvent, JailRole
 
@@ -37,9 +37,9 @@ _CONTROL_DESCRIPTOR = 0
 class Zygote:
     """Owns the control socket and the descriptors of the living children."""
 
-    def __init__(self, control: socket.socket, engine: Engine, allowed: tuple[str, ...]) -> None:
+    def __init__(self, control: socket.socket, runner: Runner, allowed: tuple[str, ...]) -> None:
         self._control = control
-        self._engine = engine
+        self._runner = runner
         self._allowed = allowed
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
@@ -81,12 +81,12 @@ class Zygote:
             close_files()
             with socket.socket(fileno=connection) as supervisor:
                 if role is JailRole.EXECUTOR:
-                    executor = Executor(self._engine, supervisor)
+                    executor = Executor(self._runner, supervisor)
                     enter_jail(EXECUTOR_BOUNDS, self._allowed, parent)
                     executor.serve()
                 else:
                     enter_jail(COMPILER_BOUNDS, self._allowed, parent)
-                    serve_compiler(self._engine, supervisor)
+                    serve_compiler(self._runner.engine, supervisor)
         finally:
             # No clean-up of the zygote's may run in the child, and no exception may leave it.
             os._exit(0 if sys.exc_info()[0] is None else 1)
@@ -106,13 +106,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     allowed = load_allowed_calls(Path(sys.argv[1]))
     control = socket.socket(fileno=_CONTROL_DESCRIPTOR)
-    engine = build_engine()
-    warm_up(engine)
+    runner = warm_up(build_engine())
     # What exists now is shared by all children: never looked at again, never copied.
     gc.collect()
     gc.freeze()
     control.send(engine_fingerprint().encode())
-    Zygote(control, engine, allowed).serve()
+    Zygote(control, runner, allowed).serve()
 
 
 if __name__ == "__main__":

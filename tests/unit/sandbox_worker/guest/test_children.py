@@ -13,6 +13,7 @@ from sandbox_worker.guest.compiler import serve_compiler
 from sandbox_worker.guest.engine import build_engine, engine_fingerprint
 from sandbox_worker.guest.executor import Executor
 from sandbox_worker.guest.jail import load_allowed_calls
+from sandbox_worker.guest.runner import Runner
 from sandbox_worker.guest.seccomp import MAX_CALLS, build_filter
 from sandbox_worker.guest.warm_up import warm_up
 from stockade.core.jail_control import COMPILED, REFUSED
@@ -62,7 +63,7 @@ def test_an_executor_answers_command_by_command(
     for command in commands:
         ours.sendall(frames.encode(command))
     ours.shutdown(socket.SHUT_WR)
-    executor = Executor(engine, theirs)
+    executor = Executor(Runner(engine), theirs)
     executor.serve()
     executor.close()
     theirs.shutdown(socket.SHUT_WR)
@@ -83,7 +84,7 @@ def test_an_executor_ends_at_what_is_no_frame(
 ) -> None:
     ours, theirs = pair
     ours.sendall(sent)
-    executor = Executor(engine, theirs)
+    executor = Executor(Runner(engine), theirs)
     with pytest.raises(frames.FrameError):
         executor.serve()
     executor.close()
@@ -95,7 +96,7 @@ def test_an_executor_ends_with_a_frame_cut_short(
     ours, theirs = pair
     ours.sendall(struct.pack("<I", 100) + b"half")
     ours.shutdown(socket.SHUT_WR)
-    executor = Executor(engine, theirs)
+    executor = Executor(Runner(engine), theirs)
     executor.serve()
     executor.close()
 
