@@ -7,7 +7,7 @@ import platform
 import statistics
 from pathlib import Path
 
-from bench import end_to_end, floors, sandbox
+from bench import attacks, end_to_end, floors, sandbox
 from bench.measure import Row, against, p50_ms, p99_ms, table
 
 BODY = b"x" * 1024
@@ -54,6 +54,22 @@ async def process_rows(framed_us: float) -> list[Row]:
     ]
 
 
+def attack_rows() -> list[Row]:
+    """What hostile guests get beyond their limits, each the worst of five runs."""
+    found = asyncio.run(attacks.attack_figures(5))
+    wall_ms = attacks.LIMITS.wall_ms
+    late = max(found, key=lambda attack: attack.late_ms)
+    fat = max(found, key=lambda attack: attack.above_mb)
+    return [
+        *(
+            Row(f"attack: {one.name}, {one.ended}", f"{wall_ms + one.late_ms:.1f} ms of {wall_ms}")
+            for one in found
+        ),
+        Row("latest end after a deadline", f"{late.late_ms:.1f} ms ({late.name})"),
+        Row("most memory above a limit", f"{max(0, fat.above_mb):.1f} MB ({fat.name})"),
+    ]
+
+
 async def service_rows(fsync: str) -> list[Row]:
     """What a user sees, with this durability of the acknowledgement."""
     with end_to_end.running_service(fsync) as service:
@@ -85,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--write", action="store_true", help=f"write the table into {REPORT.name}")
     options = parser.parse_args()
-    rows = sandbox_rows()
+    rows = sandbox_rows() + attack_rows()
     for fsync in ("always", "everysec"):
         rows += asyncio.run(service_rows(fsync))
     text = table(rows)
