@@ -21,8 +21,10 @@ class Invocation:
     """One request to run a function version on an input, limits already clamped.
 
     Exactly one of `input_inline` and `input_blob` is set: an input over the inline bound stands in
-    the blob store under its digest. `reply_to` names the gateway that waits, or is empty. Times are
-    Unix milliseconds.
+    the blob store under its digest. `reply_to` names the gateway that waits, or is empty. `weight`
+    is the tenant's share against others and `tenant_concurrency` how many of its run at once at
+    most; both are the tenant's as they are now, not part of the record. Times are Unix
+    milliseconds.
     """
 
     id: str
@@ -40,6 +42,8 @@ class Invocation:
     input_digest: str = ""
     reply_to: str = ""
     traceparent: str = ""
+    weight: int = field(default=1, compare=False)
+    tenant_concurrency: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,10 @@ class MemoryQueueState:
         self._backlog: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self._due: dict[str, int] = {}
         self._window = settings.window_floor
+        self._shares: dict[str, tuple[int, int | None]] = {}
+        self._turns: dict[str, int] = {}
+        self._paused: set[str] = set()
+        self._parked: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
         self.jobs: dict[str, Job] = {}
         self.keys: dict[tuple[str, str], tuple[str, str]] = {}
         self.ready: dict[str, Job] = {}
@@ -87,6 +91,7 @@ class MemoryQueueState:
     def add(self, invocation: Invocation, now_ms: int) -> None:
         """Takes a new invocation in, and makes ready what there is room for."""
         self.jobs[invocation.id] = job = Job(invocation)
+        self._set_share(invocation)
         if invocation.run_at_ms is not None and invocation.run_at_ms > now_ms:
             self._due[invocation.id] = invocation.run_at_ms
         else:
@@ -96,7 +101,8 @@ class MemoryQueueState:
     def waiting(self, tenant: str) -> int:
         """How many of the tenant's invocations wait for their turn or their time."""
         due = sum(self.jobs[key].invocation.tenant == tenant for key in self._due)
-        return len(self._backlog[tenant]) + due
+        parked = sum(len(jobs) for (of, _), jobs in self._parked.items() if of == tenant)
+        return len(self._backlog[tenant]) + due + parked
 
     def in_flight(self) -> Iterator[Job]:
         """What a worker holds."""
@@ -108,15 +114,36 @@ class MemoryQueueState:
         await self._arrived.wait()
 
     def dispatch(self, now_ms: int) -> None:
-        """Fills the window from the backlogs, one invocation of each tenant in turn."""
+        """Fills the window from the backlogs, each tenant in turn as many as its weight."""
         while self._active and len(self.ready) < self._window:
-            tenant = self._active.popleft()
-            backlog = self._backlog[tenant]
+            self._serve(self._active.popleft(), now_ms)
+
+    def _serve(self, tenant: str, now_ms: int) -> None:
+        weight, cap = self._shares.get(tenant, (1, None))
+        backlog, turn = self._backlog[tenant], self._turns.pop(tenant, weight)
+        while backlog and turn > 0 and len(self.ready) < self._window:
+            if cap is not None and self._held(tenant) >= cap:
+                self._paused.add(tenant)
+                return
             first = min(backlog, key=lambda key: (backlog[key], key))
-            del backlog[first]
-            if backlog:
-                self._active.append(tenant)
-            self._make_ready(self.jobs[first], now_ms)
+            turn -= self._make_ready(self.jobs[first], backlog.pop(first), now_ms)
+        if backlog and turn > 0:
+            self._turns[tenant] = turn
+            self._active.appendleft(tenant)
+        elif backlog:
+            self._active.append(tenant)
+
+    def _set_share(self, invocation: Invocation) -> None:
+        share = invocation.weight, invocation.tenant_concurrency
+        if self._shares.get(invocation.tenant, (1, None)) != share:
+            self._shares[invocation.tenant] = share
+            self._unpause(invocation.tenant)
+
+    def _held(self, tenant: str, function: str | None = None) -> int:
+        return sum(
+            job.invocation.tenant == tenant and function in {None, job.invocation.function}
+            for job in self.ready.values()
+        )
 
     def finish(
         self,
@@ -171,26 +198,51 @@ class MemoryQueueState:
         return len(due)
 
     def _push_backlog(self, job: Job, since_ms: int) -> None:
-        tenant = job.invocation.tenant
+        score = since_ms + job.invocation.priority * _AGING_MS
+        self._insert_backlog(job.invocation.tenant, job.invocation.id, score)
+
+    def _insert_backlog(self, tenant: str, key: str, score: int) -> None:
         if not self._backlog[tenant]:
             self._active.append(tenant)
-        score = since_ms + job.invocation.priority * _AGING_MS
-        self._backlog[tenant][job.invocation.id] = score
+        self._backlog[tenant][key] = score
 
-    def _make_ready(self, job: Job, now_ms: int) -> None:
+    def _make_ready(self, job: Job, score: int, now_ms: int) -> bool:
         if job.overdue(now_ms):
             self.expire(job, now_ms)
-            return
+            return False
+        of = job.invocation
+        if (cap := of.content.concurrency) and self._held(of.tenant, of.function) >= cap:
+            self._parked[of.tenant, of.function][of.id] = score
+            return False
         job.entry = f"{next(self._entries)}-0"
         self.ready[job.entry] = job
         self.unclaimed.append(job.entry)
         self._arrived.set()
+        return True
+
+    def _unpause(self, tenant: str) -> None:
+        if tenant in self._paused:
+            self._paused.remove(tenant)
+            self._active.append(tenant)
+
+    def _unpark(self, tenant: str, function: str) -> None:
+        parked = self._parked[tenant, function]
+        if not parked:
+            return
+        first = min(parked, key=lambda key: (parked[key], key))
+        self._insert_backlog(tenant, first, parked.pop(first))
 
     def _drop(self, job: Job) -> None:
         key, tenant = job.invocation.id, job.invocation.tenant
         self._due.pop(key, None)
+        self._parked[tenant, job.invocation.function].pop(key, None)
         if self._backlog[tenant].pop(key, None) is not None and not self._backlog[tenant]:
-            self._active.remove(tenant)
-        if self.ready.pop(job.entry, None) is not None and job.holder is None:
-            self.unclaimed.remove(job.entry)
+            self._paused.discard(tenant)
+            if tenant in self._active:
+                self._active.remove(tenant)
+        if self.ready.pop(job.entry, None) is not None:
+            if job.holder is None:
+                self.unclaimed.remove(job.entry)
+            self._unpause(tenant)
+            self._unpark(tenant, job.invocation.function)
         job.entry, job.holder = "", None

@@ -187,6 +187,10 @@ class RedisInvocationQueue:
             invocation.submitted_ms,
             encode_spec(invocation),
             invocation.input_inline or b"",
+            invocation.weight,
+            _or_empty(invocation.tenant_concurrency),
+            invocation.function,
+            _or_empty(invocation.content.concurrency),
         )
 
     async def _is_done(self, tenant: str, invocation_id: str) -> bool | None:

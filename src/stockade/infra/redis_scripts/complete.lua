@@ -4,7 +4,7 @@ local id, entry, token, nonce = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local attempt, outcome, finished, retry_at = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
 local key = record_key(id)
 local r = call('HMGET', key, 'state', 'attempt', 'entry', 'done_by', 'attempts', 'attempts_count',
-  'deaths', 'cancel', 'tenant', 'priority')
+  'deaths', 'cancel', 'tenant', 'priority', 'slot', 'lane')
 if r[4] == nonce then return 1 end
 if not r[1] then drop_entry(entry) end
 if r[1] == false or r[1] == 'done' or r[2] ~= token or r[3] ~= entry then return 0 end
@@ -19,8 +19,9 @@ if retry_at and r[8] then
 elseif retry_at and deaths < MAX_DEATHS then
   call('HSET', key, 'state', 'queued', 'attempt', token + 1)
   call('HSETNX', key, 'first_failure_ms', finished)
-  call('HDEL', key, 'entry')
+  call('HDEL', key, 'entry', 'slot')
   drop_entry(entry)
+  leave_slots(id, r[9], r[11], r[12])
   if retry_at > now then push_due(id, r[9], retry_at) else push_backlog(id, r[9], retry_at, r[10]) end
 else
   finish(id, outcome, finished, unpack(ARGV, 12))

@@ -5,6 +5,7 @@ local P = KEYS[1]
 local RETENTION_MS, MAX_DEATHS, WINDOW_FLOOR = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local READY, GROUP, ACTIVE, DUE = P .. 'ready', 'workers', P .. 'active', P .. 'due'
 local DEADLINES, WORKERS, CAPACITY = P .. 'deadlines', P .. 'workers', P .. 'capacity'
+local SHARES, TURNS, PAUSED, LANES = P .. 'shares', P .. 'turns', P .. 'paused', P .. 'lanes'
 local AGING_MS = 60000       -- how long one step of priority can hold back an older invocation
 local HINTS, HINT_MS = 10000, 3600000
 
@@ -17,18 +18,73 @@ local function record_key(id) return P .. 'inv:' .. id end
 local function backlog_key(tenant) return P .. 'backlog:' .. tenant end
 local function later_key(tenant) return P .. 'later:' .. tenant end
 
--- A tenant stands in ACTIVE exactly once while its backlog is not empty.
-local function push_backlog(id, tenant, since_ms, rank)
+-- A tenant stands in ACTIVE or, at its cap, in PAUSED exactly once while its backlog is not empty.
+local function insert_backlog(id, tenant, score)
   local backlog = backlog_key(tenant)
-  if call('ZADD', backlog, since_ms + rank * AGING_MS, id) == 1 and call('ZCARD', backlog) == 1 then
+  if call('ZADD', backlog, score, id) == 1 and call('ZCARD', backlog) == 1 then
     call('RPUSH', ACTIVE, tenant)
   end
+end
+
+local function push_backlog(id, tenant, since_ms, rank)
+  insert_backlog(id, tenant, since_ms + rank * AGING_MS)
 end
 
 local function drop_backlog(id, tenant)
   local backlog = backlog_key(tenant)
   if call('ZREM', backlog, id) == 1 and call('EXISTS', backlog) == 0 then
     call('LREM', ACTIVE, 0, tenant)
+    call('SREM', PAUSED, tenant)
+  end
+end
+
+-- Caps. What is ready or in flight of a capped tenant stands in its `held` set, of a capped function in its `lane`;
+-- a full lane's invocations wait aside, in `parked`, so that the tenant's others pass. `slot` and `lane` in a record
+-- say where it counts. The sets hold ids, not numbers, so what they hold can be checked (see tick).
+local function held_key(tenant) return P .. 'held:' .. tenant end
+local function parked_key(tenant) return P .. 'parked:' .. tenant end
+local function lane_name(tenant, lane) return #lane .. ':' .. lane .. ':' .. tenant end
+local function lane_key(name) return P .. 'lane:' .. name end
+local function queue_key(name) return P .. 'aside:' .. name end
+
+local function park(id, tenant, lane, score)
+  local name = lane_name(tenant, lane)
+  call('ZADD', queue_key(name), score, id)
+  call('SADD', parked_key(tenant), id)
+  call('HSET', LANES, name, tenant)
+end
+
+local function drop_parked(id, tenant, lane)
+  local name = lane_name(tenant, lane)
+  if call('ZREM', queue_key(name), id) == 0 then return end
+  call('SREM', parked_key(tenant), id)
+  if call('EXISTS', queue_key(name)) == 0 then call('HDEL', LANES, name) end
+end
+
+local function unpark(name, tenant, count)
+  if count < 1 or call('HEXISTS', LANES, name) == 0 then return end
+  local back = call('ZPOPMIN', queue_key(name), count)
+  for i = 1, #back, 2 do
+    call('SREM', parked_key(tenant), back[i])
+    insert_backlog(back[i], tenant, back[i + 1])
+  end
+  if call('EXISTS', queue_key(name)) == 0 then call('HDEL', LANES, name) end
+end
+
+local function unpause(tenant)
+  if call('SREM', PAUSED, tenant) == 1 then call('RPUSH', ACTIVE, tenant) end
+end
+
+-- `slot` and `lane` are the record's fields, false when it does not count there.
+local function leave_slots(id, tenant, slot, lane)
+  if slot then
+    call('SREM', held_key(tenant), id)
+    unpause(tenant)
+  end
+  if lane then
+    local name = lane_name(tenant, lane)
+    call('SREM', lane_key(name), id)
+    unpark(name, tenant, 1)
   end
 end
 
@@ -57,16 +113,18 @@ end
 -- The one way to become done. Takes the invocation out of wherever it waits; `...` are further fields.
 local function finish(id, outcome, at_ms, ...)
   local key = record_key(id)
-  local r = call('HMGET', key, 'tenant', 'entry', 'reply_to', 'deadline_ms')
+  local r = call('HMGET', key, 'tenant', 'entry', 'reply_to', 'deadline_ms', 'slot', 'lane')
   call('HSET', key, 'state', 'done', 'outcome', outcome, 'finished_ms', at_ms, ...)
   call('PEXPIRE', key, RETENTION_MS)
   if r[4] then call('ZREM', DEADLINES, id) end
   if r[2] then
     call('HDEL', key, 'entry')
     drop_entry(r[2])
+    leave_slots(id, r[1], r[5], r[6])
   else
     drop_backlog(id, r[1])
     drop_due(id, r[1])
+    if r[6] then drop_parked(id, r[1], r[6]) end
   end
   send_hint(id, r[3])
 end
@@ -80,15 +138,31 @@ local function push_ready(id, attempt, deaths, first_failure_ms, spec, input)
     'first_failure_ms', first_failure_ms or '', 'spec', spec, 'input', input)
 end
 
-local function make_ready(id, now)
+-- Makes an invocation ready that was taken from its backlog, or parks or expires it; true when it is ready.
+local function make_ready(id, score, tenant, capped, now)
   local key = record_key(id)
-  local r = call('HMGET', key, 'state', 'attempt', 'deaths', 'first_failure_ms', 'spec', 'input', 'deadline_ms')
+  local r = call('HMGET', key, 'state', 'attempt', 'deaths', 'first_failure_ms', 'spec', 'input', 'deadline_ms',
+    'lane', 'lane_cap')
   if r[1] ~= 'queued' then return false end
   if r[7] and tonumber(r[7]) <= now then
     expire(id, now)
     return false
   end
-  call('HSET', key, 'entry', push_ready(id, r[2], r[3], r[4], r[5], r[6]))
+  if r[8] then
+    local name = lane_name(tenant, r[8])
+    if call('SCARD', lane_key(name)) >= tonumber(r[9]) then
+      park(id, tenant, r[8], score)
+      return false
+    end
+    call('SADD', lane_key(name), id)
+  end
+  local entry = push_ready(id, r[2], r[3], r[4], r[5], r[6])
+  if capped then
+    call('SADD', held_key(tenant), id)
+    call('HSET', key, 'entry', entry, 'slot', '1')
+  else
+    call('HSET', key, 'entry', entry)
+  end
   return true
 end
 
@@ -96,17 +170,50 @@ local function room()
   return tonumber(call('GET', P .. 'window') or WINDOW_FLOOR) - call('XLEN', READY)
 end
 
--- Fills the window from the backlogs, one invocation of each tenant in turn.
+-- A tenant's weight, and its cap or nil; most tenants have no entry.
+local function share_of(tenant)
+  local share = call('HGET', SHARES, tenant)
+  if not share then return 1, nil end
+  local weight, cap = string.match(share, '(%d+):(%d*)')
+  return tonumber(weight), tonumber(cap)
+end
+
+-- One tenant's turn: as many as its weight, or as there is room. What is left of a turn that the room cut short is
+-- kept in TURNS and goes on first, so that shares are exact however small the window.
+local function serve(tenant, left, now)
+  local weight, cap = share_of(tenant)
+  local turn = weight > 1 and tonumber(call('HGET', TURNS, tenant)) or weight
+  local backlog, steps = backlog_key(tenant), 0
+  while turn > 0 and left > 0 and steps < 1000 do
+    if cap and call('SCARD', held_key(tenant)) >= cap then
+      call('SADD', PAUSED, tenant)
+      call('HDEL', TURNS, tenant)
+      return left, steps
+    end
+    local first = call('ZPOPMIN', backlog)
+    if not first[1] then break end
+    steps = steps + 1
+    if make_ready(first[1], first[2], tenant, cap, now) then left, turn = left - 1, turn - 1 end
+  end
+  local more = call('EXISTS', backlog) == 1
+  if more and turn > 0 and weight > 1 then
+    call('HSET', TURNS, tenant, turn)
+  elseif weight > 1 then
+    call('HDEL', TURNS, tenant)
+  end
+  if more then call(turn > 0 and 'LPUSH' or 'RPUSH', ACTIVE, tenant) end
+  return left, steps
+end
+
+-- Fills the window from the backlogs by deficit round robin over the active tenants.
+-- Source: M. Shreedhar, G. Varghese: Efficient Fair Queueing using Deficit Round Robin, 1995.
 local function dispatch(now)
-  local left, steps = room(), 0
+  local left, steps, taken = room(), 0, 0
   while left > 0 and steps < 1000 do
     local tenant = call('LPOP', ACTIVE)
     if not tenant then return end
-    local backlog = backlog_key(tenant)
-    local id = call('ZPOPMIN', backlog)[1]
-    if call('EXISTS', backlog) == 1 then call('RPUSH', ACTIVE, tenant) end
-    if id and make_ready(id, now) then left = left - 1 end
-    steps = steps + 1
+    left, taken = serve(tenant, left, now)
+    steps = steps + taken + 1
   end
 end
 

@@ -1,9 +1,11 @@
 -- ARGV: id, tenant, idempotency key or '', input digest, its lifetime in ms, backlog limit, run_at_ms or '',
--- deadline_ms or '', reply_to or '', priority, submitted_ms, spec, input.
+-- deadline_ms or '', reply_to or '', priority, submitted_ms, spec, input, the tenant's weight, its cap or '', the
+-- function and its cap or ''.
 -- Answers {1, id} for a new one or the same one sent again, {0, earlier id}, {-1} conflict, {-2} full, {-3} id taken.
 local id, tenant, idem, digest = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local run_at, deadline, reply_to = tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12]
 local rank, submitted, spec, input = ARGV[13], ARGV[14], ARGV[15], ARGV[16]
+local weight, cap, lane, lane_cap = ARGV[17], tonumber(ARGV[18]), ARGV[19], tonumber(ARGV[20])
 local key, idem_key = record_key(id), P .. 'idem:' .. tenant .. ':' .. idem
 local now = now_ms()
 
@@ -16,8 +18,16 @@ if idem ~= '' then
     return { string.sub(held, 1, 64) == digest and 0 or -1, earlier }
   end
 end
-local waiting = call('ZCARD', backlog_key(tenant)) + call('SCARD', later_key(tenant))
+local waiting = call('ZCARD', backlog_key(tenant)) + call('SCARD', later_key(tenant)) + call('SCARD', parked_key(tenant))
 if waiting >= tonumber(ARGV[9]) then return { -2, id } end
+
+local share = weight .. ':' .. ARGV[18]
+if share == '1:' then
+  if call('HDEL', SHARES, tenant) == 1 then unpause(tenant) end
+elseif call('HGET', SHARES, tenant) ~= share then
+  call('HSET', SHARES, tenant, share)
+  unpause(tenant)
+end
 
 local fields = { 'v', '1', 'tenant', tenant, 'state', 'queued', 'attempt', '1', 'deaths', '0',
   'priority', rank, 'submitted_ms', submitted, 'spec', spec, 'input', input }
@@ -27,11 +37,25 @@ local function add(name, value)
 end
 if reply_to ~= '' then add('reply_to', reply_to) end
 if deadline then add('deadline_ms', deadline) end
+if lane_cap then
+  add('lane', lane)
+  add('lane_cap', lane_cap)
+end
 
 local due_later = run_at and run_at > now
 local overdue = deadline and deadline <= now
+local lane_set = lane_cap and lane_key(lane_name(tenant, lane))
 local straight = not due_later and not overdue and call('EXISTS', ACTIVE) == 0 and room() > 0
-if straight then add('entry', push_ready(id, '1', '0', nil, spec, input)) end
+  and not (cap and call('SCARD', held_key(tenant)) >= cap)
+  and not (lane_cap and call('SCARD', lane_set) >= lane_cap)
+if straight then
+  add('entry', push_ready(id, '1', '0', nil, spec, input))
+  if cap then
+    add('slot', '1')
+    call('SADD', held_key(tenant), id)
+  end
+  if lane_cap then call('SADD', lane_set, id) end
+end
 call('HSET', key, unpack(fields))
 if idem ~= '' then call('SET', idem_key, digest .. id, 'PX', ARGV[8]) end
 if deadline then call('ZADD', DEADLINES, deadline, id) end

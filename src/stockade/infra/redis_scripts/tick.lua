@@ -38,5 +38,22 @@ for i = 1, #due, 2 do
     moved = moved + 1
   end
 end
+-- Slots follow records, so none can leak; were one to, it is given back here. A few are looked at in each tick.
+local function forget_lost(set)
+  for _, id in ipairs(call('SRANDMEMBER', set, 20)) do
+    if not call('HGET', record_key(id), 'entry') then call('SREM', set, id) end
+  end
+  return call('SCARD', set)
+end
+for _, tenant in ipairs(call('SRANDMEMBER', PAUSED, 10)) do
+  local _, cap = share_of(tenant)
+  if not cap or forget_lost(held_key(tenant)) < cap then unpause(tenant) end
+end
+local lanes = call('HRANDFIELD', LANES, 10, 'WITHVALUES')
+for i = 1, #lanes, 2 do
+  local first = call('ZRANGE', queue_key(lanes[i]), 0, 0)[1]
+  local cap = first and tonumber(call('HGET', record_key(first), 'lane_cap') or 1)
+  if cap then unpark(lanes[i], lanes[i + 1], cap - forget_lost(lane_key(lanes[i]))) end
+end
 dispatch(now)
 return moved
