@@ -500,6 +500,25 @@ async def test_cancelling_a_running_one_tells_its_worker(installation: Installat
     assert await outcome_of(queue, invocation) is Outcome.CANCELLED
 
 
+async def test_workers_hear_of_a_cancellation_at_once(installation: Installation) -> None:
+    queue, other = installation.queue(), installation.queue("other")
+    waiting, claimed, running = asked(priority=Priority.LOW), asked(), asked()
+    await queue.submit(running)
+    await claim_running(queue)
+    assert not await queue.cancellations(0.01)
+    assert not await other.cancellations(0.01)
+    hearing = asyncio.ensure_future(other.cancellations(5))
+    assert await queue.cancel("acme", running.id, CLOCK.now_ms())
+    assert list(await hearing) == [running.id]
+    await queue.submit(claimed)
+    await claim_one(queue)
+    await queue.submit(replace(waiting, run_at_ms=CLOCK.now_ms() + 60_000))
+    for invocation in (claimed, waiting):
+        assert await queue.cancel("acme", invocation.id, CLOCK.now_ms())
+    assert list(await queue.cancellations(5)) == [running.id, claimed.id]
+    assert not await queue.cancellations(0.01)
+
+
 async def test_progress_is_told_while_the_claim_is_held(installation: Installation) -> None:
     queue, invocation = installation.queue(), asked()
     await queue.submit(invocation)

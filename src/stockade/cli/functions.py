@@ -36,11 +36,20 @@ _Limits = Annotated[
 ]
 _Grants = Annotated[
     list[str] | None,
-    typer.Option("--grant", metavar="NAME", help="A capability, such as log. Repeatable."),
+    typer.Option(
+        "--grant",
+        metavar="GRANT",
+        help="A capability, such as now_ms, kv:NAMESPACE, secret:NAME or 'http_fetch:GET "
+        "https://api.example.com/'. Repeatable.",
+    ),
 ]
 _Environment = Annotated[
     list[str] | None,
-    typer.Option("--env", metavar="K=V", help="Environment of a WASI guest. Repeatable."),
+    typer.Option(
+        "--env",
+        metavar="K=V",
+        help="A setting: what config_get or a WASI environment tells the guest. Repeatable.",
+    ),
 ]
 
 

@@ -145,6 +145,12 @@ class InvocationQueue(Protocol):
     async def heartbeat(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Renews the leases; returns the claims that are no longer held or were cancelled."""
 
+    async def cancellations(self, timeout_seconds: float) -> Sequence[str]:
+        """Ids that were cancelled while a worker had them, waiting for the first up to the timeout.
+
+        A hint for all workers, which may be lost; `heartbeat` tells for certain.
+        """
+
     async def report_progress(self, claim: Claim, progress: Progress) -> None:
         """Notes how far a run is; dropped when the claim is not held any more."""
 

@@ -51,6 +51,7 @@ class MemoryInvocationQueue:
         self._consumer = consumer
         self._settings = settings
         self._state = state or MemoryQueueState(settings)
+        self._seen_cancels: int | None = None
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -79,6 +80,8 @@ class MemoryInvocationQueue:
             return None
         if job.state is State.DONE:
             return False
+        if job.entry:
+            self._state.tell_cancelled(invocation_id)
         if job.state is State.RUNNING:
             job.cancel_requested = True
         else:
@@ -149,6 +152,20 @@ class MemoryInvocationQueue:
         """Renews the leases; returns the claims that are no longer held or were cancelled."""
         self._state.touch_worker(self._consumer, self._clock.now_ms())
         return [claim for claim in claims if not self._renew(claim)]
+
+    async def cancellations(self, timeout_seconds: float) -> Sequence[str]:
+        """Ids that were cancelled while a worker had them."""
+        if self._seen_cancels is None:
+            self._seen_cancels = len(self._state.cancelled)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while self._seen_cancels == len(self._state.cancelled):
+                    await self._state.wait_for_cancel()
+        except TimeoutError:
+            return ()
+        told = self._state.cancelled[self._seen_cancels :]
+        self._seen_cancels += len(told)
+        return told
 
     async def report_progress(self, claim: Claim, progress: Progress) -> None:
         """Notes how far a run is; dropped when the claim is not held any more."""

@@ -87,6 +87,8 @@ class MemoryQueueState:
         self.keys: dict[tuple[str, str], tuple[str, str]] = {}
         self.ready: dict[str, Job] = {}
         self.unclaimed: deque[str] = deque()
+        self.cancelled: list[str] = []
+        self._told = asyncio.Event()
 
     def add(self, invocation: Invocation, now_ms: int) -> None:
         """Takes a new invocation in, and makes ready what there is room for."""
@@ -112,6 +114,16 @@ class MemoryQueueState:
         """Returns when something was made ready."""
         self._arrived.clear()
         await self._arrived.wait()
+
+    def tell_cancelled(self, invocation_id: str) -> None:
+        """Tells the workers that something in their hands was cancelled."""
+        self.cancelled.append(invocation_id)
+        self._told.set()
+
+    async def wait_for_cancel(self) -> None:
+        """Returns when something was cancelled."""
+        self._told.clear()
+        await self._told.wait()
 
     def dispatch(self, now_ms: int) -> None:
         """Fills the window from the backlogs, each tenant in turn as many as its weight."""

@@ -23,6 +23,7 @@ class RedisKeys:
     def __init__(self, partition: int = 0) -> None:
         self.prefix = f"sk:{{p{partition:02d}}}:"
         self.ready = self.prefix + "ready"
+        self.cancels = self.prefix + "cancels"
 
     def record(self, invocation_id: str) -> str:
         """The hash that is the invocation's record."""

@@ -21,6 +21,7 @@ from stockade.core.invocations import (
 from stockade.core.outcomes import Progress
 from stockade.infra.queue_answers import receipt_of, submission_digest
 from stockade.infra.queue_settings import QueueSettings
+from stockade.infra.redis_cancels import RedisCancels
 from stockade.infra.redis_connection import Part, RedisConnections, RedisScript
 from stockade.infra.redis_keys import PARTITIONS, RedisKeys, idempotency_name, partition_of
 from stockade.infra.redis_ready import RedisReadyStream
@@ -71,6 +72,7 @@ class RedisInvocationQueue:
         self._settings = settings
         self._keys = [RedisKeys(partition) for partition in range(PARTITIONS)]
         self._ready = RedisReadyStream(connections, self._keys[0], consumer, settings)
+        self._cancels = RedisCancels(connections, self._keys[0])
         start = secrets.token_hex(8)
         self._nonces = (f"{start}:{n}" for n in itertools.count())
         stream = self._keys[0].reply(gateway)
@@ -150,6 +152,10 @@ class RedisInvocationQueue:
             parts += (claim.entry, claim.invocation.id, claim.attempt)
         places = await self._ready.run(_HEARTBEAT, *parts)
         return [claims[place] for place in places]
+
+    async def cancellations(self, timeout_seconds: float) -> Sequence[str]:
+        """Ids that were cancelled while a worker had them; a hint, which a heartbeat backs."""
+        return await self._cancels.read(timeout_seconds)
 
     async def report_progress(self, claim: Claim, progress: Progress) -> None:
         """Notes how far a run is; dropped when the claim is not held any more."""

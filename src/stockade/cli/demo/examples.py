@@ -53,7 +53,7 @@ def _load(manifest: Path) -> Example:
             "demo.example_not_built",
             f"{str(error.filename)!r} is missing. Build the examples: make examples",
         ) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StockadeError(
             "demo.example_invalid", f"{str(manifest)!r} is no valid manifest: {error}."
         ) from error
@@ -71,6 +71,17 @@ def _example(facts: dict[str, Any], directory: Path) -> Example:
         expected_outcome=str(facts.get("expected_outcome", "completed")),
         expected_limit=facts.get("expected_limit"),
         limits=dict(facts.get("limits", {})),
-        grants=tuple(facts.get("grants", ())),
-        env=dict(facts.get("env", {})),
+        grants=_texts("grants", facts.get("grants", [])),
+        env=_settings(facts.get("env", {})),
     )
+
+
+def _settings(table: dict[str, Any]) -> dict[str, str]:
+    return dict(zip(table, _texts("env", list(table.values())), strict=True))
+
+
+def _texts(name: str, values: object) -> tuple[str, ...]:
+    # A single text would pass for a list of its letters.
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{name!r} holds something other than texts")
+    return tuple(values)

@@ -6,6 +6,7 @@ local RETENTION_MS, MAX_DEATHS, WINDOW_FLOOR = ARGV[1], tonumber(ARGV[2]), tonum
 local READY, GROUP, ACTIVE, DUE = P .. 'ready', 'workers', P .. 'active', P .. 'due'
 local DEADLINES, WORKERS, CAPACITY = P .. 'deadlines', P .. 'workers', P .. 'capacity'
 local SHARES, TURNS, PAUSED, LANES = P .. 'shares', P .. 'turns', P .. 'paused', P .. 'lanes'
+local CANCELS = P .. 'cancels'
 local AGING_MS = 60000       -- how long one step of priority can hold back an older invocation
 local HINTS, HINT_MS = 10000, 3600000
 
