@@ -130,6 +130,22 @@ class InvocationQueue(Protocol):
         Returns None when absent or another tenant's, False when it was done already.
         """
 
+    async def dead_letters(
+        self, tenant: str, most: int, before: str = ""
+    ) -> Sequence[InvocationRecord]:
+        """What failed for good and could be redriven, newest submission first.
+
+        Those are the outcomes `trapped`, `limit_exceeded`, `crashed`, `lost` and `expired`.
+        `before` is the id after which a list goes on.
+        """
+
+    async def redrive(self, tenant: str, invocation_id: str) -> bool | None:
+        """Queues a dead letter again, settings kept and attempts counted on.
+
+        A deadline that it had is dropped. Returns None when absent or another tenant's, False when
+        it is no dead letter.
+        """
+
     async def wait(self, tenant: str, invocation_id: str, timeout_seconds: float) -> bool:
         """Waits for the hint that an invocation submitted here with `reply_to` is done."""
 

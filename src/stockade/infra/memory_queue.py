@@ -89,6 +89,29 @@ class MemoryInvocationQueue:
             self._state.dispatch(self._clock.now_ms())
         return True
 
+    async def dead_letters(
+        self, tenant: str, most: int, before: str = ""
+    ) -> Sequence[InvocationRecord]:
+        """What failed for good and could be redriven, newest submission first."""
+        self._state.forget_old(self._clock.now_ms())
+        dead = sorted(
+            (job for job in self._state.jobs.values() if job.is_dead(tenant)),
+            key=lambda job: job.invocation.id,
+            reverse=True,
+        )
+        after = [job for job in dead if not before or job.invocation.id < before]
+        return [job.as_record() for job in after[:most]]
+
+    async def redrive(self, tenant: str, invocation_id: str) -> bool | None:
+        """Queues a dead letter again, settings kept and attempts counted on."""
+        job = self._job(tenant, invocation_id)
+        if job is None:
+            return None
+        if not job.is_dead(tenant):
+            return False
+        self._state.revive(job, self._clock.now_ms())
+        return True
+
     async def wait(self, tenant: str, invocation_id: str, timeout_seconds: float) -> bool:
         """Waits until an invocation submitted with this queue's `reply_to` is done."""
         job = self._job(tenant, invocation_id)
@@ -194,6 +217,7 @@ class MemoryInvocationQueue:
         return moved
 
     def _job(self, tenant: str, invocation_id: str) -> Job | None:
+        self._state.forget_old(self._clock.now_ms())
         job = self._state.jobs.get(invocation_id)
         return job if job is not None and job.invocation.tenant == tenant else None
 

@@ -4,13 +4,20 @@ import asyncio
 import itertools
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stockade.core.invocations import Completion, Invocation, InvocationRecord
 from stockade.core.outcomes import Attempt, Outcome, Progress, State, Usage
 from stockade.infra.queue_settings import QueueSettings
 
 _AGING_MS = 60_000
+_DEAD = {
+    Outcome.TRAPPED,
+    Outcome.LIMIT_EXCEEDED,
+    Outcome.CRASHED,
+    Outcome.LOST,
+    Outcome.EXPIRED,
+}
 
 
 @dataclass(slots=True)
@@ -35,6 +42,10 @@ class Job:
     result: Completion | None = None
     progress: Progress | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def is_dead(self, tenant: str) -> bool:
+        """Whether it is a dead letter of this tenant's."""
+        return self.invocation.tenant == tenant and self.outcome in _DEAD
 
     def overdue(self, now_ms: int) -> bool:
         """Whether the deadline passed."""
@@ -187,6 +198,22 @@ class MemoryQueueState:
             self._due[job.invocation.id] = at_ms
         else:
             self._push_backlog(job, at_ms)
+
+    def forget_old(self, now_ms: int) -> None:
+        """Drops the records whose retention is over."""
+        over = now_ms - self._settings.retention_ms
+        for key in [key for key, job in self.jobs.items() if (job.finished_ms or now_ms) < over]:
+            del self.jobs[key]
+
+    def revive(self, job: Job, now_ms: int) -> None:
+        """Queues a dead letter again; a deadline that it had is dropped."""
+        job.invocation = replace(job.invocation, deadline_ms=None)
+        job.state, job.outcome, job.finished_ms = State.QUEUED, None, None
+        job.limit = job.detail = job.result = job.progress = None
+        job.cancel_requested, job.deaths, job.attempt = False, 0, job.attempt + 1
+        job.done.clear()
+        self._push_backlog(job, now_ms)
+        self.dispatch(now_ms)
 
     def announce(self, consumer: str, capacity: int, now_ms: int) -> None:
         """Counts a live worker's capacity towards the window."""

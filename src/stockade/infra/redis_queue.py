@@ -39,6 +39,8 @@ _SUBMIT = RedisScript.load("submit")
 _BEGIN = RedisScript.load("begin")
 _COMPLETE = RedisScript.load("complete")
 _CANCEL = RedisScript.load("cancel")
+_DEAD_LETTERS = RedisScript.load("dead_letters")
+_REDRIVE = RedisScript.load("redrive")
 _HEARTBEAT = RedisScript.load("heartbeat")
 _PROGRESS = RedisScript.load("progress")
 _TICK = RedisScript.load("tick")
@@ -113,6 +115,22 @@ class RedisInvocationQueue:
         """
         nonce = next(self._nonces)
         answer = await self._run(_CANCEL, tenant, invocation_id, tenant, now_ms, nonce)
+        return None if answer < 0 else answer == 1
+
+    async def dead_letters(
+        self, tenant: str, most: int, before: str = ""
+    ) -> Sequence[InvocationRecord]:
+        """What failed for good and could be redriven, newest submission first."""
+        rows = await self._run(_DEAD_LETTERS, tenant, tenant, most, before, *RECORD_FIELDS)
+        return [decode_record(row) for row in rows]
+
+    async def redrive(self, tenant: str, invocation_id: str) -> bool | None:
+        """Queues a dead letter again, settings kept and attempts counted on.
+
+        Returns None when absent or another tenant's, False when it is no dead letter.
+        """
+        nonce = next(self._nonces)
+        answer = await self._run(_REDRIVE, tenant, invocation_id, tenant, nonce)
         return None if answer < 0 else answer == 1
 
     async def wait(self, tenant: str, invocation_id: str, timeout_seconds: float) -> bool:

@@ -9,6 +9,7 @@ local SHARES, TURNS, PAUSED, LANES = P .. 'shares', P .. 'turns', P .. 'paused',
 local CANCELS = P .. 'cancels'
 local AGING_MS = 60000       -- how long one step of priority can hold back an older invocation
 local HINTS, HINT_MS = 10000, 3600000
+local DEAD = { trapped = true, limit_exceeded = true, crashed = true, lost = true, expired = true }
 
 local function now_ms()
   local time = call('TIME')
@@ -18,6 +19,7 @@ end
 local function record_key(id) return P .. 'inv:' .. id end
 local function backlog_key(tenant) return P .. 'backlog:' .. tenant end
 local function later_key(tenant) return P .. 'later:' .. tenant end
+local function dead_key(tenant) return P .. 'dead:' .. tenant end
 
 -- A tenant stands in ACTIVE or, at its cap, in PAUSED exactly once while its backlog is not empty.
 local function insert_backlog(id, tenant, score)
@@ -117,6 +119,10 @@ local function finish(id, outcome, at_ms, ...)
   local r = call('HMGET', key, 'tenant', 'entry', 'reply_to', 'deadline_ms', 'slot', 'lane')
   call('HSET', key, 'state', 'done', 'outcome', outcome, 'finished_ms', at_ms, ...)
   call('PEXPIRE', key, RETENTION_MS)
+  if DEAD[outcome] then
+    call('ZADD', dead_key(r[1]), 0, id)
+    call('PEXPIRE', dead_key(r[1]), RETENTION_MS)
+  end
   if r[4] then call('ZREM', DEADLINES, id) end
   if r[2] then
     call('HDEL', key, 'entry')

@@ -1,0 +1,16 @@
+-- ARGV: id, tenant, nonce of this call. Puts a dead letter back into its tenant's backlog: the next attempt, with all that
+-- was attempted still counted. Answers 1 when put back, 0 when it is no dead letter, -1 absent.
+local id, tenant, nonce = ARGV[4], ARGV[5], ARGV[6]
+local key, now = record_key(id), now_ms()
+local r = call('HMGET', key, 'tenant', 'state', 'outcome', 'redriven_by', 'attempt', 'priority')
+if r[1] ~= tenant then return -1 end
+if r[4] == nonce then return 1 end
+if r[2] ~= 'done' or not DEAD[r[3]] then return 0 end
+call('HDEL', key, 'outcome', 'limit', 'detail', 'finished_ms', 'done_by', 'deadline_ms', 'cancel', 'reply_to', 'logs',
+  'logs_truncated', 'events', 'events_truncated', 'progress')
+call('HSET', key, 'state', 'queued', 'attempt', r[5] + 1, 'deaths', 0, 'redriven_by', nonce)
+call('PERSIST', key)
+call('ZREM', dead_key(tenant), id)
+push_backlog(id, tenant, now, r[6])
+dispatch(now)
+return 1
