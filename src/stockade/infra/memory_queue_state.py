@@ -41,6 +41,7 @@ class Job:
     attempts: list[Attempt] = field(default_factory=list)
     result: Completion | None = None
     progress: Progress | None = None
+    gone_ms: int = 0
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     def is_dead(self, tenant: str) -> bool:
@@ -200,10 +201,12 @@ class MemoryQueueState:
             self._push_backlog(job, at_ms)
 
     def forget_old(self, now_ms: int) -> None:
-        """Drops the records whose retention is over."""
-        over = now_ms - self._settings.retention_ms
-        for key in [key for key, job in self.jobs.items() if (job.finished_ms or now_ms) < over]:
-            del self.jobs[key]
+        """Drops the records whose retention is over; it begins when an end is first looked at."""
+        for key, job in list(self.jobs.items()):
+            if job.state is State.DONE:
+                job.gone_ms = job.gone_ms or now_ms + self._settings.retention_ms
+                if job.gone_ms <= now_ms:
+                    del self.jobs[key]
 
     def revive(self, job: Job, now_ms: int) -> None:
         """Queues a dead letter again; a deadline that it had is dropped."""
@@ -211,6 +214,7 @@ class MemoryQueueState:
         job.state, job.outcome, job.finished_ms = State.QUEUED, None, None
         job.limit = job.detail = job.result = job.progress = None
         job.cancel_requested, job.deaths, job.attempt = False, 0, job.attempt + 1
+        job.gone_ms = 0
         job.done.clear()
         self._push_backlog(job, now_ms)
         self.dispatch(now_ms)
