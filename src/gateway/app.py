@@ -8,8 +8,18 @@ from gateway.auth import Authenticator
 from gateway.body_room import BodyRoom
 from gateway.openapi import REFUSALS, describe
 from gateway.problems import on_failure, on_http_exception, on_refusal
-from gateway.routes import functions, health, invocations, keys, modules, signers
+from gateway.routes import (
+    batches,
+    dead_letters,
+    functions,
+    health,
+    invocations,
+    keys,
+    modules,
+    signers,
+)
 from gateway.routes.context import Context
+from gateway.routes.dead_letters import RedriveRequest
 from gateway.routes.functions import AliasRequest
 from gateway.routes.keys import KeyRequest
 from gateway.routes.signers import SignerRequest
@@ -42,9 +52,9 @@ def create_app(services: Services) -> FastAPI:
         BodyRoom(services.settings.body_memory_bytes),
     )
     # The hot path first: routes are tried in order.
-    for part in (invocations, functions, modules, signers, keys, health):
+    for part in (invocations, batches, dead_letters, functions, modules, signers, keys, health):
         app.include_router(part.router)
-    describe(app, (DeployRequest, AliasRequest, SignerRequest, KeyRequest))
+    describe(app, (DeployRequest, AliasRequest, SignerRequest, KeyRequest, RedriveRequest))
     app.add_exception_handler(StockadeError, on_refusal)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_http_exception)

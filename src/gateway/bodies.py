@@ -29,11 +29,7 @@ async def read_bounded(request: Request, bound: int, take: Take = _take_freely) 
         StockadeError: `request.too_large`, `request.encoding_unsupported`, `request.incomplete`,
             `request.timeout`; and what `take` raises.
     """
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        raise StockadeError(
-            "request.encoding_unsupported", "Send the body without a content encoding."
-        )
+    check_encoding(request)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > _MAX_DIGITS or int(declared) > bound):
         raise _too_large(bound)
@@ -75,6 +71,19 @@ def check_content_type(request: Request, *accepted: str) -> None:
     if given not in accepted:
         raise StockadeError(
             "request.content_type", f"Send the body with Content-Type: {' or '.join(accepted)}."
+        )
+
+
+def check_encoding(request: Request) -> None:
+    """Checks that the body is not compressed: it would expand behind every bound.
+
+    Raises:
+        StockadeError: `request.encoding_unsupported`.
+    """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise StockadeError(
+            "request.encoding_unsupported", "Send the body without a content encoding."
         )
 
 

@@ -17,6 +17,8 @@ STATUS: dict[str, int] = {
     "auth.key_missing": 401,
     "auth.key_malformed": 401,
     "auth.key_invalid": 401,
+    "batch.line_invalid": 400,
+    "batch.too_many_lines": 413,
     "blobs.corrupt": 500,
     "blobs.full": 507,
     "blobs.unavailable": 503,
@@ -43,6 +45,7 @@ STATUS: dict[str, int] = {
     "invocation.input_lost": 500,
     "invocation.limit_exceeded": 422,
     "invocation.lost": 422,
+    "invocation.not_dead": 409,
     "invocation.not_done": 409,
     "invocation.not_found": 404,
     "invocation.rejected": 422,
@@ -111,12 +114,8 @@ STATUS: dict[str, int] = {
 _RETRY_AFTER_SECONDS = "1"
 
 
-def problem(
-    error: StockadeError,
-    extra: dict[str, object] | None = None,
-    headers: dict[str, str] | None = None,
-) -> Response:
-    """The refusal as `application/problem+json`."""
+def problem_facts(error: StockadeError) -> dict[str, object]:
+    """What a refusal says."""
     status = STATUS.get(error.code, 500)
     body: dict[str, object] = {
         "type": f"urn:stockade:error:{error.code}",
@@ -126,8 +125,17 @@ def problem(
         "detail": error.message,
         "retryable": error.retryable,
     }
-    body |= {"facts": error.detail} if error.detail else {}
-    body |= extra or {}
+    return body | ({"facts": error.detail} if error.detail else {})
+
+
+def problem(
+    error: StockadeError,
+    extra: dict[str, object] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """The refusal as `application/problem+json`."""
+    status = STATUS.get(error.code, 500)
+    body = problem_facts(error) | (extra or {})
     sent = dict(headers or {})
     if status in {429, 503}:
         sent["Retry-After"] = _RETRY_AFTER_SECONDS

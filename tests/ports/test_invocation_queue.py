@@ -7,7 +7,14 @@ from typing import Any, TypeVar
 import pytest
 
 from stockade.core.errors import StockadeError
-from stockade.core.invocations import Claim, Completion, Invocation, InvocationRecord, Priority
+from stockade.core.invocations import (
+    Claim,
+    Completion,
+    Invocation,
+    InvocationRecord,
+    Priority,
+    SubmitReceipt,
+)
 from stockade.core.modules import Abi, FunctionContent, RetrySettings
 from stockade.core.outcomes import Attempt, Event, LogLine, Outcome, Progress, State, Usage
 from stockade.core.ports import InvocationQueue
@@ -498,6 +505,26 @@ async def test_cancelling_a_running_one_tells_its_worker(installation: Installat
     assert not await queue.begin(claim, CLOCK.now_ms())
     assert await queue.complete(claim, ended(Outcome.CANCELLED))
     assert await outcome_of(queue, invocation) is Outcome.CANCELLED
+
+
+async def test_many_are_submitted_at_once_and_answered_each(installation: Installation) -> None:
+    installation.settings = QueueSettings(backlog_limit=200)
+    queue = installation.queue()
+    many = [asked(input_inline=b"%d" % number) for number in range(150)]
+    receipts = await queue.submit_many("acme", many)
+    assert receipts == [SubmitReceipt(one.id, created=True) for one in many]
+    keyed = [asked(idempotency_key="k", input_inline=body) for body in (b"a", b"a", b"b")]
+    first, second, third = await queue.submit_many("acme", keyed)
+    assert first == SubmitReceipt(keyed[0].id, created=True)
+    assert second == SubmitReceipt(keyed[0].id, created=False)
+    assert isinstance(third, StockadeError)
+    assert third.code == "invocation.idempotency_conflict"
+    more = await queue.submit_many("acme", [asked() for _ in range(100)])
+    full = [one for one in more if isinstance(one, StockadeError)]
+    assert {one.code for one in full} == {"queue.full"}
+    assert len(full) == 100 - (200 + 8 - 151)
+    assert await queue.submit_many("acme", []) == []
+    assert {one.id for one in await drain_order(queue)} > {one.id for one in many}
 
 
 async def test_workers_hear_of_a_cancellation_at_once(installation: Installation) -> None:

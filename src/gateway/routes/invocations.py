@@ -80,7 +80,7 @@ async def submit(request: Request, name: str) -> Response:
 async def get_invocation(request: Request, invocation_id: str) -> Response:
     """State, attempts, outcome, usage."""
     _, record = await _record(request, invocation_id)
-    return JSONResponse(_shown(record))
+    return JSONResponse(shown(record))
 
 
 @router.get("/v1/invocations/{invocation_id}/result", summary="The output", responses=OUTPUT)
@@ -106,9 +106,9 @@ async def get_logs(request: Request, invocation_id: str) -> Response:
 async def cancel(request: Request, invocation_id: str) -> Response:
     """Ends what is queued at once, and asks for the end of what runs."""
     context, caller = await caller_of(request)
-    _check_id(invocation_id)
+    check_id(invocation_id)
     record = await cancel_invocation(context.services, caller.tenant, invocation_id)
-    return JSONResponse(_shown(record))
+    return JSONResponse(shown(record))
 
 
 async def _submit(
@@ -132,11 +132,16 @@ async def _version(
 
 async def _record(request: Request, invocation_id: str) -> tuple[Context, InvocationRecord]:
     context, caller = await caller_of(request)
-    _check_id(invocation_id)
+    check_id(invocation_id)
     return context, await find_record(context.services, caller.tenant, invocation_id)
 
 
-def _check_id(invocation_id: str) -> None:
+def check_id(invocation_id: str) -> None:
+    """Refuses what cannot be an invocation's id.
+
+    Raises:
+        StockadeError: `invocation.not_found`.
+    """
     if not _UUID.fullmatch(invocation_id):
         raise not_found("invocation", invocation_id[:64])
 
@@ -176,7 +181,8 @@ def _facts(record: InvocationRecord) -> dict[str, str]:
     }
 
 
-def _shown(record: InvocationRecord) -> dict[str, object]:
+def shown(record: InvocationRecord) -> dict[str, object]:
+    """A record as the API tells it."""
     return {
         "id": record.id,
         "function": record.function,

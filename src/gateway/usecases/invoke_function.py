@@ -35,8 +35,26 @@ async def submit_invocation(
     Raises:
         StockadeError: `queue.unavailable`, `queue.full`, `invocation.idempotency_conflict`.
     """
+    invocation = await new_invocation(services, version, invocation_id, data, options, waits=waits)
+    return (await services.queue.submit(invocation)).id
+
+
+async def new_invocation(
+    services: Services,
+    version: FunctionVersion,
+    invocation_id: str,
+    data: bytes,
+    options: InvokeOptions,
+    *,
+    waits: bool = False,
+) -> Invocation:
+    """The invocation, its input stored; not submitted yet.
+
+    Raises:
+        StockadeError: a store's own trouble.
+    """
     inline = len(data) <= services.settings.inline_input_bytes
-    invocation = Invocation(
+    return Invocation(
         id=invocation_id,
         tenant=version.tenant,
         function=version.name,
@@ -53,7 +71,6 @@ async def submit_invocation(
         reply_to=services.name if waits else "",
         traceparent=options.traceparent,
     )
-    return (await services.queue.submit(invocation)).id
 
 
 async def wait_for_end(

@@ -10,6 +10,7 @@ from socket import socket
 from typing import Protocol
 
 from stockade.core.api_keys import ApiKey
+from stockade.core.errors import StockadeError
 from stockade.core.invocations import (
     Claim,
     Completion,
@@ -129,6 +130,11 @@ class InvocationQueue(Protocol):
 
         Returns None when absent or another tenant's, False when it was done already.
         """
+
+    async def submit_many(
+        self, tenant: str, invocations: Sequence[Invocation]
+    ) -> Sequence[SubmitReceipt | StockadeError]:
+        """Submits many of one tenant's invocations; each is answered for itself, in their order."""
 
     async def dead_letters(
         self, tenant: str, most: int, before: str = ""

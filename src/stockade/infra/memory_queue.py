@@ -6,6 +6,7 @@ Several queues over one `MemoryQueueState` are the gateways and workers of one i
 import asyncio
 from collections.abc import Sequence
 
+from stockade.core.errors import StockadeError
 from stockade.core.invocations import (
     Claim,
     Completion,
@@ -20,6 +21,7 @@ from stockade.infra.queue_answers import (
     SubmitAnswer,
     quarantine_detail,
     receipt_of,
+    receipt_or_refusal,
     submission_digest,
 )
 from stockade.infra.queue_settings import QueueSettings
@@ -88,6 +90,14 @@ class MemoryInvocationQueue:
             self._state.finish(job, Outcome.CANCELLED, now_ms)
             self._state.dispatch(self._clock.now_ms())
         return True
+
+    async def submit_many(
+        self, tenant: str, invocations: Sequence[Invocation]
+    ) -> Sequence[SubmitReceipt | StockadeError]:
+        """Submits many of one tenant's invocations; each is answered for itself, in their order."""
+        del tenant
+        answers = [self._accept(invocation) for invocation in invocations]
+        return [receipt_or_refusal(code, of, self._settings) for code, of in answers]
 
     async def dead_letters(
         self, tenant: str, most: int, before: str = ""

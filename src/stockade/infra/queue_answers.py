@@ -52,6 +52,16 @@ def receipt_of(answer: int, invocation_id: str, settings: QueueSettings) -> Subm
             raise StockadeError("invocation.id_taken", "This invocation id is in use.")
 
 
+def receipt_or_refusal(
+    answer: int, invocation_id: str, settings: QueueSettings
+) -> SubmitReceipt | StockadeError:
+    """The receipt, or the refusal as a value, where one of many must not end the others."""
+    try:
+        return receipt_of(answer, invocation_id, settings)
+    except StockadeError as refusal:
+        return refusal
+
+
 def quarantine_detail(deaths: int) -> str:
     """Why an invocation that kills its workers is not tried again."""
     return f"Its worker died {deaths} times; it will not be tried again."

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import importlib.resources
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -129,6 +129,16 @@ class RedisConnections:
         """
         return await self._repeat(self._evaluate, script, prefix, arguments)
 
+    async def run_many(
+        self, script: RedisScript, prefix: str, calls: Sequence[tuple[Part, ...]]
+    ) -> list[Any]:
+        """Runs a script once for each arguments, all sent before the first answer is read.
+
+        Raises:
+            StockadeError: `queue.unavailable`: some may have run, all may be sent again.
+        """
+        return list(await self._repeat(self._evaluate_many, script, prefix, calls))
+
     async def run_once(self, script: RedisScript, prefix: str, *arguments: Part) -> Any:  # noqa: ANN401
         """Runs a script whose answer must not get lost: the caller handles that itself.
 
@@ -163,22 +173,34 @@ class RedisConnections:
         except NoScriptError:
             return await self._exchange((b"EVAL", script.text, 1, prefix, *arguments), 0.0)
 
+    async def _evaluate_many(
+        self, script: RedisScript, prefix: str, calls: Sequence[tuple[Part, ...]]
+    ) -> list[Any]:
+        await self._exchange((b"SCRIPT", b"LOAD", script.text), 0.0)
+        commands = [(b"EVALSHA", script.sha, 1, prefix, *arguments) for arguments in calls]
+        async with self._slots:
+            return list(await self._exchange_now(commands, self._command_seconds, many=True))
+
     async def _exchange(self, parts: tuple[Part, ...], block_seconds: float) -> Any:  # noqa: ANN401
         if block_seconds:
-            return await self._exchange_now(parts, self._command_seconds + block_seconds)
+            return await self._exchange_now([parts], self._command_seconds + block_seconds)
         async with self._slots:
-            return await self._exchange_now(parts, self._command_seconds)
+            return await self._exchange_now([parts], self._command_seconds)
 
-    async def _exchange_now(self, parts: tuple[Part, ...], seconds: float) -> Any:  # noqa: ANN401
+    async def _exchange_now(
+        self, commands: Sequence[tuple[Part, ...]], seconds: float, *, many: bool = False
+    ) -> Any:  # noqa: ANN401
         if self._closed:
             raise RedisConnectionError("The queue was closed.")
         connection = self._idle.pop() if self._idle else self._new_connection()
         try:
             async with asyncio.timeout(seconds):
-                await connection.send_packed_command(_packed(parts), check_health=False)
-                reply = await connection.read_response(disable_decoding=True)
+                packed = b"".join(_packed(parts) for parts in commands)
+                await connection.send_packed_command(packed, check_health=False)
+                replies = [await connection.read_response(disable_decoding=True) for _ in commands]
         except ResponseError:
-            await self._give_back(connection)
+            # After a refusal in the middle, the answers behind it are still on their way.
+            await (connection.disconnect(nowait=True) if many else self._give_back(connection))
             raise
         except asyncio.CancelledError:
             await connection.disconnect(nowait=True)
@@ -188,7 +210,7 @@ class RedisConnections:
             await self._drop_idle()
             raise
         await self._give_back(connection)
-        return reply
+        return replies if many else replies[0]
 
     def _new_connection(self) -> AbstractConnection:
         return self._factory.connection_class(**self._factory.connection_kwargs)

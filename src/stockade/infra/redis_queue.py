@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
+from stockade.core.errors import StockadeError
 from stockade.core.invocations import (
     Claim,
     Completion,
@@ -19,7 +20,7 @@ from stockade.core.invocations import (
     SubmitReceipt,
 )
 from stockade.core.outcomes import Progress
-from stockade.infra.queue_answers import receipt_of, submission_digest
+from stockade.infra.queue_answers import receipt_of, receipt_or_refusal, submission_digest
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis_cancels import RedisCancels
 from stockade.infra.redis_connection import Part, RedisConnections, RedisScript
@@ -116,6 +117,15 @@ class RedisInvocationQueue:
         nonce = next(self._nonces)
         answer = await self._run(_CANCEL, tenant, invocation_id, tenant, now_ms, nonce)
         return None if answer < 0 else answer == 1
+
+    async def submit_many(
+        self, tenant: str, invocations: Sequence[Invocation]
+    ) -> Sequence[SubmitReceipt | StockadeError]:
+        """Submits many of one tenant's invocations; each is answered for itself, in their order."""
+        prefix, common = self._keys_of(tenant).prefix, self._settings.common
+        calls = [(*common, *self._submission(invocation)) for invocation in invocations]
+        answers = await self._connections.run_many(_SUBMIT, prefix, calls)
+        return [receipt_or_refusal(code, of.decode(), self._settings) for code, of in answers]
 
     async def dead_letters(
         self, tenant: str, most: int, before: str = ""

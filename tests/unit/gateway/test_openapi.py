@@ -10,6 +10,8 @@ BODIES = {
     "/v1/modules": "post",
     "/v1/functions/{name}/invoke": "post",
     "/v1/functions/{name}/invocations": "post",
+    "/v1/functions/{name}/invocations:batch": "post",
+    "/v1/dead-letters/redrive": "post",
 }
 
 

@@ -1,0 +1,61 @@
+"""`POST /v1/functions/{name}/invocations:batch`: many inputs in one call, each line answered."""
+
+import json
+
+from fastapi import APIRouter, Request, Response
+
+from gateway.bodies import check_content_type, check_encoding
+from gateway.line_reader import LineReader
+from gateway.openapi import binary_body, optional
+from gateway.problems import problem_facts
+from gateway.routes.context import caller_of
+from gateway.routes.headers import SUBMIT_HEADERS, VERSION_QUERY, invoke_options, version_choice
+from gateway.usecases.submit_batch import Target, submit_lines
+from stockade.core.errors import StockadeError
+from stockade.core.invocations import SubmitReceipt
+
+router = APIRouter(tags=["invocations"])
+NDJSON = "application/x-ndjson"
+
+
+@router.post(
+    "/v1/functions/{name}/invocations:batch",
+    status_code=202,
+    summary="Invoke many times and go on",
+    openapi_extra=binary_body(NDJSON)
+    | {"parameters": optional("query", VERSION_QUERY) + optional("header", SUBMIT_HEADERS)},
+)
+async def submit_batch(request: Request, name: str) -> Response:
+    """One JSON value a line, at most 10,000; each answered by its id or a problem, in order.
+
+    What is answered with an id is on disk. An `Idempotency-Key` counts for each line by its number,
+    so a batch whose answer was lost may be sent again.
+    """
+    context, caller = await caller_of(request)
+    services = context.services
+    check_content_type(request, NDJSON)
+    check_encoding(request)
+    options = invoke_options(request, services.clock.now_ms())
+    alias, version = version_choice(request)
+    target = Target(caller.tenant, name, alias, version)
+    found = await context.resolver.resolve(caller.tenant, name, alias, version, name)
+    reader = LineReader(request, found.content.limits.input_bytes)
+    answers: list[SubmitReceipt | StockadeError] = []
+    try:
+        while True:
+            with context.room.holding(caller.tenant) as take:
+                lines = await reader.group(take)
+                if not lines:
+                    break
+                answers += await submit_lines(services, context.resolver, target, options, lines)
+    except StockadeError as error:
+        # What was answered before stands; the caller must learn of it.
+        if not answers:
+            raise
+        answers.append(error)
+    return Response(b"".join(map(_line, answers)), 202, media_type=NDJSON)
+
+
+def _line(answer: SubmitReceipt | StockadeError) -> bytes:
+    shown = problem_facts(answer) if isinstance(answer, StockadeError) else {"id": answer.id}
+    return json.dumps(shown).encode() + b"\n"
