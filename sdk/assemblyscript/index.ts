@@ -17,10 +17,19 @@
 
 export { Answer } from "./assembly/answer";
 export { respond, stockade_v1_alloc } from "./assembly/raw";
-export { decodeText } from "./assembly/text";
+export { HostError, Result } from "./assembly/reply";
+export { decodeText, encodeText } from "./assembly/text";
 
+import * as clock from "./assembly/clock";
+import * as config from "./assembly/config";
+import * as events from "./assembly/events";
+import * as http from "./assembly/http";
+import * as kv from "./assembly/kv";
 import * as log from "./assembly/log";
-export { log };
+import * as progress from "./assembly/progress";
+import * as random from "./assembly/random";
+import * as secrets from "./assembly/secrets";
+export { clock, config, events, http, kv, log, progress, random, secrets };
 
 // Compiled in so that `asconfig.json` can select it.
 import "./assembly/abort";

@@ -212,7 +212,7 @@ def _exports(instance: Instance, store: Store) -> dict[str, object]:
 
 
 class HostCalls:
-    """The functions that a guest imports; each checks what `ABI.md` says that the guest keeps to."""
+    """The functions that a guest imports; each checks that the guest keeps to `ABI.md`."""
 
     def __init__(self, world: World) -> None:
         self._world = world

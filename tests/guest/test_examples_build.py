@@ -4,10 +4,8 @@ The driver, `abi_host.py`, speaks the ABI by itself, so that it also checks the 
 """
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ from wasmtime import Config, Engine, Module
 
 from stockade.core.host_functions import OFFERED
 from tests.guest.abi_host import Example, Guest, Ran, read_frame, unpack
+from tests.guest.toolchains import build_examples, need_toolchain, skip_or_fail
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "wasm"
@@ -62,31 +61,13 @@ def rebuild(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Example], Pat
     def rebuild(example: Example) -> Path:
         language = example.manifest["language"]
         if language not in built:
-            _need_toolchain(language)
+            need_toolchain(language)
             out = tmp_path_factory.mktemp(language)
-            _build_script("--language", language, "--out", str(out)).check_returncode()
+            build_examples("--language", language, "--out", str(out)).check_returncode()
             built[language] = out
         return built[language] / example.module
 
     return rebuild
-
-
-def _need_toolchain(language: str) -> None:
-    found = _build_script("--check", "--language", language)
-    if found.returncode:
-        _skip_or_fail(found.stdout.strip())
-
-
-def _skip_or_fail(reason: str) -> None:
-    if os.getenv("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def _build_script(*arguments: str) -> subprocess.CompletedProcess[str]:
-    script = ROOT / "scripts" / "build_examples.py"
-    command = [sys.executable, str(script), *arguments]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
 
 
 @pytest.fixture
@@ -147,7 +128,7 @@ def imported_calls(example: Example, engine: Engine) -> set[tuple[str, str]]:
 
 
 def calls_of(grant: str) -> set[str]:
-    name = grant.split(":")[0]
+    name = grant.partition(":")[0]
     named = {"kv": {"kv_get", "kv_set", "kv_delete", "kv_add"}, "secret": {"secret_get"}}
     return named.get(name, {name})
 
@@ -229,6 +210,6 @@ def test_frames_are_read_as_the_vectors_say() -> None:
 def test_the_rust_unit_tests_pass(manifest: str) -> None:
     cargo = shutil.which("cargo")
     if cargo is None:
-        _skip_or_fail("cargo is missing; install Rust")
+        skip_or_fail("cargo is missing; install Rust")
     command = [str(cargo), "test", "--quiet", "--locked", "--manifest-path", str(ROOT / manifest)]
     subprocess.run(command, check=True)

@@ -1,3 +1,5 @@
+import { encodeText } from "./text";
+
 const OUTPUT: u8 = 0;
 const REJECTION: u8 = 1;
 
@@ -16,17 +18,17 @@ export class Answer {
 
   /** The task's result, as UTF-8. */
   static text(text: string): Answer {
-    return new Answer(false, false, encodeUtf8(text));
+    return new Answer(false, false, encodeText(text));
   }
 
   /** The same input will be rejected again. */
   static reject(message: string): Answer {
-    return new Answer(true, false, encodeUtf8(message));
+    return new Answer(true, false, encodeText(message));
   }
 
   /** Trying again later may help. */
   static rejectForNow(message: string): Answer {
-    return new Answer(true, true, encodeUtf8(message));
+    return new Answer(true, true, encodeText(message));
   }
 }
 
@@ -38,9 +40,4 @@ export function encodeAnswer(answer: Answer): Uint8Array {
   if (answer.rejected) frame[1] = answer.retryable ? 1 : 0;
   frame.set(answer.body, head);
   return frame;
-}
-
-function encodeUtf8(text: string): Uint8Array {
-  const bytes = String.UTF8.encode(text, false, String.UTF8.ErrorMode.REPLACE);
-  return Uint8Array.wrap(bytes);
 }

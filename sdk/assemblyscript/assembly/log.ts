@@ -2,29 +2,29 @@
  * Lines for the invocation's log. Using any of these makes the module import `stockade:v1` `log`.
  */
 
-import { writeLog } from "./raw";
+import * as raw from "./raw";
 
 /** Step by step. */
 export function trace(message: string): void {
-  writeLog(0, message);
+  raw.log(0, message);
 }
 
 /** For whoever looks for a fault. */
 export function debug(message: string): void {
-  writeLog(1, message);
+  raw.log(1, message);
 }
 
 /** The normal course of things. */
 export function info(message: string): void {
-  writeLog(2, message);
+  raw.log(2, message);
 }
 
 /** Odd, but the task goes on. */
 export function warn(message: string): void {
-  writeLog(3, message);
+  raw.log(3, message);
 }
 
 /** Something failed. */
 export function error(message: string): void {
-  writeLog(4, message);
+  raw.log(4, message);
 }

@@ -1,3 +1,8 @@
+/** The UTF-8 bytes of a text; half a character becomes U+FFFD. */
+export function encodeText(text: string): Uint8Array {
+  return Uint8Array.wrap(String.UTF8.encode(text, false, String.UTF8.ErrorMode.REPLACE));
+}
+
 /**
  * The text of UTF-8 bytes, or null when they are not UTF-8.
  *

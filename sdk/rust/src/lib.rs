@@ -15,14 +15,42 @@
 //! stockade_guest::task!(shout);
 //! ```
 //!
-//! Every run gets a fresh instance, so nothing needs to be freed and nothing survives. A module
-//! imports only what it uses: a pure function imports nothing, and a call to [`mod@log`] adds
-//! `stockade:v1` `log`, which the host sees before it runs anything.
+//! Every run gets a fresh instance, so nothing needs to be freed and nothing survives but what is put
+//! into [`kv`]. A module imports only what it uses: a pure function imports nothing, and a call to
+//! [`kv::get`] adds `stockade:v1` `kv_get`, which the host sees before it runs anything and which the
+//! function's grants must allow.
+//!
+//! Natively, as in unit tests, `testing` stands in for the host.
 
+pub mod clock;
+pub mod config;
+pub mod events;
 mod frame;
+mod host_error;
+pub mod http;
+pub mod kv;
 pub mod log;
+pub mod progress;
+pub mod random;
 #[doc(hidden)]
 pub mod raw;
 mod rejection;
+mod reply;
+pub mod secrets;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+#[cfg(test)]
+mod vectors;
 
+pub use host_error::HostError;
 pub use rejection::Rejection;
+
+/// The code of these pages is compiled with the tests.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../../docs/how-to/host-calls.md")]
+    struct HostCalls;
+}

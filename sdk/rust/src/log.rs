@@ -1,7 +1,7 @@
 //! Lines for the invocation's log.
 //!
 //! Using any of these makes the module import `stockade:v1` `log`. The host keeps a bounded number
-//! of bytes per run; natively, as in unit tests, lines go to standard error.
+//! of bytes per run; natively, as in unit tests, lines go to standard error and to `testing::logs`.
 
 use crate::raw;
 
