@@ -14,6 +14,7 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.waiters import Waiters
 from stockade.infra.directory_blobs import DirectoryBlobStore
+from stockade.infra.egress_policy import load_egress_policy
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.logging import configure_logging
 from stockade.infra.redis_connection import RedisConnections
@@ -89,4 +90,5 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             compiler=JailedCompiler(jail),
             clock=clock,
             profile=profile,
+            egress_policy=load_egress_policy(settings.policy_dir / "egress.toml"),
         )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.settings import GatewaySettings
+from stockade.core.egress import EgressPolicy
 from stockade.core.limits import Limits
 from stockade.core.ports import BlobStore, Catalog, Clock, InvocationQueue, ModuleCompiler
 
@@ -27,3 +28,4 @@ class Services:
     compiler: ModuleCompiler
     clock: Clock
     profile: LimitProfile
+    egress_policy: EgressPolicy

@@ -183,9 +183,9 @@ def test_an_upload_says_what_it_is_and_comes_plain(service: Service) -> None:
         ({"grants": ["root"]}, 400, "function.grant_unknown"),
         ({"retry": {"policy": "always"}}, 400, "function.retry_invalid"),
         ({"retry": {"max_attempts": 0}}, 400, "function.retry_invalid"),
-        ({"concurrency": 0}, 400, "function.concurrency_unavailable"),
-        ({"concurrency": 10**30}, 400, "function.concurrency_unavailable"),
-        ({"env": {"A": "1"}}, 400, "function.env_invalid"),
+        ({"concurrency": 0}, 400, "function.concurrency_invalid"),
+        ({"concurrency": 10**30}, 400, "function.concurrency_invalid"),
+        ({"env": {"A": "\0"}}, 400, "function.env_invalid"),
     ],
 )
 def test_a_bad_deploy_is_refused(

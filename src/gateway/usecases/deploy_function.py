@@ -5,13 +5,22 @@ import msgspec
 from gateway.services import Services
 from gateway.usecases.upload_module import find_module
 from stockade.core.digests import check_digest
+from stockade.core.egress import EgressPolicy, HttpGrant, parse_url
 from stockade.core.errors import StockadeError
+from stockade.core.grants import missing_grants, parse_grants
+from stockade.core.host_functions import STOCKADE_MODULE
 from stockade.core.limits import limits_from_request
-from stockade.core.modules import Abi, FunctionContent, FunctionVersion, RetrySettings
+from stockade.core.modules import (
+    Abi,
+    FunctionContent,
+    FunctionVersion,
+    ModuleFacts,
+    RetrySettings,
+)
 from stockade.core.names import check_name
 
-KNOWN_GRANTS = frozenset({"log"})
 _MAX_ATTEMPTS, _MAX_DELAY_MS = 20, 24 * 3600 * 1000
+_MAX_CONCURRENCY = 10_000
 _MAX_ENV_ENTRIES, _MAX_ENV_BYTES = 64, 32 * 1024
 
 
@@ -46,28 +55,45 @@ async def deploy_function(
     check_name("function", name)
     module = await find_module(services, tenant, check_digest(asked.module))
     facts = module.facts
-    _concurrency(asked.concurrency)
     profile = services.profile
     content = FunctionContent(
         digest=module.digest,
         abi=facts.abi,
         deterministic=facts.deterministic,
         limits=limits_from_request(asked.limits, profile.defaults, profile.ceilings),
-        grants=_grants(asked.grants),
+        grants=_grants(services, asked.grants, facts),
         retry=_retry(asked.retry),
-        env=_environment(asked.env, facts.abi),
+        concurrency=_concurrency(asked.concurrency),
+        env=_environment(asked.env),
     )
     return await services.catalog.put_function(tenant, name, content, services.clock.now_ms())
 
 
-def _grants(asked: list[str]) -> tuple[str, ...]:
-    unknown = sorted(set(asked) - KNOWN_GRANTS)
-    if unknown:
+def _grants(services: Services, asked: list[str], facts: ModuleFacts) -> tuple[str, ...]:
+    grants = parse_grants(asked)
+    calls = [name.removeprefix(f"{STOCKADE_MODULE}.") for name in facts.imports]
+    missing = missing_grants(calls, grants) if facts.abi is Abi.STOCKADE_V1 else ()
+    if missing:
         raise StockadeError(
-            "function.grant_unknown",
-            f"There is no grant {unknown[0]!a}. Grants are: {', '.join(sorted(KNOWN_GRANTS))}.",
+            "function.grant_missing",
+            f"The module calls the host for what it is not granted. Add {', '.join(missing)} to"
+            " grants, or build without these calls.",
+            detail={"missing": list(missing)},
         )
-    return tuple(sorted(set(asked)))
+    for grant in grants.http:
+        _check_egress(services.egress_policy, grant)
+    return tuple(sorted(asked))
+
+
+def _check_egress(policy: EgressPolicy, grant: HttpGrant) -> None:
+    host = f"[{grant.host}]" if ":" in grant.host else grant.host
+    reason = policy.refusal(parse_url(f"{grant.scheme}://{host}:{grant.port}"))
+    if reason is not None:
+        raise StockadeError(
+            "function.grant_forbidden",
+            f"{grant.scheme}://{host} cannot be granted: {reason}. The operator's policy is"
+            " policies/egress.toml.",
+        )
 
 
 def _retry(asked: RetryRequest) -> RetrySettings:
@@ -85,17 +111,17 @@ def _retry(asked: RetryRequest) -> RetrySettings:
     return RetrySettings(asked.policy, asked.max_attempts, asked.base_delay_ms, asked.max_delay_ms)
 
 
-def _concurrency(asked: int | None) -> None:
-    # A bound that nobody holds must not look like one.
-    if asked is not None:
+def _concurrency(asked: int | None) -> int | None:
+    if asked is not None and not 1 <= asked <= _MAX_CONCURRENCY:
         raise StockadeError(
-            "function.concurrency_unavailable",
-            "This release does not bound how many invocations of a function run at once. Leave"
-            " concurrency out.",
+            "function.concurrency_invalid",
+            f"concurrency is how many run at once, 1 to {_MAX_CONCURRENCY}; leave it out for no"
+            " bound.",
         )
+    return asked
 
 
-def _environment(asked: dict[str, str], abi: Abi) -> tuple[tuple[str, str], ...]:
+def _environment(asked: dict[str, str]) -> tuple[tuple[str, str], ...]:
     size = sum(len(name.encode()) + len(value.encode()) for name, value in asked.items())
     odd = any(not name or "=" in name or "\0" in name + value for name, value in asked.items())
     if odd or len(asked) > _MAX_ENV_ENTRIES or size > _MAX_ENV_BYTES:
@@ -104,6 +130,4 @@ def _environment(asked: dict[str, str], abi: Abi) -> tuple[tuple[str, str], ...]
             f"env takes at most {_MAX_ENV_ENTRIES} names and {_MAX_ENV_BYTES} bytes, without NUL,"
             " and no '=' in a name.",
         )
-    if asked and abi is not Abi.WASI_PREVIEW1:
-        raise StockadeError("function.env_invalid", "Only WASI guests read an environment.")
     return tuple(sorted(asked.items()))

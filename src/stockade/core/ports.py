@@ -10,7 +10,9 @@ from socket import socket
 from typing import Protocol
 
 from stockade.core.api_keys import ApiKey
+from stockade.core.egress import EgressPolicy, HttpGrant
 from stockade.core.errors import StockadeError
+from stockade.core.http_messages import HttpRequest, HttpResponse
 from stockade.core.invocations import (
     Claim,
     Completion,
@@ -240,3 +242,16 @@ class ArtifactCache(Protocol):
 
     async def put(self, digest: str, artifact: bytes) -> None:
         """Keeps an artifact. A cache that cannot be written is no error."""
+
+
+class HttpEgress(Protocol):
+    """Makes guests' HTTP requests: to where a grant and the operator's policy let them."""
+
+    policy: EgressPolicy
+
+    async def fetch(self, request: HttpRequest, grants: Sequence[HttpGrant]) -> HttpResponse:
+        """The response; redirects are followed, each judged like the request itself.
+
+        Raises:
+            StockadeError: `http_fetch.…`.
+        """

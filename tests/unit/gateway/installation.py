@@ -13,6 +13,7 @@ from gateway.app import create_app
 from gateway.services import LimitProfile, Services
 from gateway.settings import GatewaySettings
 from stockade.core.api_keys import ApiKey, generate_key
+from stockade.core.egress import EgressPolicy
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion
 from stockade.core.limits import CEILINGS, DEFAULT_LIMITS
@@ -134,6 +135,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         compiler=compiler,
         clock=clock,
         profile=LimitProfile(DEFAULT_LIMITS, CEILINGS),
+        egress_policy=EgressPolicy(),
     )
     services = replace(services, **changes)  # type: ignore[arg-type]
     worker = MemoryInvocationQueue(clock, consumer="worker", state=state)

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.unit.gateway.installation import Installation, refused
+from stockade.core.egress import EgressPolicy, parse_networks
+from tests.guest import guests
+from tests.unit.gateway.installation import Installation, installed, refused
 from tests.unit.registry.signed_modules import signed
 
 COMMAND = signed(
@@ -60,9 +62,12 @@ async def test_an_own_deploy_is_seen_at_once(gateway: Installation) -> None:
         ({"retry": {"policy": "always"}}, "function.retry_invalid"),
         ({"retry": {"max_attempts": 0}}, "function.retry_invalid"),
         ({"retry": {"base_delay_ms": 2, "max_delay_ms": 1}}, "function.retry_invalid"),
-        ({"concurrency": 0}, "function.concurrency_unavailable"),
-        ({"concurrency": 10**30}, "function.concurrency_unavailable"),
-        ({"env": ENV}, "function.env_invalid"),
+        ({"concurrency": 0}, "function.concurrency_invalid"),
+        ({"concurrency": 10**30}, "function.concurrency_invalid"),
+        ({"env": {"A": "\0"}}, "function.env_invalid"),
+        ({"grants": ["kv:a", "kv:a:read"]}, "function.grants_contradict"),
+        ({"grants": ["kv:A"]}, "function.grant_invalid"),
+        ({"grants": ["http_fetch:GET nowhere"]}, "function.grant_invalid"),
     ],
 )
 async def test_a_bad_deploy(gateway: Installation, change: dict[str, object], code: str) -> None:
@@ -93,6 +98,53 @@ async def test_environment_of_commands(
     assert answer.status_code == status, answer.text
     if status == 400:
         refused(answer, 400, "function.env_invalid")
+
+
+async def test_grants_environment_and_cap_stand_in_the_version(gateway: Installation) -> None:
+    asked = {"grants": ["now_ms", "kv:orders", "secret:API_KEY"], "env": ENV, "concurrency": 3}
+    made = (await gateway.deploy(**asked)).json()
+    assert made["grants"] == sorted(asked["grants"])  # type: ignore[type-var] # a list of texts
+    assert (made["env"], made["concurrency"]) == (ENV, 3)
+    assert (await gateway.deploy(**asked)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("call", "grant"),
+    [
+        ('"now_ms" (func (result i64))', "now_ms"),
+        ('"kv_get" (func (param i32 i32) (result i64))', "kv:NAMESPACE:read"),
+        ('"secret_get" (func (param i32 i32) (result i64))', "secret:NAME"),
+        ('"http_fetch" (func (param i32 i32) (result i64))', "http_fetch:METHODS ORIGIN"),
+    ],
+)
+async def test_an_import_without_its_grant_is_refused_at_deploy(
+    gateway: Installation, call: str, grant: str
+) -> None:
+    body = signed(guests.module("(unreachable)", imports=f'(import "stockade:v1" {call})'))
+    digest = (await gateway.upload(body)).json()["digest"]
+    answer = await gateway.http.put("/v1/functions/f", json={"module": digest})
+    problem = refused(answer, 422, "function.grant_missing")
+    assert problem["facts"] == {"missing": [grant]}
+    given = grant.replace("NAMESPACE", "n").replace("NAME", "N")
+    given = given.replace("METHODS ORIGIN", "GET https://a.example")
+    asked = {"module": digest, "grants": [given]}
+    assert (await gateway.http.put("/v1/functions/f", json=asked)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://127.0.0.1", "http://[::1]:80", "https://denied.example", "http://10.0.0.1"]
+)
+async def test_what_the_operator_denies_cannot_be_granted(origin: str) -> None:
+    async with installed(egress_policy=EgressPolicy(denied_hosts=("denied.example",))) as gateway:
+        answer = await gateway.deploy(grants=[f"http_fetch:GET {origin}"])
+        refused(answer, 403, "function.grant_forbidden")
+
+
+async def test_an_address_that_the_operator_allows_can_be_granted() -> None:
+    policy = EgressPolicy(networks=parse_networks(["127.0.0.0/8"]))
+    async with installed(egress_policy=policy) as gateway:
+        answer = await gateway.deploy(grants=["http_fetch:GET http://127.0.0.1:8080/v1"])
+        assert answer.status_code == 201
 
 
 async def test_the_field_that_nobody_knows_is_named_in_short(gateway: Installation) -> None:

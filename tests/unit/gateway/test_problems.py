@@ -16,7 +16,16 @@ from stockade.core.errors import StockadeError
 
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT))
-NEVER_OVER_HTTP = ("cli.", "client.", "config.", "demo.", "dev.", "host_call.")
+NEVER_OVER_HTTP = (
+    "cli.",
+    "client.",
+    "config.",
+    "demo.",
+    "dev.",
+    "host_call.",
+    "http_fetch.",
+    "kv.",
+)
 AT_START_ONLY = {"queue.port_busy", "queue.data_dir_busy", "queue.start_failed"}
 REQUEST = Request({"type": "http", "method": "GET", "path": "/", "headers": []})
 

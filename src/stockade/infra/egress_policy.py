@@ -1,0 +1,56 @@
+"""Reads `policies/egress.toml`."""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from stockade.core.egress import EgressPolicy, parse_networks
+from stockade.core.errors import StockadeError
+from stockade.core.http_messages import MAX_MESSAGE_BYTES
+
+
+class _Addresses(msgspec.Struct, forbid_unknown_fields=True):
+    allow: list[str]
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    timeout_ms: int
+    max_request_bytes: int
+    max_response_bytes: int
+    max_fetches_per_run: int
+    plain_http: bool
+    denied_hosts: list[str]
+    addresses: _Addresses
+
+
+def load_egress_policy(path: Path) -> EgressPolicy:
+    """The policy in this file, which must say everything.
+
+    Raises:
+        StockadeError: `config.egress_invalid`: nothing starts with a policy it cannot read.
+    """
+    try:
+        file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
+        return _policy(file)
+    except (OSError, ValueError) as error:
+        raise StockadeError(
+            "config.egress_invalid", f"The egress policy {path} cannot be used: {error}."
+        ) from error
+
+
+def _policy(file: _File) -> EgressPolicy:
+    for name in ("max_request_bytes", "max_response_bytes"):
+        if not 0 < getattr(file, name) <= MAX_MESSAGE_BYTES:
+            raise ValueError(f"{name} is not between 1 and {MAX_MESSAGE_BYTES}")
+    if file.timeout_ms < 1 or file.max_fetches_per_run < 0:
+        raise ValueError("timeout_ms is less than 1, or max_fetches_per_run less than 0")
+    return EgressPolicy(
+        timeout_seconds=file.timeout_ms / 1000,
+        max_request_bytes=file.max_request_bytes,
+        max_response_bytes=file.max_response_bytes,
+        max_fetches=file.max_fetches_per_run,
+        plain_http=file.plain_http,
+        networks=parse_networks(file.addresses.allow),
+        denied_hosts=tuple(host.lower().removeprefix("*.") for host in file.denied_hosts),
+    )
