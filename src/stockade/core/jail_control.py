@@ -32,5 +32,7 @@ class JailEvent:
 
 
 MAX_DATAGRAM_BYTES = 4096
+LANDLOCK_OPTIONAL = "landlock-optional"
+"""The zygote's argument that lets its children live on kernels without Landlock."""
 COMPILED, REFUSED = b"\0", b"\1"
 """First byte of a compiler's answer: the artifact follows, or the engine's reason."""

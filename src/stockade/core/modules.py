@@ -94,3 +94,11 @@ class Alias:
 
     name: str
     weights: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretEntry:
+    """That a secret exists, and when it was last set; never what it holds."""
+
+    name: str
+    updated_ms: int

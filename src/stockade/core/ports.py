@@ -25,6 +25,7 @@ from stockade.core.modules import (
     Alias,
     FunctionContent,
     FunctionVersion,
+    SecretEntry,
     Signer,
     StoredModule,
 )
@@ -99,6 +100,18 @@ class Catalog(Protocol):
 
     async def functions(self, tenant: str) -> Sequence[FunctionVersion]:
         """The latest version of each function, by name."""
+
+    async def put_secret(self, tenant: str, name: str, sealed: bytes, now_ms: int) -> bool:
+        """Stores a sealed secret, in place of an earlier one; True when the name is new."""
+
+    async def secret(self, tenant: str, name: str) -> bytes | None:
+        """The sealed secret of this name."""
+
+    async def secrets(self, tenant: str) -> Sequence[SecretEntry]:
+        """The tenant's secrets by name, without what they hold."""
+
+    async def delete_secret(self, tenant: str, name: str) -> bool:
+        """Deletes a secret; False when there was none."""
 
     async def put_alias(self, tenant: str, function: str, alias: Alias) -> bool:
         """Points an alias; True when it is new.
@@ -254,4 +267,48 @@ class HttpEgress(Protocol):
 
         Raises:
             StockadeError: `http_fetch.…`.
+        """
+
+
+class KeyValueStore(Protocol):
+    """What guests keep between runs, by tenant and namespace. Keys were checked (`check_key`)."""
+
+    async def get(self, tenant: str, namespace: str, key: str) -> bytes | None:
+        """The value, or None."""
+
+    async def set(
+        self, tenant: str, namespace: str, key: str, value: bytes, ttl_seconds: int
+    ) -> None:
+        """Sets the value, for so many seconds or (0) for good.
+
+        Raises:
+            StockadeError: `kv.value_too_large` or `kv.quota_exceeded`.
+        """
+
+    async def delete(self, tenant: str, namespace: str, key: str) -> bool:
+        """Deletes the value; False when there was none."""
+
+    async def add(self, tenant: str, namespace: str, key: str, delta: int) -> int:
+        """Adds to the number that the value is, absent counting as 0; the sum.
+
+        Raises:
+            StockadeError: `kv.not_a_number`, `kv.overflow` or `kv.quota_exceeded`.
+        """
+
+    async def clear(self, tenant: str) -> None:
+        """Deletes all that a tenant keeps."""
+
+
+class SecretBox(Protocol):
+    """Seals secrets, so that whoever reads the catalog alone reads none of them."""
+
+    def seal(self, tenant: str, name: str, value: bytes) -> bytes:
+        """The value, sealed for this tenant and name."""
+
+    def open(self, tenant: str, name: str, sealed: bytes) -> bytes:
+        """The value again.
+
+        Raises:
+            StockadeError: `secret.unreadable` when it was sealed with another key, for another
+                tenant or name, or changed.
         """

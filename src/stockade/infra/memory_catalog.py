@@ -8,7 +8,14 @@ from dataclasses import replace
 
 from stockade.core.api_keys import ApiKey
 from stockade.core.errors import not_found
-from stockade.core.modules import Alias, FunctionContent, FunctionVersion, Signer, StoredModule
+from stockade.core.modules import (
+    Alias,
+    FunctionContent,
+    FunctionVersion,
+    SecretEntry,
+    Signer,
+    StoredModule,
+)
 from stockade.infra.catalog_values import (
     check_storable,
     key_taken,
@@ -29,6 +36,7 @@ class MemoryCatalog:
         self._modules: dict[tuple[str, str], StoredModule] = {}
         self._versions: dict[tuple[str, str], list[FunctionVersion]] = {}
         self._aliases: dict[tuple[str, str, str], Alias] = {}
+        self._secrets: dict[str, dict[str, tuple[bytes, int]]] = {}
 
     async def ensure_tenant(self, tenant: str) -> bool:
         """Creates the tenant; False when it was there."""
@@ -117,6 +125,29 @@ class MemoryCatalog:
         """The latest version of each function, by name."""
         own = sorted(key for key in self._versions if key[0] == tenant)
         return tuple(self._versions[key][-1] for key in own)
+
+    async def put_secret(self, tenant: str, name: str, sealed: bytes, now_ms: int) -> bool:
+        """Stores a sealed secret, in place of an earlier one; True when the name is new."""
+        check_storable(tenant, name, now_ms)
+        self._check_tenant(tenant)
+        own = self._secrets.setdefault(tenant, {})
+        created = name not in own
+        own[name] = sealed, now_ms
+        return created
+
+    async def secret(self, tenant: str, name: str) -> bytes | None:
+        """The sealed secret of this name."""
+        found = self._secrets.get(tenant, {}).get(name)
+        return None if found is None else found[0]
+
+    async def secrets(self, tenant: str) -> Sequence[SecretEntry]:
+        """The tenant's secrets by name, without what they hold."""
+        own = self._secrets.get(tenant, {})
+        return tuple(SecretEntry(name, own[name][1]) for name in sorted(own))
+
+    async def delete_secret(self, tenant: str, name: str) -> bool:
+        """Deletes a secret; False when there was none."""
+        return self._secrets.get(tenant, {}).pop(name, None) is not None
 
     async def put_alias(self, tenant: str, function: str, alias: Alias) -> bool:
         """Points an alias; True when it is new."""

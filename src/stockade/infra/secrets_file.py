@@ -37,14 +37,34 @@ def _read_or_create(path: Path, size: int) -> bytes:
         return _read(path, size)
 
 
-def _read(path: Path, size: int) -> bytes:
+def read_private(path: Path, most: int) -> bytes | None:
+    """Up to so many bytes of a file that is its owner's alone; None when there is no such file.
+
+    Raises:
+        StockadeError: `config.secret_exposed` or `config.secret_unreadable`.
+    """
+    try:
+        return _read_private(path, most)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StockadeError(
+            "config.secret_unreadable", f"The secret file {path} can be neither read nor made."
+        ) from error
+
+
+def _read_private(path: Path, most: int) -> bytes:
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_mode & _OTHERS:
             raise StockadeError(
                 "config.secret_exposed",
                 f"The secret file {path} is open to others. Replace the secret, or chmod 600 it.",
             )
-        secret = file.read(size + 1)
+        return file.read(most)
+
+
+def _read(path: Path, size: int) -> bytes:
+    secret = _read_private(path, size + 1)
     if len(secret) != size:
         raise StockadeError(
             "config.secret_invalid", f"The secret file {path} must hold exactly {size} bytes."

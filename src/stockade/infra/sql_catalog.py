@@ -11,7 +11,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from stockade.core.api_keys import ApiKey
-from stockade.core.modules import Alias, FunctionContent, FunctionVersion, Signer, StoredModule
+from stockade.core.modules import (
+    Alias,
+    FunctionContent,
+    FunctionVersion,
+    SecretEntry,
+    Signer,
+    StoredModule,
+)
 from stockade.infra import sql_queries as queries
 from stockade.infra.catalog_values import (
     check_storable,
@@ -156,6 +163,34 @@ class SqlCatalog:
             return ()
         async with reading(self._engine) as connection:
             return await queries.list_latest(connection, tenant)
+
+    async def put_secret(self, tenant: str, name: str, sealed: bytes, now_ms: int) -> bool:
+        """Stores a sealed secret, in place of an earlier one; True when the name is new."""
+        check_storable(tenant, name, now_ms)
+        async with self._writing(tenant) as connection:
+            row = {"name": name, "sealed": sealed, "updated_ms": now_ms}
+            return await queries.put_secret(connection, tenant, **row)
+
+    async def secret(self, tenant: str, name: str) -> bytes | None:
+        """The sealed secret of this name."""
+        if not storable(tenant, name):
+            return None
+        async with reading(self._engine) as connection:
+            return await queries.find_secret(connection, tenant, name)
+
+    async def secrets(self, tenant: str) -> Sequence[SecretEntry]:
+        """The tenant's secrets by name, without what they hold."""
+        if not storable(tenant):
+            return ()
+        async with reading(self._engine) as connection:
+            return await queries.list_secrets(connection, tenant)
+
+    async def delete_secret(self, tenant: str, name: str) -> bool:
+        """Deletes a secret; False when there was none."""
+        if not storable(tenant, name):
+            return False
+        async with self._writing(tenant) as connection:
+            return await queries.delete_secret(connection, tenant, name)
 
     async def put_alias(self, tenant: str, function: str, alias: Alias) -> bool:
         """Points an alias; True when it is new."""

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Table, and_, insert, select, update
+from sqlalchemy import ColumnElement, Row, Table, and_, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +17,7 @@ from stockade.core.modules import (
     FunctionContent,
     FunctionVersion,
     ModuleFacts,
+    SecretEntry,
     Signer,
     StoredModule,
 )
@@ -28,6 +29,7 @@ from stockade.infra.sql_schema import (
     functions,
     module_signatures,
     modules,
+    secrets,
     signers,
 )
 
@@ -70,6 +72,35 @@ async def list_signers(connection: AsyncConnection, tenant: str) -> Sequence[Sig
     columns = [signers.c[field.name] for field in fields(Signer)]
     rows = await connection.execute(select(*columns).where(signers.c.tenant == tenant))
     return tuple(sorted((Signer(**row) for row in rows.mappings()), key=lambda one: one.name))
+
+
+async def put_secret(connection: AsyncConnection, tenant: str, **row: object) -> bool:
+    """Adds the secret, or puts it in place of an earlier one; True when the name is new."""
+    if await add(connection, secrets, tenant=tenant, **row):
+        return True
+    own = and_(secrets.c.tenant == tenant, secrets.c.name == row["name"])
+    await connection.execute(update(secrets).where(own).values(**row))
+    return False
+
+
+async def find_secret(connection: AsyncConnection, tenant: str, name: str) -> bytes | None:
+    """The sealed secret of this name."""
+    own = and_(secrets.c.tenant == tenant, secrets.c.name == name)
+    found: bytes | None = await connection.scalar(select(secrets.c.sealed).where(own))
+    return found
+
+
+async def list_secrets(connection: AsyncConnection, tenant: str) -> Sequence[SecretEntry]:
+    """The tenant's secrets by name, without what they hold."""
+    columns = select(secrets.c.name, secrets.c.updated_ms).where(secrets.c.tenant == tenant)
+    rows = await connection.execute(columns)
+    return tuple(sorted((SecretEntry(**row) for row in rows.mappings()), key=lambda one: one.name))
+
+
+async def delete_secret(connection: AsyncConnection, tenant: str, name: str) -> bool:
+    """Deletes a secret; False when there was none."""
+    own = and_(secrets.c.tenant == tenant, secrets.c.name == name)
+    return (await connection.execute(delete(secrets).where(own))).rowcount == 1
 
 
 async def add_module(connection: AsyncConnection, module: StoredModule) -> bool:

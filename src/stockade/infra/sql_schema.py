@@ -101,6 +101,17 @@ function_versions = Table(
     ForeignKeyConstraint(["tenant", "name"], ["functions.tenant", "functions.name"]),
 )
 
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("tenant", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant", "name"),
+    ForeignKeyConstraint(["tenant"], ["tenants.name"]),
+)
+
 aliases = Table(
     "aliases",
     metadata,

@@ -12,7 +12,13 @@ from pathlib import Path
 import msgspec
 
 from stockade.core.errors import StockadeError
-from stockade.core.jail_control import MAX_DATAGRAM_BYTES, ForkCommand, JailEvent, JailRole
+from stockade.core.jail_control import (
+    LANDLOCK_OPTIONAL,
+    MAX_DATAGRAM_BYTES,
+    ForkCommand,
+    JailEvent,
+    JailRole,
+)
 
 _ZYGOTE = "sandbox_worker.guest.zygote"
 _START_SECONDS = 30
@@ -53,10 +59,16 @@ class ZygoteChild:
 
 
 class ZygoteJail:
-    """Owns a zygote; starts it at the first fork, and again when it has died."""
+    """Owns a zygote; starts it at the first fork, and again when it has died.
 
-    def __init__(self, seccomp_policy: Path) -> None:
+    Args:
+        seccomp_policy: The file with the system calls of the children.
+        landlock_required: Whether a child that cannot put Landlock up ends itself.
+    """
+
+    def __init__(self, seccomp_policy: Path, *, landlock_required: bool = True) -> None:
         self._policy = seccomp_policy
+        self._options = () if landlock_required else (LANDLOCK_OPTIONAL,)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._numbers = count(1)
@@ -115,7 +127,9 @@ class ZygoteJail:
         ours.setblocking(False)  # noqa: FBT003 (the library's own signature)
         # -I keeps environment and working directory out of the import path.
         self._process = subprocess.Popen(  # noqa: S603, ASYNC220 (our own program; starting it is quick)
-            [sys.executable, "-I", "-m", _ZYGOTE, str(self._policy)], stdin=theirs.fileno(), env={}
+            [sys.executable, "-I", "-m", _ZYGOTE, str(self._policy), *self._options],
+            stdin=theirs.fileno(),
+            env={},
         )
         theirs.close()
         loop = asyncio.get_running_loop()
