@@ -16,6 +16,7 @@ from gateway.routes import (
     invocations,
     keys,
     modules,
+    secrets,
     signers,
 )
 from gateway.routes.context import Context
@@ -52,7 +53,17 @@ def create_app(services: Services) -> FastAPI:
         BodyRoom(services.settings.body_memory_bytes),
     )
     # The hot path first: routes are tried in order.
-    for part in (invocations, batches, dead_letters, functions, modules, signers, keys, health):
+    for part in (
+        invocations,
+        batches,
+        dead_letters,
+        functions,
+        modules,
+        signers,
+        secrets,
+        keys,
+        health,
+    ):
         app.include_router(part.router)
     describe(app, (DeployRequest, AliasRequest, SignerRequest, KeyRequest, RedriveRequest))
     app.add_exception_handler(StockadeError, on_refusal)

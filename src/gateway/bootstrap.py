@@ -19,9 +19,10 @@ from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.logging import configure_logging
 from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_queue import RedisInvocationQueue
+from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
-from stockade.infra.zygote_jail import ZygoteJail
+from stockade.infra.walled_jail import open_jail
 
 _DRAIN_SECONDS = 10
 _LET_GO_SECONDS = 9.0
@@ -73,7 +74,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
     """The real adapters, which are closed behind it."""
     async with AsyncExitStack() as stack:
         profile = load_profile(settings.policy_dir / "limits" / "default.toml")
-        jail = ZygoteJail(settings.policy_dir / "seccomp" / "guest.toml")
+        jail = await open_jail(settings.policy_dir, settings.require_walls)
         stack.push_async_callback(jail.aclose)
         catalog = await SqlCatalog.open(settings.database_url)
         stack.push_async_callback(catalog.aclose)
@@ -90,5 +91,6 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             compiler=JailedCompiler(jail),
             clock=clock,
             profile=profile,
+            secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
             egress_policy=load_egress_policy(settings.policy_dir / "egress.toml"),
         )

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from gateway.settings import GatewaySettings
 from stockade.core.egress import EgressPolicy
 from stockade.core.limits import Limits
-from stockade.core.ports import BlobStore, Catalog, Clock, InvocationQueue, ModuleCompiler
+from stockade.core.ports import (
+    BlobStore,
+    Catalog,
+    Clock,
+    InvocationQueue,
+    ModuleCompiler,
+    SecretBox,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +36,4 @@ class Services:
     clock: Clock
     profile: LimitProfile
     egress_policy: EgressPolicy
+    secret_box: SecretBox

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stockade.core.walls import DEFAULT_REQUIRED, parse_walls
 
 MIB = 1024 * 1024
 
@@ -17,10 +19,17 @@ class GatewaySettings(BaseSettings):
     database_url: str
     blob_dir: Path
     policy_dir: Path
+    secrets_key_file: Path = Field(
+        description="Keys that seal tenants' secrets; made when absent. Workers share the file."
+    )
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     environment: str = Field(default="dev", pattern="^[a-z0-9]{1,16}$")
     log_level: str = "info"
+    require_walls: str = Field(
+        default=DEFAULT_REQUIRED,
+        description="Does not start on a host without these walls; 'stockade doctor' names them.",
+    )
     max_module_bytes: int = Field(default=16 * MIB, ge=1)
     inline_input_bytes: int = Field(default=32 * 1024, ge=0)
     body_memory_bytes: int = Field(
@@ -29,3 +38,9 @@ class GatewaySettings(BaseSettings):
     default_wait_seconds: float = Field(default=30.0, ge=0)
     max_wait_seconds: float = Field(default=120.0, ge=0)
     catalog_cache_seconds: float = Field(default=1.0, ge=0, le=5)
+
+    @field_validator("require_walls")
+    @classmethod
+    def _walls_exist(cls, text: str) -> str:
+        parse_walls(text)
+        return text

@@ -9,6 +9,7 @@ from secrets import SystemRandom
 import structlog
 import uvloop
 
+from sandbox_worker.broker import HostCallBroker
 from sandbox_worker.executor_pool import ExecutorPool
 from sandbox_worker.module_loader import ModuleLoader
 from sandbox_worker.run_attempt import AttemptServices
@@ -16,14 +17,20 @@ from sandbox_worker.settings import WorkerSettings
 from sandbox_worker.supervisor import Supervisor
 from stockade.infra.directory_artifacts import DirectoryArtifactCache
 from stockade.infra.directory_blobs import DirectoryBlobStore
+from stockade.infra.egress_policy import load_egress_policy
+from stockade.infra.guarded_http import GuardedHttp
 from stockade.infra.jailed_compiler import JailedCompiler
+from stockade.infra.key_value_quota import load_key_value_quota
 from stockade.infra.logging import configure_logging
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis_connection import RedisConnections
+from stockade.infra.redis_key_values import RedisKeyValueStore
 from stockade.infra.redis_queue import RedisInvocationQueue
+from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.secrets_file import read_or_create_secret
 from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
+from stockade.infra.walled_jail import open_jail
 from stockade.infra.zygote_jail import ZygoteJail
 from stockade.retry.fixed import FixedRetryPolicy
 
@@ -51,7 +58,7 @@ async def _serve(settings: WorkerSettings) -> None:
 async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor]:
     """A supervisor on the real adapters, which are closed behind it."""
     async with AsyncExitStack() as stack:
-        jail = ZygoteJail(settings.policy_dir / "seccomp" / "guest.toml")
+        jail = await open_jail(settings.policy_dir, settings.require_walls)
         stack.push_async_callback(jail.aclose)
         catalog = await SqlCatalog.open(settings.database_url)
         stack.push_async_callback(catalog.aclose)
@@ -73,11 +80,21 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             clock=clock,
             trust_seconds=settings.trust_seconds,
         )
+        quota = load_key_value_quota(settings.policy_dir / "key_values.toml")
+        key_values = RedisKeyValueStore(RedisConnections(settings.redis_url), quota)
+        stack.push_async_callback(key_values.aclose)
+        broker = HostCallBroker(
+            egress=GuardedHttp(load_egress_policy(settings.policy_dir / "egress.toml")),
+            key_values=key_values,
+            catalog=catalog,
+            secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
+        )
         services = AttemptServices(
             queue=queue,
             blobs=blobs,
             loader=loader,
             pool=pool,
+            broker=broker,
             retry_policy=FixedRetryPolicy(SystemRandom().random),
             clock=clock,
             inline_output_bytes=settings.inline_output_bytes,

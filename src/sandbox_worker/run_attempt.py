@@ -2,17 +2,22 @@
 
 import asyncio
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import structlog
 
-from sandbox_worker.executor_client import ExecutorClient, Task
+from sandbox_worker.broker import HostCallBroker
 from sandbox_worker.executor_pool import ExecutorPool
+from sandbox_worker.executor_task import Task
 from sandbox_worker.module_loader import ModuleLoader
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion
-from stockade.core.outcomes import Attempt, Outcome, RunResult, Usage
+from stockade.core.outcomes import Attempt, Outcome, Progress, RunResult, Usage
 from stockade.core.ports import BlobStore, Clock, InvocationQueue
 from stockade.retry.types import FailureContext, RetryDecision, RetryPolicy
+
+if TYPE_CHECKING:
+    from sandbox_worker.executor_client import ExecutorClient
 
 _log = structlog.get_logger()
 _COMPLETE_BACKOFF_SECONDS = (0.05, 0.2, 0.5, 1, 2, 4, 8)
@@ -26,6 +31,7 @@ class AttemptServices:
     blobs: BlobStore
     loader: ModuleLoader
     pool: ExecutorPool
+    broker: HostCallBroker
     retry_policy: RetryPolicy
     clock: Clock
     inline_output_bytes: int
@@ -37,6 +43,8 @@ class RunningAttempt:
     def __init__(self, claim: Claim, services: AttemptServices) -> None:
         self.claim = claim
         self._services = services
+        self._calls = services.broker.open(claim.invocation)
+        self._told: Progress | None = None
         self._executor: ExecutorClient | None = None
         self._stopped: Outcome | None = None
 
@@ -45,6 +53,16 @@ class RunningAttempt:
         self._stopped = Outcome.CANCELLED
         if self._executor is not None:
             self._executor.cancel()
+
+    async def tell_progress(self) -> None:
+        """Records how far the guest says it is, when it has said something new."""
+        progress = self._calls.progress
+        if progress is not None and progress != self._told:
+            self._told = progress
+            message = self._calls.redaction.of_text(progress.message)
+            await self._services.queue.report_progress(
+                self.claim, Progress(progress.percent, message)
+            )
 
     async def run(self) -> None:
         """Runs the attempt and records its end; a stale claim is dropped without a record."""
@@ -71,7 +89,8 @@ class RunningAttempt:
         try:
             if self._stopped:
                 return RunResult(Outcome.CANCELLED, detail="The run was cancelled.")
-            return await self._executor.run(task)
+            result = await self._executor.run(task, self._calls)
+            return self._calls.redaction.of_result(result)
         finally:
             executor, self._executor = self._executor, None
             await self._services.pool.release(executor)
@@ -115,6 +134,8 @@ class RunningAttempt:
             output_blob=blob,
             logs=result.logs,
             logs_truncated=result.logs_truncated,
+            events=result.events,
+            events_truncated=result.events_truncated,
         )
 
     def _decide(self, result: RunResult, now_ms: int) -> RetryDecision:

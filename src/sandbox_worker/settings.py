@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stockade.core.walls import DEFAULT_REQUIRED, parse_walls
 
 
 class WorkerSettings(BaseSettings):
@@ -17,10 +19,17 @@ class WorkerSettings(BaseSettings):
     blob_dir: Path
     cache_dir: Path
     policy_dir: Path
+    secrets_key_file: Path = Field(
+        description="Keys that open tenants' secrets. Gateways share the file."
+    )
     artifact_key_file: Path | None = Field(
         default=None, description="Key that authenticates compiled modules; default in cache_dir."
     )
     log_level: str = "info"
+    require_walls: str = Field(
+        default=DEFAULT_REQUIRED,
+        description="Does not start on a host without these walls; 'stockade doctor' names them.",
+    )
     capacity: int = Field(default=2 * (os.cpu_count() or 1), ge=1, le=1024)
     max_executors: int = Field(default=32, ge=1, le=4096)
     runs_per_executor: int = Field(default=10_000, ge=1)
@@ -28,3 +37,9 @@ class WorkerSettings(BaseSettings):
     lease_seconds: float = Field(default=15.0, gt=0)
     drain_seconds: float = Field(default=30.0, ge=0)
     inline_output_bytes: int = Field(default=32 * 1024, ge=0)
+
+    @field_validator("require_walls")
+    @classmethod
+    def _walls_exist(cls, text: str) -> str:
+        parse_walls(text)
+        return text

@@ -14,7 +14,8 @@ _log = structlog.get_logger()
 _CLAIM_SECONDS = 1.0
 _TICK_SECONDS = 0.25
 _LONGEST_HEARTBEAT_SECONDS = 1.0
-"""A heartbeat also brings the news that a running invocation was cancelled."""
+"""A heartbeat also tells of a cancellation whose hint was lost."""
+_LISTEN_SECONDS, _PAUSE_SECONDS = 5.0, 0.01
 _FIRST_BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 0.1, 5.0
 
 
@@ -54,6 +55,7 @@ class Supervisor:
         upkeep = [
             asyncio.ensure_future(self._forever(self._keep_leases, self._heartbeat_seconds)),
             asyncio.ensure_future(self._forever(self._look_for_due_and_dead, _TICK_SECONDS)),
+            asyncio.ensure_future(self._forever(self._hear_of_cancellations, _PAUSE_SECONDS)),
         ]
         try:
             await self._claim_until_stopped()
@@ -100,6 +102,14 @@ class Supervisor:
         claims = [attempt.claim for attempt in self._running.values()]
         for claim in await self._queue.heartbeat(claims):
             if attempt := self._running.get(claim.entry):
+                attempt.cancel()
+        for attempt in list(self._running.values()):
+            await attempt.tell_progress()
+
+    async def _hear_of_cancellations(self) -> None:
+        cancelled = set(await self._queue.cancellations(_LISTEN_SECONDS))
+        for attempt in list(self._running.values()):
+            if attempt.claim.invocation.id in cancelled:
                 attempt.cancel()
 
     async def _look_for_due_and_dead(self) -> None:

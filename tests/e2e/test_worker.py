@@ -99,6 +99,7 @@ async def platform(tmp_path: Path, valkey_url: str) -> AsyncIterator[Platform]:
         blob_dir=tmp_path / "blobs",
         cache_dir=tmp_path / "cache",
         policy_dir=POLICIES,
+        secrets_key_file=tmp_path / "secrets.key",
         capacity=2,
         trust_seconds=0,
         lease_seconds=1,

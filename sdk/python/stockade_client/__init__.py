@@ -11,6 +11,7 @@ from stockade_client.errors import (
 )
 from stockade_client.types import (
     Attempt,
+    Event,
     Function,
     FunctionDetails,
     FunctionVersion,
@@ -20,6 +21,8 @@ from stockade_client.types import (
     LogLine,
     Logs,
     Module,
+    Progress,
+    Secret,
     Signer,
     Usage,
 )
@@ -29,6 +32,7 @@ __all__ = [
     "Attempt",
     "Client",
     "ConnectionFailed",
+    "Event",
     "Function",
     "FunctionDetails",
     "FunctionVersion",
@@ -40,6 +44,8 @@ __all__ = [
     "LogLine",
     "Logs",
     "Module",
+    "Progress",
+    "Secret",
     "Signer",
     "StockadeApiError",
     "StockadeClientError",

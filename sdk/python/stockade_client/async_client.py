@@ -20,6 +20,7 @@ from stockade_client.types import (
     InvokeResult,
     Logs,
     Module,
+    Secret,
     Signer,
 )
 
@@ -227,6 +228,32 @@ class AsyncClient:
     async def revoke_signer(self, name: str) -> None:
         """Revokes a signer: what only it signed no longer runs."""
         await self._send(calls.revoke_signer(name))
+
+    async def put_secret(self, name: str, value: bytes) -> None:
+        """Sets a secret, which only guests that are granted it can read."""
+        await self._send(calls.put_secret(name, value))
+
+    async def secrets(self) -> tuple[Secret, ...]:
+        """All secrets by name; what they hold is never told."""
+        return await self._send(calls.secrets())
+
+    async def delete_secret(self, name: str) -> None:
+        """Deletes a secret: guests find it absent."""
+        await self._send(calls.delete_secret(name))
+
+    async def dead_letters(
+        self, *, limit: int | None = None, after: str | None = None
+    ) -> tuple[Invocation, ...]:
+        """What failed for good, newest first; `after` is the last id of the page before."""
+        return await self._send(calls.dead_letters(limit, after))
+
+    async def redrive(self, invocation_id: str) -> None:
+        """Queues a dead letter again, settings kept and attempts counted on."""
+        await self._send(calls.redrive(invocation_id))
+
+    async def redrive_all(self) -> tuple[str, ...]:
+        """Queues up to a thousand dead letters again; their ids."""
+        return await self._send(calls.redrive_all())
 
     async def health(self) -> Health:
         """Whether the gateway lives, and whether it can serve."""

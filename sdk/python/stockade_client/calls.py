@@ -21,6 +21,7 @@ from stockade_client.types import (
     InvokeResult,
     Logs,
     Module,
+    Secret,
     Signer,
 )
 
@@ -184,6 +185,41 @@ def signers() -> Call[tuple[Signer, ...]]:
 def revoke_signer(name: str) -> Call[None]:
     """POST /v1/signers/{name}/revoke."""
     return Call("POST", f"/v1/signers/{_part(name)}/revoke", readers.nothing)
+
+
+def put_secret(name: str, value: bytes) -> Call[None]:
+    """PUT /v1/secrets/{name}."""
+    path = f"/v1/secrets/{_part(name)}"
+    return Call("PUT", path, readers.nothing, headers=_BYTES, content=value)
+
+
+def secrets() -> Call[tuple[Secret, ...]]:
+    """GET /v1/secrets."""
+    return Call("GET", "/v1/secrets", readers.secrets)
+
+
+def delete_secret(name: str) -> Call[None]:
+    """DELETE /v1/secrets/{name}."""
+    return Call("DELETE", f"/v1/secrets/{_part(name)}", readers.nothing)
+
+
+def dead_letters(limit: int | None, after: str | None) -> Call[tuple[Invocation, ...]]:
+    """GET /v1/dead-letters."""
+    given = {"limit": None if limit is None else str(limit), "after": after}
+    params = {name: value for name, value in given.items() if value is not None}
+    return Call("GET", "/v1/dead-letters", readers.dead_letters, params=params)
+
+
+def redrive(invocation_id: str) -> Call[None]:
+    """POST /v1/invocations/{id}/redrive."""
+    path = f"/v1/invocations/{_part(invocation_id)}/redrive"
+    return Call("POST", path, readers.nothing, repeatable=False)
+
+
+def redrive_all() -> Call[tuple[str, ...]]:
+    """POST /v1/dead-letters/redrive for all of them."""
+    path = "/v1/dead-letters/redrive"
+    return Call("POST", path, readers.redriven, repeatable=False, json={"all": True})
 
 
 def probe(path: str) -> Call[None]:

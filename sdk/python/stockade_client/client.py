@@ -20,6 +20,7 @@ from stockade_client.types import (
     InvokeResult,
     Logs,
     Module,
+    Secret,
     Signer,
 )
 
@@ -225,6 +226,32 @@ class Client:
     def revoke_signer(self, name: str) -> None:
         """Revokes a signer: what only it signed no longer runs."""
         self._send(calls.revoke_signer(name))
+
+    def put_secret(self, name: str, value: bytes) -> None:
+        """Sets a secret, which only guests that are granted it can read."""
+        self._send(calls.put_secret(name, value))
+
+    def secrets(self) -> tuple[Secret, ...]:
+        """All secrets by name; what they hold is never told."""
+        return self._send(calls.secrets())
+
+    def delete_secret(self, name: str) -> None:
+        """Deletes a secret: guests find it absent."""
+        self._send(calls.delete_secret(name))
+
+    def dead_letters(
+        self, *, limit: int | None = None, after: str | None = None
+    ) -> tuple[Invocation, ...]:
+        """What failed for good, newest first; `after` is the last id of the page before."""
+        return self._send(calls.dead_letters(limit, after))
+
+    def redrive(self, invocation_id: str) -> None:
+        """Queues a dead letter again, settings kept and attempts counted on."""
+        self._send(calls.redrive(invocation_id))
+
+    def redrive_all(self) -> tuple[str, ...]:
+        """Queues up to a thousand dead letters again; their ids."""
+        return self._send(calls.redrive_all())
 
     def health(self) -> Health:
         """Whether the gateway lives, and whether it can serve."""

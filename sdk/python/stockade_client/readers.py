@@ -9,6 +9,7 @@ from stockade_client.errors import GuestFailed, InvocationPending, StockadeApiEr
 from stockade_client.fields import Fields, UnexpectedAnswer
 from stockade_client.types import (
     Attempt,
+    Event,
     Function,
     FunctionDetails,
     FunctionVersion,
@@ -17,6 +18,8 @@ from stockade_client.types import (
     LogLine,
     Logs,
     Module,
+    Progress,
+    Secret,
     Signer,
     Usage,
 )
@@ -79,7 +82,27 @@ def invocation_id(response: httpx.Response) -> str:
 
 def invocation(response: httpx.Response) -> Invocation:
     """An invocation's record."""
-    fields = Fields(response.json())
+    return _invocation(Fields(response.json()))
+
+
+def dead_letters(response: httpx.Response) -> tuple[Invocation, ...]:
+    """What failed for good."""
+    return tuple(map(_invocation, Fields(response.json()).objects("dead_letters")))
+
+
+def redriven(response: httpx.Response) -> tuple[str, ...]:
+    """The ids of what was queued again."""
+    return Fields(response.json()).texts("redriven")
+
+
+def secrets(response: httpx.Response) -> tuple[Secret, ...]:
+    """All secrets' names."""
+    items = Fields(response.json()).objects("secrets")
+    return tuple(Secret(item.text("name"), item.count("updated_ms")) for item in items)
+
+
+def _invocation(fields: Fields) -> Invocation:
+    progress = fields.nested("progress")
     return Invocation(
         id=fields.text("id"),
         function=fields.text("function"),
@@ -90,6 +113,13 @@ def invocation(response: httpx.Response) -> Invocation:
         detail=fields.maybe_text("detail"),
         attempts=tuple(_attempt(item) for item in fields.objects("attempts")),
         usage=_usage(fields.nested("usage")),
+        events=tuple(
+            Event(item.text("name"), item.text("data")) for item in fields.objects("events")
+        ),
+        events_truncated=fields.flag("events_truncated"),
+        progress=Progress(progress.count("percent"), progress.text("message"))
+        if progress.names()
+        else None,
     )
 
 

@@ -60,6 +60,30 @@ class Signer:
 
 
 @dataclass(frozen=True, slots=True)
+class Secret:
+    """That a secret exists, and when it was last set (Unix milliseconds); never what it holds."""
+
+    name: str
+    updated_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event that the guest emitted."""
+
+    name: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running guest says it is."""
+
+    percent: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class InvokeResult:
     """The output of a completed invocation, and what it cost."""
 
@@ -110,6 +134,9 @@ class Invocation:
     detail: str | None = None
     attempts: tuple[Attempt, ...] = ()
     usage: Usage = field(default_factory=Usage)
+    events: tuple[Event, ...] = ()
+    events_truncated: bool = False
+    progress: Progress | None = None
 
     @property
     def done(self) -> bool:

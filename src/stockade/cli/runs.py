@@ -1,7 +1,7 @@
 """`stockade runs`: look at invocations, past and present."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,10 @@ from stockade.cli.words import print_facts, print_json, print_table, safe, say, 
 
 if TYPE_CHECKING:
     from stockade_client import Client, Invocation
+
+_MaybeId = Annotated[
+    str | None, typer.Argument(metavar="ID", help="The invocation's id.", show_default=False)
+]
 
 app = typer.Typer(no_args_is_help=True, help="Look at invocations: state, output, logs.")
 
@@ -55,9 +59,45 @@ def cancel(client: "Client", invocation_id: InvocationId) -> None:
     say(f"Invocation {invocation_id} is being cancelled.")
 
 
+@app.command()
+@connected
+def dead(client: "Client", *, as_json: JsonFlag = False) -> None:
+    """List what failed for good and can be redriven, newest first."""
+    found = client.dead_letters(limit=1000)
+    if as_json:
+        print_json([asdict(record) for record in found])
+        return
+    rows = (
+        (item.id, item.function, item.outcome, item.limit or "", len(item.attempts), item.detail)
+        for item in found
+    )
+    print_table(("ID", "FUNCTION", "OUTCOME", "LIMIT", "ATTEMPTS", "DETAIL"), rows)
+
+
+@app.command()
+@connected
+def redrive(
+    client: "Client",
+    invocation_id: _MaybeId = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Redrive all dead letters.")] = False,
+) -> None:
+    """Queue a dead letter again, or all of them: settings kept, attempts counted on."""
+    if (invocation_id is None) != every:
+        raise typer.BadParameter("Give an id, or --all.")
+    if invocation_id is not None:
+        client.redrive(invocation_id)
+        say(f"Invocation {invocation_id} is queued again.")
+        return
+    say(f"{len(client.redrive_all())} invocations are queued again.")
+
+
 def _print_record(record: "Invocation") -> None:
     facts = asdict(record)
     attempts, usage = facts.pop("attempts"), facts.pop("usage")
+    events, cut = facts.pop("events"), facts.pop("events_truncated")
+    if record.progress is not None:
+        facts["progress"] = f"{record.progress.percent} % {record.progress.message}"
     print_facts(facts | (usage if record.done else {}))
     if attempts:
         typer.echo()
@@ -66,3 +106,8 @@ def _print_record(record: "Invocation") -> None:
             for item in record.attempts
         )
         print_table(("ATTEMPT", "OUTCOME", "WALL MS", "FUEL", "REASON"), rows)
+    if events:
+        typer.echo()
+        print_table(("EVENT", "DATA"), ((item["name"], item["data"]) for item in events))
+    if cut:
+        say("The guest emitted more events than its limit; the rest was dropped.")

@@ -7,6 +7,7 @@ HELP = {
     "cache_dir": "Directory for compiled modules; this host's own.",
     "policy_dir": "Directory with the policies. Default: those that were installed.",
     "log_level": "debug, info, warning or error; logs go to stderr as JSON lines.",
+    "secrets_key_file": "Keys that seal tenants' secrets, the same on all hosts; made when absent.",
     "host": "Address to listen on.",
     "port": "Port to listen on.",
     "capacity": "How many invocations run at once.",

@@ -23,12 +23,17 @@ from stockade.infra.memory_catalog import MemoryCatalog
 from stockade.infra.memory_queue import MemoryInvocationQueue
 from stockade.infra.memory_queue_state import MemoryQueueState
 from stockade.infra.queue_settings import QueueSettings
+from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.system_clock import SystemClock
 from tests.unit.registry.signed_modules import BODY, SIGNER, signed
 
 GOOD = signed(BODY)
 SETTINGS = GatewaySettings(
-    redis_url="none", database_url="none", blob_dir=Path("none"), policy_dir=Path("none")
+    redis_url="none",
+    database_url="none",
+    blob_dir=Path("none"),
+    policy_dir=Path("none"),
+    secrets_key_file=Path("none"),
 )
 USAGE = Usage(fuel=42, peak_memory_bytes=65536, wall_ms=1.5, queue_ms=0.25)
 Ending = Callable[[Claim, bytes], Completion]
@@ -136,6 +141,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         clock=clock,
         profile=LimitProfile(DEFAULT_LIMITS, CEILINGS),
         egress_policy=EgressPolicy(),
+        secret_box=AesGcmSecretBox((b"k" * 32,)),
     )
     services = replace(services, **changes)  # type: ignore[arg-type]
     worker = MemoryInvocationQueue(clock, consumer="worker", state=state)

@@ -138,6 +138,7 @@ class DevStack:
             "STOCKADE_BLOB_DIR": str(plan.data_dir / "blobs"),
             "STOCKADE_CACHE_DIR": str(plan.data_dir / "cache"),
             "STOCKADE_POLICY_DIR": str(policy_dir()),
+            "STOCKADE_SECRETS_KEY_FILE": str(plan.data_dir / "secrets.key"),
         }
 
 

@@ -1,0 +1,142 @@
+"""The broker answers guests' host calls: the only way from a guest to the outside.
+
+It stands in the supervisor, holds what executors must not, and takes an executor's call as a claim:
+grants are looked at again for every call, and its size, number and time are bounded here and by
+`ExecutorClient`. A call that is refused or fails is an answer to the guest (`code: sentence`), not
+the end of its run.
+"""
+
+from dataclasses import dataclass
+
+from sandbox_worker.guest.frames import MAX_HOST_CALL_BYTES, HostCall, HostReply
+from sandbox_worker.guest.host_calls import ABSENT, DONE, FAILED
+from sandbox_worker.redaction import Redaction
+from stockade.core.errors import StockadeError
+from stockade.core.grants import Grants, parse_grants
+from stockade.core.http_messages import build_response, parse_request
+from stockade.core.invocations import Invocation
+from stockade.core.key_values import check_key
+from stockade.core.outcomes import Progress
+from stockade.core.ports import Catalog, HttpEgress, KeyValueStore, SecretBox
+
+MAX_RUN_BYTES = 16 * MAX_HOST_CALL_BYTES
+"""What all host calls of one run may carry, both ways."""
+_HIGHEST_PERCENT = 100
+_MAX_MESSAGE_CHARACTERS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class HostCallBroker:
+    """What host calls reach."""
+
+    egress: HttpEgress
+    key_values: KeyValueStore
+    catalog: Catalog
+    secret_box: SecretBox
+
+    def open(self, invocation: Invocation) -> "HostCallsOfRun":
+        """Answers the calls of one run."""
+        return HostCallsOfRun(self, invocation, parse_grants(invocation.content.grants))
+
+
+class HostCallsOfRun:
+    """A `HostCallSession`: one run's calls, and what they left behind."""
+
+    def __init__(self, broker: HostCallBroker, invocation: Invocation, grants: Grants) -> None:
+        self.progress: Progress | None = None
+        self.redaction = Redaction()
+        self._broker = broker
+        self._tenant = invocation.tenant
+        self._grants = grants
+        self._bytes = 0
+        self._fetches = 0
+        self._answers = {
+            "progress": self._note_progress,
+            "secret_get": self._get_secret,
+            "kv_get": self._get_key,
+            "kv_set": self._set_key,
+            "kv_delete": self._delete_key,
+            "kv_add": self._add_to_key,
+            "http_fetch": self._fetch,
+        }
+
+    async def answer(self, call: HostCall) -> HostReply:
+        """The reply to one call."""
+        try:
+            self._count(len(call.text) + len(call.data))
+            answer = self._answers.get(call.name)
+            if answer is None or not self._grants.allows_call(call.name):
+                raise _not_granted(f"the call {call.name[:64]!a}")
+            reply = await answer(call)
+            self._count(len(reply.data))
+        except StockadeError as error:
+            return HostReply(FAILED, f"{error.code}: {error.message}".encode())
+        return reply
+
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes > MAX_RUN_BYTES:
+            raise StockadeError(
+                "host_call.too_many_bytes",
+                f"The host calls of one run carry at most {MAX_RUN_BYTES} bytes. Do less in one.",
+            )
+
+    async def _note_progress(self, call: HostCall) -> HostReply:
+        percent = max(0, min(call.number, _HIGHEST_PERCENT))
+        self.progress = Progress(percent, call.text[:_MAX_MESSAGE_CHARACTERS])
+        return HostReply(DONE)
+
+    async def _get_secret(self, call: HostCall) -> HostReply:
+        if not self._grants.secret(call.text):
+            raise _not_granted(f"the secret {call.text[:64]!a}")
+        sealed = await self._broker.catalog.secret(self._tenant, call.text)
+        if sealed is None:
+            return HostReply(ABSENT)
+        value = self._broker.secret_box.open(self._tenant, call.text, sealed)
+        self.redaction.add(call.text, value)
+        return HostReply(DONE, value)
+
+    async def _get_key(self, call: HostCall) -> HostReply:
+        namespace, key = self._place(call.text, write=False)
+        value = await self._broker.key_values.get(self._tenant, namespace, key)
+        return HostReply(ABSENT) if value is None else HostReply(DONE, value)
+
+    async def _set_key(self, call: HostCall) -> HostReply:
+        namespace, key = self._place(call.text, write=True)
+        ttl_seconds = max(0, call.number)
+        await self._broker.key_values.set(self._tenant, namespace, key, call.data, ttl_seconds)
+        return HostReply(DONE)
+
+    async def _delete_key(self, call: HostCall) -> HostReply:
+        namespace, key = self._place(call.text, write=True)
+        there = await self._broker.key_values.delete(self._tenant, namespace, key)
+        return HostReply(DONE if there else ABSENT)
+
+    async def _add_to_key(self, call: HostCall) -> HostReply:
+        namespace, key = self._place(call.text, write=True)
+        value = await self._broker.key_values.add(self._tenant, namespace, key, call.number)
+        return HostReply(DONE, value.to_bytes(8, "little", signed=True))
+
+    async def _fetch(self, call: HostCall) -> HostReply:
+        request = parse_request(call.data)
+        self._fetches += 1
+        egress = self._broker.egress
+        if self._fetches > egress.policy.max_fetches:
+            raise StockadeError(
+                "http_fetch.too_many",
+                f"One run makes at most {egress.policy.max_fetches} requests. Make fewer.",
+            )
+        return HostReply(DONE, build_response(await egress.fetch(request, self._grants.http)))
+
+    def _place(self, text: str, *, write: bool) -> tuple[str, str]:
+        namespace, key = check_key(text)
+        if not self._grants.kv(namespace, write=write):
+            need = f"kv:{namespace}" if write else f"kv:{namespace}:read"
+            raise _not_granted(f"the namespace {namespace!a} (grant {need!a})")
+        return namespace, key
+
+
+def _not_granted(what: str) -> StockadeError:
+    return StockadeError(
+        "host_call.not_granted", f"This function version was not granted {what}. Deploy with it."
+    )

@@ -1,0 +1,49 @@
+"""Keeps secrets that a run was given out of what is recorded about it: log, events, detail.
+
+The output is the guest's own business: what it answers is not looked at.
+"""
+
+from dataclasses import replace
+
+from stockade.core.outcomes import Event, LogLine, RunResult
+
+_SHORTEST = 4
+"""Shorter secrets would make every text unreadable, and are none."""
+
+
+class Redaction:
+    """The secrets of one run, by name."""
+
+    def __init__(self) -> None:
+        self._marks: dict[str, str] = {}
+
+    def add(self, name: str, value: bytes) -> None:
+        """Remembers a secret, to be found in whatever the guest says."""
+        text = value.decode("utf-8", errors="replace")
+        for part in {text, *text.splitlines()}:
+            if len(part) >= _SHORTEST:
+                self._marks[part] = f"[secret {name}]"
+
+    def of_result(self, result: RunResult) -> RunResult:
+        """The result without them."""
+        if not self._marks:
+            return result
+        detail = None if result.detail is None else self.of_text(result.detail)
+        return replace(
+            result,
+            detail=detail,
+            logs=tuple(LogLine(line.level, self.of_text(line.text)) for line in result.logs),
+            events=tuple(
+                Event(self.of_text(event.name), self.of_text(event.data)) for event in result.events
+            ),
+        )
+
+    def of_text(self, text: str) -> str:
+        """The text without them, also where it was cut in the middle of one."""
+        for secret in sorted(self._marks, key=len, reverse=True):
+            text = text.replace(secret, self._marks[secret])
+        for secret, mark in self._marks.items():
+            for size in range(len(secret) - 1, _SHORTEST - 1, -1):
+                if text.endswith(secret[:size]):
+                    return text[:-size] + mark
+        return text
