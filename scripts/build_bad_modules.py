@@ -60,7 +60,7 @@ def unreadable() -> Cases:
             "module.malformed",
             m.HEADER + m.section(m.FUNCTIONS, b"\0") + m.section(m.TYPES, b"\0"),
         ),
-        "section-unknown": ("module.malformed", BODY + m.section(13, b"")),
+        "section-unknown": ("module.malformed", BODY + m.section(14, b"")),
         "sections-too-many": ("module.malformed", BODY + m.custom("") * 1_001),
         "custom-name-not-utf8": ("module.malformed", BODY + m.custom(b"\xff")),
         "custom-name-too-long": ("module.malformed", BODY + m.custom("n" * 257)),
@@ -70,7 +70,7 @@ def unreadable() -> Cases:
 def malformed_declarations() -> Iterator[tuple[str, dict[int, bytes | None]]]:
     """Sections that can be found, but whose contents cannot be read."""
     body = m.body(b"\x41\0")
-    yield "type-of-no-function", {m.TYPES: m.vector([b"\x5f\0"])}
+    yield "type-of-no-function", {m.TYPES: m.vector([b"\x66\0"])}
     yield "types-followed-by-a-byte", {m.TYPES: m.vector(m.DECLARED) + b"\0"}
     yield "import-of-undeclared-type", {m.IMPORTS: m.vector([m.imported("a", "b", 99)])}
     yield "import-name-not-utf8", {m.IMPORTS: m.vector([m.imported(b"\xff", "b", 0)])}

@@ -91,6 +91,7 @@ STATUS: dict[str, int] = {
     "module.too_costly": 422,
     "module.too_large": 413,
     "module.unsigned": 422,
+    "module.unsupported_feature": 422,
     "module.version_unsupported": 422,
     "queue.full": 429,
     "queue.unavailable": 503,

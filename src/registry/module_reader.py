@@ -1,8 +1,9 @@
 """The bounded reader: what a core module declares, counted against static caps.
 
-It reads types, imports, functions, tables, memories, exports, the start function and the frame of
-every function body (its size and its locals), not instructions: those are the engine's to validate,
-in a jail. Source: WebAssembly specification 5.3 to 5.5.
+It reads types, imports, functions, tables, memories, exports, the start function and every function
+body: its size, its locals, and its instructions as far as they nest and branch
+(`registry.instructions`). Validating them is the engine's, in a jail. Source: WebAssembly
+specification 5.3 to 5.5.
 """
 
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from enum import IntEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
+from registry.instructions import InstructionWalk
 from registry.reader import Malformed, Reader
-from registry.wasm_sections import Section, check_header, malformed, read_sections
+from registry.wasm_sections import Section, check_header, malformed, read_sections, unsupported
 from stockade.core.errors import StockadeError
 
 if TYPE_CHECKING:
@@ -43,6 +45,11 @@ class StaticCaps:
     functions: int = 20_000
     locals: int = 200_000
     body_bytes: int = 512 * 1024
+    nesting: int = 2_000
+    blocks: int = 1_000_000
+    branch_targets: int = 8_192
+    all_branch_targets: int = 100_000
+    type_values: int = 1_000
     imports: int = 64
     exports: int = 256
     tables: int = 8
@@ -52,6 +59,10 @@ class StaticCaps:
     name_bytes: int = 256
 
 
+_OTHER_FORMS = frozenset({0x4E, 0x4F, 0x50, 0x5D, 0x5E, 0x5F, 0x65})
+"""Recursive, sub-, continuation, array, structure and shared types."""
+_MEMORY_FEATURES = {2: "threads (shared memory)", 4: "64-bit memory", 8: "custom page sizes"}
+"""Bits of a memory's flags."""
 _CODES = {"i": 0x7F, "l": 0x7E}
 
 
@@ -122,6 +133,7 @@ class _OutlineReader:
         self._custom_bytes = 0
         self._bodies = 0
         self._defined = 0
+        self._walk = InstructionWalk(body, self._check)
         self._readers: dict[int, Callable[[Reader], object]] = {
             1: self._types,
             2: self._imports,
@@ -165,11 +177,19 @@ class _OutlineReader:
 
     def _types(self, reader: Reader) -> None:
         for _ in range(self._counted(reader, "types")):
-            if reader.byte() != 0x60:  # noqa: PLR2004 (the code of a function type)
-                raise Malformed("it declares a type that is no function's")
-            parameters = reader.take(reader.u32())
-            self._outline.types.append(FunctionType(parameters, reader.take(reader.u32())))
+            self._function_form(reader.byte())
+            parameters, results = self._values(reader), self._values(reader)
+            self._outline.types.append(FunctionType(parameters, results))
         _check_end(reader)
+
+    def _function_form(self, form: int) -> None:
+        if form in _OTHER_FORMS:
+            raise unsupported("garbage collection")
+        if form != 0x60:  # noqa: PLR2004 (the code of a function type)
+            raise Malformed("it declares a type that is no function's")
+
+    def _values(self, reader: Reader) -> bytes:
+        return reader.take(self._counted(reader, "type_values"))
 
     def _imports(self, reader: Reader) -> None:
         for _ in range(self._counted(reader, "imports")):
@@ -205,6 +225,11 @@ class _OutlineReader:
 
     def _memories(self, reader: Reader) -> None:
         self._outline.memories = reader.u32()
+        if self._outline.memories == 1:
+            flags = reader.byte()
+            for bit, feature in _MEMORY_FEATURES.items():
+                if flags & bit:
+                    raise unsupported(feature)
 
     def _exports(self, reader: Reader) -> None:
         exports = self._outline.exports
@@ -232,7 +257,9 @@ class _OutlineReader:
         for _ in range(self._bodies):
             size = reader.u32()
             self._check("body_bytes", size)
-            declared = self._locals(reader.within(size), declared)
+            body = reader.within(size)
+            declared = self._locals(body, declared)
+            self._walk.walk(body.position, reader.position)
         _check_end(reader)
 
     def _locals(self, body: Reader, declared: int) -> int:

@@ -12,7 +12,7 @@ from stockade.core.errors import StockadeError
 HEADER = b"\0asm\x01\0\0\0"
 _MAGIC = b"\0asm"
 _COMPONENT_LAYER = 1
-_CUSTOM = 0
+_CUSTOM, _TAG = 0, 13
 _MAX_NAME_BYTES = 256
 _MAX_SECTIONS = 1_000
 # The order that the specification gives to the ids of non-custom sections; data count stands before
@@ -88,6 +88,8 @@ def _read_section(reader: Reader) -> Section:
 
 
 def _place_after(last: int, number: int) -> int:
+    if number == _TAG:
+        raise unsupported("exceptions")
     place = _ORDER.get(number)
     if place is None:
         raise Malformed(f"there is no section of id {number}")
@@ -101,4 +103,14 @@ def malformed(error: Malformed) -> StockadeError:
     return StockadeError(
         "module.malformed",
         f"The module cannot be read: {error}. Build it again, and upload it whole.",
+    )
+
+
+def unsupported(feature: str) -> StockadeError:
+    """The refusal of a module that uses a proposal which is switched off."""
+    return StockadeError(
+        "module.unsupported_feature",
+        f"The module uses {feature}, which is switched off here. Build it without; see"
+        " sdk/abi/ABI.md.",
+        detail={"feature": feature},
     )

@@ -58,16 +58,48 @@ async def compiler() -> AsyncIterator[JailedCompiler]:
     await jail.aclose()
 
 
+def nested_ifs_with_locals(depth: int, count: int) -> bytes:
+    body = b"\1" + encode_u32(count) + b"\x7f"
+    return with_bodies([body + b"\x41\0\x04\x40" * depth + b"\x0b" * depth + b"\x0b"])
+
+
+def branch_tables(targets: int, tables: int) -> bytes:
+    table = b"\x41\0\x0e" + encode_u32(targets) + bytes(targets + 1)
+    return with_bodies([b"\0\x02\x40" + table * tables + b"\x0b\x0b"])
+
+
+def loops_with_locals(count: int, loops: int) -> bytes:
+    uses = b"".join(b"\x20" + encode_u32(at) + b"\x21" + encode_u32(at) for at in range(count))
+    body = b"\1" + encode_u32(count) + b"\x7f" + (b"\x03\x40" + uses + b"\x0b") * loops
+    return with_bodies([body + b"\x0b"])
+
+
+ADDS = b"\x41\1\x6a"
+
+
 @pytest.mark.parametrize(
     ("body", "what"),
     [
         (locals_bomb(2_000, 50_000), "locals"),
         (locals_bomb(20_000, 50_000), "locals"),
-        (with_bodies([b"\0\x0b"] * 20_001), "functions"),
-        (nested_blocks(300_000), "body_bytes"),
+        (nested_ifs(30_000), "nesting"),
+        (nested_ifs_with_locals(10_000, 1_000), "nesting"),
+        (with_bodies([b"\0\x0b"] * 100_000), "functions"),
+        (with_bodies([b"\0\x0b"] * 1_000_000), "functions"),
+        (branch_tables(5_000, 100), "all_branch_targets"),
+        (with_bodies([b"\0\x41\0" + ADDS * 2_400_000 + b"\x1a\x0b"]), "body_bytes"),
+        (nested_blocks(2_000_000), "body_bytes"),
+        (loops_with_locals(200, 2_000), "body_bytes"),
+        (nested_blocks(100_000), "nesting"),
+        (branch_tables(10_000, 1), "branch_targets"),
+        (with_bodies([b"\0" + b"\x02\x40\x0b" * 100_000 + b"\x0b"] * 11), "blocks"),
     ],
-    ids=["locals", "many locals", "many functions", "deep blocks"],
-)
+    ids=[
+        "locals", "many locals", "nested ifs", "nested ifs with locals", "many functions",
+        "very many functions", "branch tables", "straight line", "very deep blocks",
+        "loops with locals", "deep blocks", "one large branch table", "many blocks",
+    ],
+)  # fmt: skip
 def test_a_bomb_over_a_cap_is_refused_before_it_is_compiled(body: bytes, what: str) -> None:
     with pytest.raises(StockadeError) as refused:
         admit(body)

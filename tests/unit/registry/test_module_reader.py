@@ -79,7 +79,7 @@ def test_imports_of_other_kinds_are_seen(entry: bytes, kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({TYPES: vector([b"\x5f\0"])}, "no function's"),
+        ({TYPES: vector([b"\x66\0"])}, "no function's"),
         ({TYPES: vector(modules.DECLARED) + b"\0"}, "longer than its contents"),
         ({TYPES: b"\x85\x80\x80\x80\x80\x00" + vector(modules.DECLARED)[1:]}, "too long"),
         ({IMPORTS: vector([imported("m", "n", 99)])}, "type that it does not declare"),

@@ -51,7 +51,7 @@ def test_a_module_may_be_empty() -> None:
     [
         (section(3, b"\0") + section(1, b"\0"), "out of order"),
         (section(1, b"\0") * 2, "repeated"),
-        (section(13, b""), "id 13"),
+        (section(14, b""), "id 14"),
         (b"\1", "ends early"),
         (b"\1\5\0", "beyond its end"),
         (b"\1\xff\xff\xff\xff\x0f", "beyond its end"),
