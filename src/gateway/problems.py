@@ -65,6 +65,7 @@ STATUS: dict[str, int] = {
     "limits.unknown": 400,
     "module.abi_mismatch": 422,
     "module.abi_unknown": 422,
+    "module.compiler_busy": 429,
     "module.digest_invalid": 400,
     "module.digest_mismatch": 500,
     "module.import_kind": 422,

@@ -36,7 +36,7 @@ async def upload_module(
     )
     known = await services.catalog.module(tenant, verified.digest)
     if known is None:
-        await services.compiler.compile(verified.body)
+        await services.compiler.compile(verified.body, tenant)
     # Also when it is known: an upload mends a lost or damaged blob.
     if await services.blobs.put(verified.body) != verified.digest:
         raise RuntimeError("the blob store names content by another digest")

@@ -201,8 +201,8 @@ class InvocationQueue(Protocol):
 class ModuleCompiler(Protocol):
     """Validates and compiles a module in a jailed process that holds nothing else."""
 
-    async def compile(self, body: bytes) -> bytes:
-        """The compiled artifact of a core module.
+    async def compile(self, body: bytes, tenant: str = "") -> bytes:
+        """The compiled artifact of a core module, for this tenant's turn.
 
         Raises:
             StockadeError: `module.invalid` when the engine refuses it, `module.too_costly` when
