@@ -18,6 +18,7 @@ from stockade.infra.egress_policy import load_egress_policy
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.logging import configure_logging
 from stockade.infra.redis_connection import RedisConnections
+from stockade.infra.redis_module_hints import RedisModuleHints
 from stockade.infra.redis_queue import RedisInvocationQueue
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.sql_catalog import SqlCatalog
@@ -82,6 +83,8 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         name = f"gateway-{clock.new_id()}"
         queue = RedisInvocationQueue(RedisConnections(settings.redis_url), gateway=name)
         stack.push_async_callback(queue.aclose)
+        hints = RedisModuleHints(RedisConnections(settings.redis_url))
+        stack.push_async_callback(hints.aclose)
         yield Services(
             name=name,
             settings=settings,
@@ -91,6 +94,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             compiler=JailedCompiler(jail),
             clock=clock,
             profile=profile,
+            hints=hints,
             secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
             egress_policy=load_egress_policy(settings.policy_dir / "egress.toml"),
         )

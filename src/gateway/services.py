@@ -11,6 +11,7 @@ from stockade.core.ports import (
     Clock,
     InvocationQueue,
     ModuleCompiler,
+    ModuleHints,
     SecretBox,
 )
 
@@ -37,3 +38,4 @@ class Services:
     profile: LimitProfile
     egress_policy: EgressPolicy
     secret_box: SecretBox
+    hints: ModuleHints

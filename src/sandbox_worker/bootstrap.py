@@ -25,6 +25,7 @@ from stockade.infra.logging import configure_logging
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_key_values import RedisKeyValueStore
+from stockade.infra.redis_module_hints import RedisModuleHints
 from stockade.infra.redis_queue import RedisInvocationQueue
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.secrets_file import read_or_create_secret
@@ -89,8 +90,11 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             catalog=catalog,
             secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
         )
+        hints = RedisModuleHints(RedisConnections(settings.redis_url))
+        stack.push_async_callback(hints.aclose)
         services = AttemptServices(
             queue=queue,
+            hints=hints,
             blobs=blobs,
             loader=loader,
             pool=pool,
@@ -108,5 +112,8 @@ async def _artifact_cache(settings: WorkerSettings, jail: ZygoteJail) -> Directo
     key_file = settings.artifact_key_file or settings.cache_dir / "artifact.key"
     key = read_or_create_secret(key_file, _ARTIFACT_KEY_BYTES)
     return DirectoryArtifactCache(
-        settings.cache_dir / "artifacts", key, await jail.engine_fingerprint()
+        settings.cache_dir / "artifacts",
+        key,
+        await jail.engine_fingerprint(),
+        settings.cache_bytes,
     )

@@ -1,5 +1,6 @@
 """From a digest to a compiled module that may run: signatures and artifacts are checked again."""
 
+import asyncio
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ class _Kept:
 
 
 class ModuleLoader:
-    """Loads modules for runs; trusts an answer for `trust_seconds`, so a revocation acts then."""
+    """Loads modules for runs; trusts an answer for `trust_seconds`, so a revocation acts then.
+
+    Runs that want the same module at once load it once.
+    """
 
     def __init__(
         self,
@@ -36,21 +40,34 @@ class ModuleLoader:
         self._clock = clock
         self._trust_seconds = trust_seconds
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        self._under_way: dict[tuple[str, str], asyncio.Task[bytes]] = {}
 
     async def load(self, tenant: str, digest: str) -> bytes:
         """The compiled artifact of a module that the tenant's signers vouch for now.
 
         Raises:
             StockadeError: `module.not_found`, a refusal of the signatures, `module.too_costly`, or
-                that a
-                store cannot be reached.
+                that a store cannot be reached.
         """
-        kept = self._kept.get((tenant, digest))
+        place = tenant, digest
+        kept = self._kept.get(place)
         if kept is not None and time.monotonic() - kept.checked_at < self._trust_seconds:
             return kept.artifact
+        task = self._under_way.get(place)
+        if task is None:
+            task = asyncio.ensure_future(self._load(tenant, digest))
+            self._under_way[place] = task
+            task.add_done_callback(lambda _: self._under_way.pop(place))
+        # A run that is cancelled does not take the module away from the others.
+        return await asyncio.shield(task)
+
+    async def _load(self, tenant: str, digest: str) -> bytes:
+        kept = self._kept.get((tenant, digest))
+        started = time.monotonic()
         body = await self._trusted_body(tenant, digest)
-        artifact = kept.artifact if kept else await self._artifact(digest, body)
-        self._kept[tenant, digest] = _Kept(artifact, time.monotonic())
+        artifact = kept.artifact if kept else await self._artifact(tenant, digest, body)
+        # Trust begins where it was looked at, not where a long compilation ended.
+        self._kept[tenant, digest] = _Kept(artifact, started)
         self._kept.move_to_end((tenant, digest))
         if len(self._kept) > _MAX_KEPT:
             self._kept.popitem(last=False)
@@ -68,9 +85,14 @@ class ModuleLoader:
         verify_stored(body, digest, module.signatures, signers, self._clock.now_ms())
         return body
 
-    async def _artifact(self, digest: str, body: bytes) -> bytes:
+    async def _artifact(self, tenant: str, digest: str, body: bytes) -> bytes:
         artifact = await self._cache.get(digest)
-        if artifact is None:
-            artifact = await self._compiler.compile(body)
-            await self._cache.put(digest, artifact)
+        if artifact is not None:
+            return artifact
+        async with self._cache.making(digest):
+            # Another worker of this host may have made it meanwhile.
+            artifact = await self._cache.get(digest)
+            if artifact is None:
+                artifact = await self._compiler.compile(body, tenant)
+                await self._cache.put(digest, artifact)
         return artifact

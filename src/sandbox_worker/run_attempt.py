@@ -13,7 +13,7 @@ from sandbox_worker.module_loader import ModuleLoader
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion
 from stockade.core.outcomes import Attempt, Outcome, Progress, RunResult, Usage
-from stockade.core.ports import BlobStore, Clock, InvocationQueue
+from stockade.core.ports import BlobStore, Clock, InvocationQueue, ModuleHints
 from stockade.retry.types import FailureContext, RetryDecision, RetryPolicy
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class AttemptServices:
     """What an attempt needs of its worker."""
 
     queue: InvocationQueue
+    hints: ModuleHints
     blobs: BlobStore
     loader: ModuleLoader
     pool: ExecutorPool

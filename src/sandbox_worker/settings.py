@@ -32,6 +32,9 @@ class WorkerSettings(BaseSettings):
     )
     capacity: int = Field(default=2 * (os.cpu_count() or 1), ge=1, le=1024)
     max_executors: int = Field(default=32, ge=1, le=4096)
+    cache_bytes: int = Field(
+        default=2 * 1024**3, ge=1, description="What compiled modules may take of the disk."
+    )
     runs_per_executor: int = Field(default=10_000, ge=1)
     trust_seconds: float = Field(default=2.0, ge=0, le=5)
     lease_seconds: float = Field(default=15.0, gt=0)

@@ -56,6 +56,7 @@ class Supervisor:
             asyncio.ensure_future(self._forever(self._keep_leases, self._heartbeat_seconds)),
             asyncio.ensure_future(self._forever(self._look_for_due_and_dead, _TICK_SECONDS)),
             asyncio.ensure_future(self._forever(self._hear_of_cancellations, _PAUSE_SECONDS)),
+            asyncio.ensure_future(self._forever(self._compile_uploads, _PAUSE_SECONDS)),
         ]
         try:
             await self._claim_until_stopped()
@@ -111,6 +112,13 @@ class Supervisor:
         for attempt in list(self._running.values()):
             if attempt.claim.invocation.id in cancelled:
                 attempt.cancel()
+
+    async def _compile_uploads(self) -> None:
+        for tenant, digest in await self._services.hints.hear(_LISTEN_SECONDS):
+            try:
+                await self._services.loader.load(tenant, digest)
+            except StockadeError as error:
+                _log.info("upload_not_compiled_ahead", digest=digest, code=error.code)
 
     async def _look_for_due_and_dead(self) -> None:
         # A worker that stops offers no room to the dispatcher.

@@ -42,6 +42,8 @@ async def upload_module(
         raise RuntimeError("the blob store names content by another digest")
     stored = StoredModule(tenant, verified.digest, facts, (verified.signature,), now_ms)
     created = await services.catalog.add_module(stored)
+    if created:
+        await services.hints.tell(tenant, verified.digest)
     return Uploaded(verified.digest, verified.signers, facts, created)
 
 

@@ -6,6 +6,7 @@ there is no room.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from socket import socket
 from typing import Protocol
 
@@ -255,6 +256,19 @@ class ArtifactCache(Protocol):
 
     async def put(self, digest: str, artifact: bytes) -> None:
         """Keeps an artifact. A cache that cannot be written is no error."""
+
+    def making(self, digest: str) -> AbstractAsyncContextManager[None]:
+        """Held by the one process of this host that makes the artifact; others wait for it."""
+
+
+class ModuleHints(Protocol):
+    """Tells workers of uploads, so that they compile a module before its first run."""
+
+    async def tell(self, tenant: str, digest: str) -> None:
+        """Says that a module was uploaded; a hint, whose loss is no error."""
+
+    async def hear(self, timeout_seconds: float) -> Sequence[tuple[str, str]]:
+        """Tenants and digests since the last look, waiting for the first up to the timeout."""
 
 
 class HttpEgress(Protocol):

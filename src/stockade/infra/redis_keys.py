@@ -24,6 +24,7 @@ class RedisKeys:
         self.prefix = f"sk:{{p{partition:02d}}}:"
         self.ready = self.prefix + "ready"
         self.cancels = self.prefix + "cancels"
+        self.uploads = self.prefix + "uploads"
 
     def record(self, invocation_id: str) -> str:
         """The hash that is the invocation's record."""

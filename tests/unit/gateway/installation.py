@@ -39,6 +39,20 @@ USAGE = Usage(fuel=42, peak_memory_bytes=65536, wall_ms=1.5, queue_ms=0.25)
 Ending = Callable[[Claim, bytes], Completion]
 
 
+class Hints:
+    """The `ModuleHints` port: remembers what was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    async def tell(self, tenant: str, digest: str) -> None:
+        self.told.append((tenant, digest))
+
+    async def hear(self, timeout_seconds: float) -> list[tuple[str, str]]:
+        del timeout_seconds
+        return self.told
+
+
 class CountingCompiler:
     """The `ModuleCompiler` port: takes everything, or raises what it was given."""
 
@@ -142,6 +156,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         clock=clock,
         profile=LimitProfile(DEFAULT_LIMITS, CEILINGS),
         egress_policy=EgressPolicy(),
+        hints=Hints(),
         secret_box=AesGcmSecretBox((b"k" * 32,)),
     )
     services = replace(services, **changes)  # type: ignore[arg-type]

@@ -1,5 +1,9 @@
-"""The artifact cache gives back only what it wrote itself, for the same module and engine."""
+"""The artifact cache gives back only what it wrote itself, and keeps to its bounds."""
 
+import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,62 +11,145 @@ import pytest
 from stockade.infra.directory_artifacts import DirectoryArtifactCache
 
 DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+KEY = b"k" * 32
+
+
+def opened(
+    tmp_path: Path, max_bytes: int = 1 << 20, engine: str = "engine"
+) -> DirectoryArtifactCache:
+    return DirectoryArtifactCache(tmp_path / "cache", KEY, engine, max_bytes)
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> DirectoryArtifactCache:
-    return DirectoryArtifactCache(tmp_path / "cache", b"k" * 32, "engine")
+    return opened(tmp_path)
 
 
-async def test_an_artifact_comes_back(cache: DirectoryArtifactCache) -> None:
+def place(tmp_path: Path, digest: str = DIGEST) -> Path:
+    return tmp_path / "cache" / "engine" / digest[7:]
+
+
+async def test_an_artifact_comes_back(cache: DirectoryArtifactCache, tmp_path: Path) -> None:
     assert await cache.get(DIGEST) is None
     await cache.put(DIGEST, b"native code")
     assert await cache.get(DIGEST) == b"native code"
+    assert (tmp_path / "cache" / "engine").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("at", [0, 31, 32, 40])
-async def test_a_flipped_byte_is_not_authentic(
-    cache: DirectoryArtifactCache, tmp_path: Path, at: int
-) -> None:
-    await cache.put(DIGEST, b"native code")
-    (file,) = (tmp_path / "cache" / "engine").iterdir()
-    content = bytearray(file.read_bytes())
-    content[at] ^= 1
-    file.write_bytes(content)
+async def test_what_was_used_longest_ago_makes_room(tmp_path: Path) -> None:
+    cache = opened(tmp_path, max_bytes=1000)
+    digests = [f"sha256:{number:064x}" for number in range(4)]
+    for number, digest in enumerate(digests[:3]):
+        await cache.put(digest, b"x" * 250)
+        os.utime(place(tmp_path, digest), (number + 1, number + 1))
+    assert await cache.get(digests[0]) is not None
+    await cache.put(digests[3], b"x" * 250)
+    assert [await cache.get(digest) is not None for digest in digests] == [True, False, True, True]
+
+
+async def test_more_than_the_bound_is_kept_alone(tmp_path: Path) -> None:
+    cache = opened(tmp_path, max_bytes=100)
+    await cache.put(DIGEST, b"x" * 50)
+    await cache.put(OTHER, b"x" * 500)
     assert await cache.get(DIGEST) is None
+    assert await cache.get(OTHER) == b"x" * 500
 
 
-async def test_a_swapped_file_is_not_authentic(
+async def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    cache = opened(tmp_path)
+    old, young = (tmp_path / "cache" / "engine" / f".aside-{name}" for name in ("old", "young"))
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    await cache.put(DIGEST, b"x")
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_what_engines_left_long_ago_is_removed(tmp_path: Path) -> None:
+    root = tmp_path / "cache"
+    for name in ("old", "young"):
+        (root / name).mkdir(parents=True)
+        (root / name / "file").write_bytes(b"x")
+    os.utime(root / "old", (1, 1))
+    opened(tmp_path)
+    assert sorted(path.name for path in root.iterdir()) == ["engine", "young"]
+
+
+async def test_one_makes_while_others_wait(tmp_path: Path) -> None:
+    first, second = opened(tmp_path), opened(tmp_path)
+    made: list[str] = []
+
+    async def make(cache: DirectoryArtifactCache, name: str) -> None:
+        async with cache.making(DIGEST):
+            if await cache.get(DIGEST) is None:
+                made.append(name)
+                await asyncio.sleep(0.05)
+                await cache.put(DIGEST, b"made")
+
+    await asyncio.gather(make(first, "first"), make(second, "second"), make(second, "third"))
+    assert len(made) == 1
+
+
+async def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    cache = opened(tmp_path)
+    lock = tmp_path / "cache" / "engine" / "locks" / DIGEST[7:]
+    program = (
+        "import fcntl, sys, time\nlock = open(sys.argv[1], 'w')\n"
+        "fcntl.flock(lock, fcntl.LOCK_EX)\nprint('held', flush=True)\ntime.sleep(60)"
+    )
+    holder = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(lock), stdout=asyncio.subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    await holder.stdout.readline()
+    waiting = asyncio.ensure_future(_made(cache))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    holder.kill()
+    async with asyncio.timeout(10):
+        await waiting
+    await holder.wait()
+
+
+async def _made(cache: DirectoryArtifactCache) -> None:
+    async with cache.making(DIGEST):
+        return
+
+
+async def test_a_cache_that_cannot_be_used_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the directory should be")
+    cache = opened(tmp_path)
+    await cache.put(DIGEST, b"native code")
+    assert await cache.get(DIGEST) is None
+    await _made(cache)
+
+
+def test_a_full_disk_is_no_error(tmp_path: Path) -> None:
+    program = f"""
+import asyncio, resource, signal
+from pathlib import Path
+from stockade.infra.directory_artifacts import DirectoryArtifactCache
+cache = DirectoryArtifactCache(Path({str(tmp_path / "cache")!r}), b"k" * 32, "engine")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+asyncio.run(cache.put("sha256:{"a" * 64}", b"x" * 5000))
+print(asyncio.run(cache.get("sha256:{"a" * 64}")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "None"
+    assert list((tmp_path / "cache" / "engine").glob(".aside-*")) == []
+
+
+async def test_use_is_noted_not_more_than_once_a_minute(
     cache: DirectoryArtifactCache, tmp_path: Path
 ) -> None:
-    await cache.put(DIGEST, b"one")
-    directory = tmp_path / "cache" / "engine"
-    (directory / DIGEST[7:]).rename(directory / OTHER[7:])
-    assert await cache.get(OTHER) is None
-
-
-@pytest.mark.parametrize(("key", "engine"), [(b"x" * 32, "engine"), (b"k" * 32, "newer")])
-async def test_another_key_or_engine_is_not_authentic(
-    cache: DirectoryArtifactCache, tmp_path: Path, key: bytes, engine: str
-) -> None:
-    await cache.put(DIGEST, b"native code")
-    written = tmp_path / "cache" / "engine"
-    other = DirectoryArtifactCache(tmp_path / "cache", key, engine)
-    if engine != "engine":
-        written.rename(tmp_path / "cache" / engine)
-    assert await other.get(DIGEST) is None
-
-
-async def test_an_empty_file_is_not_authentic(
-    cache: DirectoryArtifactCache, tmp_path: Path
-) -> None:
-    await cache.put(DIGEST, b"")
-    (tmp_path / "cache" / "engine" / DIGEST[7:]).write_bytes(b"")
-    assert await cache.get(DIGEST) is None
-
-
-async def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
-    cache = DirectoryArtifactCache(tmp_path / "cache", b"k" * 32, "engine")
-    (tmp_path / "cache" / "engine").write_text("a file where the directory should be")
-    await cache.put(DIGEST, b"native code")
-    assert await cache.get(DIGEST) is None
+    await cache.put(DIGEST, b"x")
+    recent = place(tmp_path).stat().st_mtime - 10
+    os.utime(place(tmp_path), (recent, recent))
+    await cache.get(DIGEST)
+    assert place(tmp_path).stat().st_mtime == pytest.approx(recent)
+    os.utime(place(tmp_path), (1, 1))
+    await cache.get(DIGEST)
+    assert place(tmp_path).stat().st_mtime > recent
