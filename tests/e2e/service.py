@@ -1,6 +1,7 @@
 """A real `stockade dev` for end-to-end tests: real Valkey, gateway, worker and jail."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,13 +48,16 @@ class Service:
 
 
 @contextmanager
-def running_service(data_dir: Path) -> Iterator[Service]:
-    """Starts `stockade dev` on this data directory, and stops it."""
-    command = [sys.executable, "-m", "stockade.cli.main", "dev", "--port", "0"]
+def running_service(data_dir: Path, *wrapper: str, **environment: str) -> Iterator[Service]:
+    """Starts `stockade dev` on this data directory, through a wrapping command, and stops it."""
+    command = [*wrapper, sys.executable, "-m", "stockade.cli.main", "dev", "--port", "0"]
     with (
         (data_dir.parent / f"{data_dir.name}.log").open("ab") as log,
         subprocess.Popen(
-            [*command, "--data-dir", str(data_dir)], stdout=subprocess.PIPE, stderr=log
+            [*command, "--data-dir", str(data_dir)],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=os.environ | environment,  # noqa: TID251 - a child's
         ) as process,
     ):
         try:

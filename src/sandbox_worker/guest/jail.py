@@ -1,10 +1,11 @@
 """The jail: what a forked child gives up, in order, before it sees a byte of a tenant's.
 
 Descriptors, files and network, resources, identity, privileges, system calls. There is no way back
-from any of them. A step that fails ends the child: it fails closed, except Landlock, which older
-kernels lack.
+from any of them. A step that fails ends the child: it fails closed. Landlock alone, which older
+kernels lack, may be absent where the operator said so.
 """
 
+import errno
 import os
 import resource
 import signal
@@ -56,17 +57,23 @@ def drop_descriptors(keep: int) -> None:
     os.closerange(keep + 1, 1 << 16)
 
 
-def close_files() -> int:
+def close_files(*, required: bool = True) -> int:
     """Takes files and the network away; returns the Landlock version in force (0: none).
 
     To be called before the first thread starts: Landlock binds the thread that asks and those that
     it starts later, no others.
 
+    Args:
+        required: Whether a kernel without Landlock is an error.
+
     Raises:
         OSError: the wall could not be put up.
     """
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    return deny_all(this_machine())
+    version = deny_all(this_machine())
+    if version == 0 and required:
+        raise OSError(errno.ENOSYS, "this kernel has no Landlock, which is required")
+    return version
 
 
 def enter_jail(bounds: JailBounds, allowed: tuple[str, ...], parent: int) -> None:

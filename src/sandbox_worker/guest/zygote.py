@@ -29,7 +29,13 @@ from sandbox_worker.guest.jail import (
 )
 from sandbox_worker.guest.runner import Runner
 from sandbox_worker.guest.warm_up import warm_up
-from stockade.core.jail_control import MAX_DATAGRAM_BYTES, ForkCommand, JailEvent, JailRole
+from stockade.core.jail_control import (
+    LANDLOCK_OPTIONAL,
+    MAX_DATAGRAM_BYTES,
+    ForkCommand,
+    JailEvent,
+    JailRole,
+)
 
 _CONTROL_DESCRIPTOR = 0
 
@@ -37,7 +43,15 @@ _CONTROL_DESCRIPTOR = 0
 class Zygote:
     """Owns the control socket and the descriptors of the living children."""
 
-    def __init__(self, control: socket.socket, runner: Runner, allowed: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        runner: Runner,
+        allowed: tuple[str, ...],
+        *,
+        landlock_required: bool = True,
+    ) -> None:
+        self._landlock_required = landlock_required
         self._control = control
         self._runner = runner
         self._allowed = allowed
@@ -78,7 +92,7 @@ class Zygote:
     def _become(self, role: JailRole, connection: int, parent: int) -> None:
         try:
             drop_descriptors(connection)
-            close_files()
+            close_files(required=self._landlock_required)
             with socket.socket(fileno=connection) as supervisor:
                 if role is JailRole.EXECUTOR:
                     executor = Executor(self._runner, supervisor)
@@ -101,17 +115,21 @@ class Zygote:
 
 
 def main() -> None:
-    """Serves the socket on descriptor 0; the seccomp policy's path is the one argument."""
+    """Serves the socket on descriptor 0.
+
+    The first argument is the seccomp policy's path; `LANDLOCK_OPTIONAL` may follow.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     allowed = load_allowed_calls(Path(sys.argv[1]))
+    required = LANDLOCK_OPTIONAL not in sys.argv[2:]
     control = socket.socket(fileno=_CONTROL_DESCRIPTOR)
     runner = warm_up(build_engine())
     # What exists now is shared by all children: never looked at again, never copied.
     gc.collect()
     gc.freeze()
     control.send(engine_fingerprint().encode())
-    Zygote(control, runner, allowed).serve()
+    Zygote(control, runner, allowed, landlock_required=required).serve()
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 import typer
 
-from stockade.cli import functions, keys, modules, runs, serve, sign, signers
+from stockade.cli import functions, keys, modules, runs, secrets, serve, sign, signers
 from stockade.cli.demo.command import demo
 from stockade.cli.dev.command import dev
+from stockade.cli.doctor import doctor
 from stockade.cli.invoke import invoke
 
 _START, _TENANT, _CALL = "Start here", "Modules and functions", "Run and look"
@@ -19,10 +20,12 @@ app = typer.Typer(
 app.command(rich_help_panel=_START)(demo)
 app.command(rich_help_panel=_START)(dev)
 app.add_typer(serve.app, name="serve", rich_help_panel=_START)
+app.command(rich_help_panel=_START)(doctor)
 app.add_typer(keys.app, name="keys", rich_help_panel=_TENANT)
 app.command(rich_help_panel=_TENANT)(sign.sign)
 app.add_typer(signers.app, name="signers", rich_help_panel=_TENANT)
 app.add_typer(modules.app, name="modules", rich_help_panel=_TENANT)
+app.add_typer(secrets.app, name="secrets", rich_help_panel=_TENANT)
 app.add_typer(functions.app, name="functions", rich_help_panel=_TENANT)
 app.command(rich_help_panel=_CALL)(invoke)
 app.add_typer(runs.app, name="runs", rich_help_panel=_CALL)

@@ -12,6 +12,7 @@ COMMANDS = [
     "",
     "demo",
     "dev",
+    "doctor",
     "serve",
     "keys",
     "keys generate",
