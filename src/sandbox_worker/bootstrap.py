@@ -10,7 +10,8 @@ import structlog
 import uvloop
 
 from sandbox_worker.broker import HostCallBroker
-from sandbox_worker.executor_pool import ExecutorPool
+from sandbox_worker.executor_pool import ExecutorPool, PoolSettings
+from sandbox_worker.executor_watch import ExecutorWatch
 from sandbox_worker.module_loader import ModuleLoader
 from sandbox_worker.run_attempt import AttemptServices
 from sandbox_worker.settings import WorkerSettings
@@ -19,9 +20,11 @@ from stockade.infra.directory_artifacts import DirectoryArtifactCache
 from stockade.infra.directory_blobs import DirectoryBlobStore
 from stockade.infra.egress_policy import load_egress_policy
 from stockade.infra.guarded_http import GuardedHttp
+from stockade.infra.isolation_policy import load_isolation_policy
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.key_value_quota import load_key_value_quota
 from stockade.infra.logging import configure_logging
+from stockade.infra.proc_meter import ProcMeter
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_key_values import RedisKeyValueStore
@@ -70,7 +73,9 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             settings=QueueSettings(lease_ms=round(settings.lease_seconds * 1000)),
         )
         stack.push_async_callback(queue.aclose)
-        pool = ExecutorPool(jail, settings.max_executors, settings.runs_per_executor)
+        meter = ProcMeter()
+        isolation = load_isolation_policy(settings.policy_dir / "isolation.toml")
+        pool = ExecutorPool(jail, _pool_settings(settings), isolation, meter)
         stack.push_async_callback(pool.aclose)
         blobs = DirectoryBlobStore(settings.blob_dir)
         loader = ModuleLoader(
@@ -104,8 +109,21 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             inline_output_bytes=settings.inline_output_bytes,
         )
         yield Supervisor(
-            services, settings.capacity, settings.lease_seconds, settings.drain_seconds
+            services,
+            ExecutorWatch(pool, meter),
+            settings.capacity,
+            settings.lease_seconds,
+            settings.drain_seconds,
         )
+
+
+def _pool_settings(settings: WorkerSettings) -> PoolSettings:
+    return PoolSettings(
+        max_executors=settings.max_executors,
+        runs_per_executor=settings.runs_per_executor,
+        idle_seconds=settings.idle_seconds,
+        spare_executors=settings.spare_executors,
+    )
 
 
 async def _artifact_cache(settings: WorkerSettings, jail: ZygoteJail) -> DirectoryArtifactCache:

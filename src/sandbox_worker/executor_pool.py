@@ -1,10 +1,77 @@
-"""A worker's executors: forked when needed, each for one tenant; the longest idle ends first."""
+"""A worker's executors: forked when needed, each for one tenant; the longest idle ends first.
+
+Who asks when all are lent waits, and tenants are served in turn: one tenant's crowd does not hold
+up another's single run. A few executors that belong to nobody yet are kept forked, so that a
+tenant's first run, and every run at isolation level `invocation`, need not wait for a fork.
+"""
 
 import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
 
 from sandbox_worker.executor_client import ExecutorClient
+from stockade.core.errors import StockadeError
+from stockade.core.isolation import IsolationLevel, IsolationPolicy
 from stockade.core.jail_control import JailRole
-from stockade.core.ports import Jail
+from stockade.core.ports import Jail, JailedProcess, ProcessMeter
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """How many executors live, and for how long.
+
+    Args:
+        max_executors: How many may live at once, idle ones and spares included.
+        runs_per_executor: An executor is replaced after so many runs.
+        idle_seconds: One that nobody used for so long is ended.
+        spare_executors: So many are kept forked for whoever comes next.
+        max_growth_bytes: An idle one that holds so much more than at its birth is ended.
+    """
+
+    max_executors: int = 32
+    runs_per_executor: int = 10_000
+    idle_seconds: float = 300.0
+    spare_executors: int = 2
+    max_growth_bytes: int = 32 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Idle:
+    """An idle executor: since when, and the processor time it had used by then."""
+
+    executor: ExecutorClient
+    since: float
+    cpu_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Queue:
+    """Who waits, by tenant; tenants in the order in which they are served next."""
+
+    waiting: OrderedDict[str, deque[asyncio.Future[None]]] = field(default_factory=OrderedDict)
+
+    def join(self, tenant: str) -> asyncio.Future[None]:
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.setdefault(tenant, deque()).append(place)
+        return place
+
+    def next(self) -> asyncio.Future[None] | None:
+        """The first who still waits; its tenant goes to the end."""
+        while self.waiting:
+            tenant, places = self.waiting.popitem(last=False)
+            place = places.popleft()
+            if places:
+                self.waiting[tenant] = places
+            if not place.done():
+                return place
+        return None
 
 
 class ExecutorPool:
@@ -12,17 +79,33 @@ class ExecutorPool:
 
     Args:
         jail: Where executors come from.
-        max_executors: How many may live at once, idle ones included.
-        runs_per_executor: An executor is replaced after so many runs.
+        settings: How many, for how long.
+        isolation: Which tenants get a fresh process for every run.
+        meter: Measures processes from outside.
     """
 
-    def __init__(self, jail: Jail, max_executors: int, runs_per_executor: int) -> None:
+    def __init__(
+        self,
+        jail: Jail,
+        settings: PoolSettings,
+        isolation: IsolationPolicy,
+        meter: ProcessMeter,
+    ) -> None:
         self._jail = jail
-        self._max_executors = max_executors
-        self._runs_per_executor = runs_per_executor
-        self._idle: list[ExecutorClient] = []
-        self._living = 0
-        self._changed = asyncio.Condition()
+        self._settings = settings
+        self._isolation = isolation
+        self._meter = meter
+        self._idle: list[_Idle] = []
+        self._spares: list[JailedProcess] = []
+        self._born_bytes: dict[int, int] = {}
+        self._places = settings.max_executors
+        self._queue = _Queue()
+        self._promised = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._forking_spares = False
+        self._closed = False
+        self.lent: set[ExecutorClient] = set()
+        """What is lent now; `ExecutorWatch` looks at it."""
 
     async def acquire(self, tenant: str, digest: str) -> ExecutorClient:
         """An executor for this tenant alone, with the module loaded already where possible.
@@ -30,53 +113,190 @@ class ExecutorPool:
         Raises:
             StockadeError: `jail.unavailable`.
         """
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._idle or self._living < self._max_executors)
-            await self._end_the_dead()
-            if executor := self._take_idle(tenant, digest):
-                return executor
-            if self._living >= self._max_executors:
-                await self._end(self._idle.pop(0))
-            self._living += 1
-        return await self._fork(tenant)
+        if self._queue.waiting or self._free() <= 0:
+            await self._wait_in_turn(tenant)
+        while (executor := self._take_idle(tenant, digest)) is None and self._free() <= 0:
+            # What there was has died meanwhile; its place comes free in a moment.
+            await self._wait_in_turn(tenant)
+        executor = executor or await self._new(tenant)
+        self.lent.add(executor)
+        return executor
 
     async def release(self, executor: ExecutorClient) -> None:
         """Takes a lent executor back; one that is spent or unwell is ended."""
-        async with self._changed:
-            if executor.healthy and executor.runs < self._runs_per_executor:
-                self._idle.append(executor)
-            else:
-                await self._end(executor)
-            self._changed.notify()
+        self.lent.discard(executor)
+        fresh = self._isolation.level(executor.tenant) is IsolationLevel.INVOCATION
+        spent = fresh or executor.runs >= self._settings.runs_per_executor
+        if executor.healthy and executor.alive and not spent and not self._closed:
+            self._idle.append(_Idle(executor, time.monotonic()))
+            self._serve_next()
+        else:
+            self._end(executor)
+
+    async def sweep(self) -> None:
+        """Ends what is dead, was idle for too long, has grown, or works for nobody."""
+        now = time.monotonic()
+        for idle in list(self._idle):
+            if idle in self._idle and self._is_over(idle, now):
+                self._idle.remove(idle)
+                self._end(idle.executor)
+        self._free()
+        self._keep_spares()
 
     async def aclose(self) -> None:
-        """Ends all idle executors."""
-        async with self._changed:
-            while self._idle:
-                await self._end(self._idle.pop())
+        """Ends all executors that are not lent."""
+        self._closed = True
+        while self._idle:
+            self._end(self._idle.pop().executor)
+        while self._spares:
+            self._drop_process(self._spares.pop())
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _fork(self, tenant: str) -> ExecutorClient:
+    def born_bytes(self, executor: ExecutorClient) -> int:
+        """What an executor's process held when it was born."""
+        return self._born_bytes.get(executor.process_id, 0)
+
+    def _free(self) -> int:
+        """How many could be lent now, beyond those that are promised to who waits."""
+        for idle in [one for one in self._idle if not one.executor.alive]:
+            self._idle.remove(idle)
+            self._end(idle.executor)
+        for spare in [one for one in self._spares if not one.alive]:
+            self._spares.remove(spare)
+            self._drop_process(spare)
+        return self._places + len(self._spares) + len(self._idle) - self._promised
+
+    async def _wait_in_turn(self, tenant: str) -> None:
+        place = self._queue.join(tenant)
+        self._serve_next()
         try:
-            return ExecutorClient(await self._jail.fork(JailRole.EXECUTOR), tenant)
-        except BaseException:
-            async with self._changed:
-                self._living -= 1
-                self._changed.notify()
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self._promised -= 1
+                self._serve_next()
             raise
+        self._promised -= 1
+
+    def _serve_next(self) -> None:
+        while self._queue.waiting and self._free() > 0:
+            place = self._queue.next()
+            if place is None:
+                return
+            self._promised += 1
+            place.set_result(None)
 
     def _take_idle(self, tenant: str, digest: str) -> ExecutorClient | None:
-        own = [executor for executor in self._idle if executor.tenant == tenant]
+        own = [idle for idle in self._idle if idle.executor.tenant == tenant]
+        own = [idle for idle in own if idle.executor.alive]
         if not own:
             return None
-        executor = next((one for one in reversed(own) if one.has(digest)), own[-1])
-        self._idle.remove(executor)
-        return executor
+        chosen = next((one for one in reversed(own) if one.executor.has(digest)), own[-1])
+        self._idle.remove(chosen)
+        return chosen.executor
 
-    async def _end_the_dead(self) -> None:
-        for executor in [one for one in self._idle if not one.alive]:
-            self._idle.remove(executor)
-            await self._end(executor)
+    async def _new(self, tenant: str) -> ExecutorClient:
+        if self._spares:
+            spare = self._spares.pop()
+            self._keep_spares()
+            return ExecutorClient(spare, tenant)
+        try:
+            if self._places > 0:
+                self._places -= 1
+            else:
+                # The longest idle one's place is taken over, once its process is gone.
+                end = self._start(self._ended(self._idle.pop(0).executor, frees_place=False))
+                await asyncio.shield(end)
+            process = await self._jail.fork(JailRole.EXECUTOR)
+        except BaseException:
+            self._places += 1
+            self._serve_next()
+            raise
+        self._note_birth(process)
+        self._keep_spares()
+        return ExecutorClient(process, tenant)
 
-    async def _end(self, executor: ExecutorClient) -> None:
-        self._living -= 1
-        await executor.aclose()
+    def _is_over(self, idle: _Idle, now: float) -> bool:
+        executor, settings = idle.executor, self._settings
+        if not executor.alive or now - idle.since > settings.idle_seconds:
+            return True
+        used = self._meter.cpu_seconds(executor.process_id)
+        held = self._meter.resident_bytes(executor.process_id)
+        if used is None or held is None:
+            return True
+        if held - self.born_bytes(executor) > settings.max_growth_bytes:
+            _log.info("executor_has_grown", bytes=held)
+            return True
+        # The first look may still count the end of its last run.
+        works = idle.cpu_seconds and used - idle.cpu_seconds > _IDLE_CPU_SECONDS
+        idle.cpu_seconds = used
+        if works:
+            _log.warning("executor_works_for_nobody", tenant=executor.tenant)
+        return bool(works)
+
+    def _keep_spares(self) -> None:
+        wanted = min(self._settings.spare_executors - len(self._spares), self._places)
+        if wanted > 0 and not self._forking_spares and not self._closed:
+            self._forking_spares = True
+            self._start(self._fork_spares(wanted))
+
+    async def _fork_spares(self, count: int) -> None:
+        try:
+            for _ in range(count):
+                if self._places <= 0 or self._closed or self._queue.waiting:
+                    return
+                self._places -= 1
+                try:
+                    process = await self._jail.fork(JailRole.EXECUTOR)
+                except BaseException:
+                    self._places += 1
+                    raise
+                self._note_birth(process)
+                self._spares.append(process)
+                self._serve_next()
+        except StockadeError as error:
+            _log.warning("no_spare_executor", code=error.code)
+        finally:
+            self._forking_spares = False
+            self._serve_next()
+
+    def _note_birth(self, process: JailedProcess) -> None:
+        self._born_bytes[process.process_id] = self._meter.resident_bytes(process.process_id) or 0
+
+    def _end(self, executor: ExecutorClient) -> None:
+        executor.discard()
+        self._start(self._ended(executor))
+
+    async def _ended(self, executor: ExecutorClient, *, frees_place: bool = True) -> None:
+        try:
+            await executor.aclose()
+        finally:
+            self._forget(executor.process_id, frees_place=frees_place)
+
+    def _drop_process(self, process: JailedProcess) -> None:
+        process.kill()
+        self._start(self._process_ended(process))
+
+    async def _process_ended(self, process: JailedProcess) -> None:
+        try:
+            await process.ended()
+            process.connection.close()
+        finally:
+            self._forget(process.process_id, frees_place=True)
+
+    def _forget(self, process_id: int, *, frees_place: bool) -> None:
+        self._born_bytes.pop(process_id, None)
+        if frees_place:
+            self._places += 1
+            self._serve_next()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+_IDLE_CPU_SECONDS = 0.5
+"""Processor time between two looks that no idle executor has a use for."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import structlog
 
+from sandbox_worker.executor_watch import ExecutorWatch
 from sandbox_worker.run_attempt import AttemptServices, RunningAttempt
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim
@@ -15,6 +16,7 @@ _CLAIM_SECONDS = 1.0
 _TICK_SECONDS = 0.25
 _LONGEST_HEARTBEAT_SECONDS = 1.0
 """A heartbeat also tells of a cancellation whose hint was lost."""
+_SWEEP_SECONDS = 1.0
 _LISTEN_SECONDS, _PAUSE_SECONDS = 5.0, 0.01
 _FIRST_BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 0.1, 5.0
 
@@ -24,6 +26,7 @@ class Supervisor:
 
     Args:
         services: What each attempt needs.
+        watch: Bounds the processes that attempts run in.
         capacity: How many attempts run at once.
         lease_seconds: How long a claim is another worker's business no more; renewed three times
             within it. drain_seconds: How long running attempts may go on after `stop`.
@@ -32,11 +35,13 @@ class Supervisor:
     def __init__(
         self,
         services: AttemptServices,
+        watch: ExecutorWatch,
         capacity: int,
         lease_seconds: float,
         drain_seconds: float,
     ) -> None:
         self._services = services
+        self._watch = watch
         self._capacity = capacity
         self._heartbeat_seconds = min(lease_seconds / 3, _LONGEST_HEARTBEAT_SECONDS)
         self._drain_seconds = drain_seconds
@@ -57,6 +62,8 @@ class Supervisor:
             asyncio.ensure_future(self._forever(self._look_for_due_and_dead, _TICK_SECONDS)),
             asyncio.ensure_future(self._forever(self._hear_of_cancellations, _PAUSE_SECONDS)),
             asyncio.ensure_future(self._forever(self._compile_uploads, _PAUSE_SECONDS)),
+            asyncio.ensure_future(self._forever(self._services.pool.sweep, _SWEEP_SECONDS)),
+            asyncio.ensure_future(self._watch.run()),
         ]
         try:
             await self._claim_until_stopped()

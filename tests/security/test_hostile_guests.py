@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_worker.executor_client import ExecutorClient, Task
-from sandbox_worker.executor_pool import ExecutorPool
+from sandbox_worker.executor_client import ExecutorClient
+from sandbox_worker.executor_pool import ExecutorPool, PoolSettings
+from sandbox_worker.executor_task import Task
+from stockade.core.isolation import IsolationPolicy
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
 from stockade.core.outcomes import Outcome, RunResult
 from stockade.infra.jailed_compiler import JailedCompiler
+from stockade.infra.proc_meter import ProcMeter
 from stockade.infra.zygote_jail import ZygoteJail
 from tests.guest import guests
 
@@ -27,7 +30,9 @@ class Sandbox:
 
     def __init__(self, jail: ZygoteJail) -> None:
         self._compiler = JailedCompiler(jail)
-        self.pool = ExecutorPool(jail, max_executors=2, runs_per_executor=1000)
+        self.pool = ExecutorPool(
+            jail, PoolSettings(max_executors=2, spare_executors=0), IsolationPolicy(), ProcMeter()
+        )
 
     async def task(self, body: bytes, data: bytes, limits: Limits, abi: Abi) -> Task:
         artifact = await self._compiler.compile(body)

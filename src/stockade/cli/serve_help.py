@@ -13,6 +13,8 @@ HELP = {
     "capacity": "How many invocations run at once.",
     "max_executors": "How many jailed processes are kept at most.",
     "runs_per_executor": "A jailed process is replaced after so many runs.",
+    "idle_seconds": "A jailed process that nobody used for so long is ended.",
+    "spare_executors": "So many jailed processes are kept ready for whoever comes next.",
     "trust_seconds": "For so long a signer's trust is remembered; a revocation takes this long.",
     "lease_seconds": "A worker silent for so long loses its invocations to others.",
     "drain_seconds": "How long running work may go on after SIGTERM.",

@@ -230,6 +230,16 @@ class JailedProcess(Protocol):
         """Waits for the end: the exit code, or minus the signal."""
 
 
+class ProcessMeter(Protocol):
+    """What the kernel says of a process; None when it is gone."""
+
+    def resident_bytes(self, process_id: int) -> int | None:
+        """What the process holds in memory."""
+
+    def cpu_seconds(self, process_id: int) -> float | None:
+        """The processor time that it has used."""
+
+
 class Jail(Protocol):
     """Forks jailed children that hold nothing but their socket."""
 

@@ -1,9 +1,12 @@
 """A stand-in for an executor process: a socket whose other end the test holds."""
 
 import asyncio
+import itertools
 import socket
 
 from sandbox_worker.guest import frames
+
+process_ids = itertools.count(1)
 
 
 class FakeProcess:
@@ -13,7 +16,7 @@ class FakeProcess:
         self.connection, self.peer = socket.socketpair()
         self.connection.setblocking(False)
         self.peer.setblocking(False)
-        self.process_id = 1
+        self.process_id = next(process_ids)
         self.kills = 0
         self._end = asyncio.Event()
         self._received = b""
