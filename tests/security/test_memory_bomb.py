@@ -33,7 +33,7 @@ async def test_a_huge_beginning_is_refused(sandbox: Sandbox, pages: int) -> None
 async def test_the_whole_limit_may_be_used(sandbox: Sandbox) -> None:
     body = guests.module(
         "(drop (memory.grow (i32.const 1022)))"
-         "(memory.fill (i32.const 65536) (i32.const 1) (i32.const 67043328))"
+        "(memory.fill (i32.const 65536) (i32.const 1) (i32.const 67043328))"
         + guests.answer("(i32.const 2048)", "(i32.const 1)"),
     )
     limits = Limits(memory_bytes=64 << 20)

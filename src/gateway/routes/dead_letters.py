@@ -2,9 +2,9 @@
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from gateway.bodies import read_json
+from gateway.json_response import JSONResponse
 from gateway.openapi import ACCEPTED, json_body, optional
 from gateway.problems import problem_facts
 from gateway.routes.context import caller_of

@@ -5,8 +5,8 @@ from collections.abc import Awaitable
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
+from gateway.json_response import JSONResponse
 from gateway.routes.context import context_of
 from stockade.core.errors import StockadeError
 

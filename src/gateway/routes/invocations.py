@@ -4,10 +4,10 @@ import re
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from gateway.auth import Principal
 from gateway.bodies import read_bounded
+from gateway.json_response import JSONResponse
 from gateway.openapi import ACCEPTED, OUTPUT, binary_body, optional
 from gateway.problems import problem
 from gateway.routes.context import Context, caller_of

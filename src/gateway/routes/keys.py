@@ -2,9 +2,9 @@
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from gateway.bodies import read_json
+from gateway.json_response import JSONResponse
 from gateway.openapi import json_body
 from gateway.routes.context import caller_of
 from stockade.core.api_keys import ApiKey, generate_key

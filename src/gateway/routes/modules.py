@@ -4,9 +4,9 @@ import base64
 import binascii
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from gateway.bodies import check_content_type, read_bounded
+from gateway.json_response import JSONResponse
 from gateway.openapi import binary_body, optional
 from gateway.routes.context import caller_of
 from gateway.usecases.upload_module import find_module, upload_module

@@ -1,9 +1,9 @@
 """`/v1/secrets`: what only granted guests may read. No call answers with a secret's value."""
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from gateway.bodies import read_bounded
+from gateway.json_response import JSONResponse
 from gateway.openapi import binary_body
 from gateway.routes.context import caller_of
 from stockade.core.errors import StockadeError, not_found

@@ -4,9 +4,9 @@ import base64
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from gateway.bodies import read_json
+from gateway.json_response import JSONResponse
 from gateway.openapi import json_body
 from gateway.routes.context import caller_of
 from gateway.routes.headers import parse_time
