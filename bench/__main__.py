@@ -7,7 +7,7 @@ import platform
 import statistics
 from pathlib import Path
 
-from bench import attacks, end_to_end, floors, sandbox
+from bench import attacks, crowd, end_to_end, floors, sandbox
 from bench.measure import Row, against, p50_ms, p99_ms, table
 
 BODY = b"x" * 1024
@@ -70,6 +70,16 @@ def attack_rows() -> list[Row]:
     ]
 
 
+def crowd_rows() -> list[Row]:
+    """What two hundred hostile guests cost a tenant who only wants to work."""
+    alone, beside = asyncio.run(crowd.good_tenant_seconds())
+    what = f"good tenant beside {crowd.HOSTILE} hostile guests"
+    return [
+        against(f"{what}, p50", p50_ms(beside), "ms", p50_ms(alone), "alone"),
+        against(f"{what}, p99", p99_ms(beside), "ms", p99_ms(alone), "alone"),
+    ]
+
+
 async def service_rows(fsync: str) -> list[Row]:
     """What a user sees, with this durability of the acknowledgement."""
     with end_to_end.running_service(fsync) as service:
@@ -101,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--write", action="store_true", help=f"write the table into {REPORT.name}")
     options = parser.parse_args()
-    rows = sandbox_rows() + attack_rows()
+    rows = sandbox_rows() + attack_rows() + crowd_rows()
     for fsync in ("always", "everysec"):
         rows += asyncio.run(service_rows(fsync))
     text = table(rows)
