@@ -11,6 +11,7 @@ from sandbox_worker.executor_task import Task
 from stockade.core.isolation import IsolationPolicy
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
+from stockade.infra.cgroup import NoBounds
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.proc_meter import ProcMeter
 from tests.guest import guests
@@ -24,7 +25,7 @@ async def good_tenant_seconds() -> tuple[list[float], list[float]]:
     async with jail() as opened:
         compiler = JailedCompiler(opened)
         settings = PoolSettings(max_executors=8)
-        pool = ExecutorPool(opened, settings, IsolationPolicy(), ProcMeter())
+        pool = ExecutorPool(opened, settings, IsolationPolicy(), ProcMeter(), NoBounds())
         hostile = [
             Task(name, abi, await compiler.compile(body), b"x", _SHORT, ())
             for name, (body, abi) in ATTACKS.items()

@@ -16,6 +16,8 @@ from sandbox_worker.module_loader import ModuleLoader
 from sandbox_worker.run_attempt import AttemptServices
 from sandbox_worker.settings import WorkerSettings
 from sandbox_worker.supervisor import Supervisor
+from stockade.core.ports import ProcessBounds
+from stockade.infra.cgroup import CgroupBounds, NoBounds
 from stockade.infra.directory_artifacts import DirectoryArtifactCache
 from stockade.infra.directory_blobs import DirectoryBlobStore
 from stockade.infra.egress_policy import load_egress_policy
@@ -75,7 +77,8 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
         stack.push_async_callback(queue.aclose)
         meter = ProcMeter()
         isolation = load_isolation_policy(settings.policy_dir / "isolation.toml")
-        pool = ExecutorPool(jail, _pool_settings(settings), isolation, meter)
+        bounds = _bounds(settings)
+        pool = ExecutorPool(jail, _pool_settings(settings), isolation, meter, bounds)
         stack.push_async_callback(pool.aclose)
         blobs = DirectoryBlobStore(settings.blob_dir)
         loader = ModuleLoader(
@@ -115,6 +118,12 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             settings.lease_seconds,
             settings.drain_seconds,
         )
+
+
+def _bounds(settings: WorkerSettings) -> ProcessBounds:
+    if settings.cgroup is None:
+        return NoBounds()
+    return CgroupBounds.open(settings.cgroup, settings.executor_memory_bytes)
 
 
 def _pool_settings(settings: WorkerSettings) -> PoolSettings:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from sandbox_worker.executor_task import HostCallSession, NoHostCalls, Task
@@ -21,15 +22,27 @@ _MAX_CALL_BYTES = frames.MAX_HOST_CALL_BYTES + 8 * 1024
 
 
 class ExecutorClient:
-    """One executor process, which runs one task at a time for one tenant."""
+    """One executor process, which runs one task at a time for one tenant.
 
-    def __init__(self, process: JailedProcess, tenant: str) -> None:
+    Args:
+        process: The jailed child.
+        tenant: Whose it is.
+        ran_out_of_memory: Tells, by its id, whether the kernel ended it at its memory bound.
+    """
+
+    def __init__(
+        self,
+        process: JailedProcess,
+        tenant: str,
+        ran_out_of_memory: Callable[[int], bool] = lambda _process_id: False,
+    ) -> None:
         self.tenant = tenant
         self.runs = 0
         self.healthy = True
         self.task: Task | None = None
         """What runs now."""
         self._process = process
+        self._ran_out_of_memory = ran_out_of_memory
         self._sent: set[str] = set()
         self._received = bytearray()
         self._shared: SharedFile | None = None
@@ -92,7 +105,7 @@ class ExecutorClient:
             result = _limit_exceeded("wall")
         except (OSError, EOFError, frames.FrameError):
             self.discard()
-            result = self._killed_for or _CRASHED
+            result = self._killed_for or await self._crashed()
         except asyncio.CancelledError:
             # The answer to this run must never be read as the answer to another.
             self.discard()
@@ -102,6 +115,12 @@ class ExecutorClient:
         wall_ms = round((time.monotonic() - self._started) * 1000, 3)
         usage = replace(result.usage, wall_ms=wall_ms, input_bytes=len(task.data))
         return replace(result, usage=usage)
+
+    async def _crashed(self) -> RunResult:
+        # Why it died is known when it is gone.
+        await self._process.ended()
+        out_of_memory = self._ran_out_of_memory(self.process_id)
+        return _limit_exceeded("memory") if out_of_memory else _CRASHED
 
     async def _converse(
         self, task: Task, session: HostCallSession, patience: asyncio.Timeout

@@ -18,7 +18,7 @@ from sandbox_worker.executor_client import ExecutorClient
 from stockade.core.errors import StockadeError
 from stockade.core.isolation import IsolationLevel, IsolationPolicy
 from stockade.core.jail_control import JailRole
-from stockade.core.ports import Jail, JailedProcess, ProcessMeter
+from stockade.core.ports import Jail, JailedProcess, ProcessBounds, ProcessMeter
 
 _log = structlog.get_logger()
 
@@ -82,6 +82,7 @@ class ExecutorPool:
         settings: How many, for how long.
         isolation: Which tenants get a fresh process for every run.
         meter: Measures processes from outside.
+        bounds: Has the kernel hold them to their memory.
     """
 
     def __init__(
@@ -90,11 +91,13 @@ class ExecutorPool:
         settings: PoolSettings,
         isolation: IsolationPolicy,
         meter: ProcessMeter,
+        bounds: ProcessBounds,
     ) -> None:
         self._jail = jail
         self._settings = settings
         self._isolation = isolation
         self._meter = meter
+        self._bounds = bounds
         self._idle: list[_Idle] = []
         self._spares: list[JailedProcess] = []
         self._born_bytes: dict[int, int] = {}
@@ -200,7 +203,7 @@ class ExecutorPool:
         if self._spares:
             spare = self._spares.pop()
             self._keep_spares()
-            return ExecutorClient(spare, tenant)
+            return self._client(spare, tenant)
         try:
             if self._places > 0:
                 self._places -= 1
@@ -215,7 +218,10 @@ class ExecutorPool:
             raise
         self._note_birth(process)
         self._keep_spares()
-        return ExecutorClient(process, tenant)
+        return self._client(process, tenant)
+
+    def _client(self, process: JailedProcess, tenant: str) -> ExecutorClient:
+        return ExecutorClient(process, tenant, self._bounds.ran_out_of_memory)
 
     def _is_over(self, idle: _Idle, now: float) -> bool:
         executor, settings = idle.executor, self._settings
@@ -262,6 +268,7 @@ class ExecutorPool:
             self._serve_next()
 
     def _note_birth(self, process: JailedProcess) -> None:
+        self._bounds.hold(process.process_id)
         self._born_bytes[process.process_id] = self._meter.resident_bytes(process.process_id) or 0
 
     def _end(self, executor: ExecutorClient) -> None:
@@ -287,6 +294,7 @@ class ExecutorPool:
 
     def _forget(self, process_id: int, *, frees_place: bool) -> None:
         self._born_bytes.pop(process_id, None)
+        self._bounds.let_go(process_id)
         if frees_place:
             self._places += 1
             self._serve_next()

@@ -36,6 +36,12 @@ class WorkerSettings(BaseSettings):
         default=2 * 1024**3, ge=1, description="What compiled modules may take of the disk."
     )
     runs_per_executor: int = Field(default=10_000, ge=1)
+    cgroup: Path | None = Field(
+        default=None, description="Cgroup v2 subtree, delegated to this worker, for executors."
+    )
+    executor_memory_bytes: int = Field(
+        default=2 * 1024**3, ge=1, description="What an executor's cgroup may hold."
+    )
     idle_seconds: float = Field(default=300.0, gt=0)
     spare_executors: int = Field(default=2, ge=0, le=64)
     trust_seconds: float = Field(default=2.0, ge=0, le=5)

@@ -13,6 +13,7 @@ from stockade.core.isolation import IsolationPolicy
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
 from stockade.core.outcomes import Outcome, RunResult
+from stockade.infra.cgroup import NoBounds
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.proc_meter import ProcMeter
 from stockade.infra.zygote_jail import ZygoteJail
@@ -31,7 +32,7 @@ class Sandbox:
     def __init__(self, jail: ZygoteJail, settings: PoolSettings) -> None:
         self.jail = jail
         self.meter = ProcMeter()
-        self.pool = ExecutorPool(jail, settings, IsolationPolicy(), self.meter)
+        self.pool = ExecutorPool(jail, settings, IsolationPolicy(), self.meter, NoBounds())
         self.watch = ExecutorWatch(self.pool, self.meter)
         self._compiler = JailedCompiler(jail)
 

@@ -240,6 +240,19 @@ class ProcessMeter(Protocol):
         """The processor time that it has used."""
 
 
+class ProcessBounds(Protocol):
+    """Has the kernel hold processes to their memory, where the host lets us."""
+
+    def hold(self, process_id: int) -> None:
+        """Bounds a process from now on."""
+
+    def ran_out_of_memory(self, process_id: int) -> bool:
+        """Whether the kernel ended the process at its bound; asked when it has ended."""
+
+    def let_go(self, process_id: int) -> None:
+        """Forgets a process that has ended."""
+
+
 class Jail(Protocol):
     """Forks jailed children that hold nothing but their socket."""
 

@@ -291,6 +291,26 @@ async def test_who_kills_an_executor_says_how_its_run_ends(
     assert (result.outcome, result.limit, client.task) == (outcome, limit, None)
 
 
+@pytest.mark.parametrize("out_of_memory", [False, True])
+async def test_an_end_at_the_kernels_memory_bound_is_told(
+    process: FakeProcess, *, out_of_memory: bool
+) -> None:
+    asked: list[int] = []
+
+    def ran_out(process_id: int) -> bool:
+        asked.append(process_id)
+        return out_of_memory
+
+    client = ExecutorClient(process, "t", ran_out)
+    running = asyncio.ensure_future(client.run(TASK))
+    await process.command()
+    process.kill()
+    result = await running
+    expected = (Outcome.LIMIT_EXCEEDED, "memory") if out_of_memory else (Outcome.CRASHED, None)
+    assert (result.outcome, result.limit) == expected
+    assert asked == [client.process_id]
+
+
 BIG = Task(
     "d", Abi.STOCKADE_V1, b"artifact", bytes(100_000), replace(LIMITS, output_bytes=1 << 20), ()
 )

@@ -13,6 +13,7 @@ from stockade.core.jail_control import JailRole
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
 from stockade.core.outcomes import Outcome
+from stockade.infra.cgroup import NoBounds
 from tests.unit.sandbox_worker.hostile_peer import FakeProcess
 
 
@@ -58,7 +59,9 @@ def pool_of(
 ) -> ExecutorPool:
     wanted = {"spare_executors": 0} | settings
     made = PoolSettings(**wanted)  # type: ignore[arg-type] # by name
-    return ExecutorPool(jail, made, isolation or IsolationPolicy(), meter or FakeMeter())
+    return ExecutorPool(
+        jail, made, isolation or IsolationPolicy(), meter or FakeMeter(), NoBounds()
+    )
 
 
 async def settled() -> None:
