@@ -21,6 +21,7 @@ from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_module_hints import RedisModuleHints
 from stockade.infra.redis_queue import RedisInvocationQueue
 from stockade.infra.secret_box import AesGcmSecretBox
+from stockade.infra.share_policy import load_share_policy
 from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 from stockade.infra.walled_jail import open_jail
@@ -96,5 +97,6 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             profile=profile,
             hints=hints,
             secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
+            shares=load_share_policy(settings.policy_dir / "shares.toml"),
             egress_policy=load_egress_policy(settings.policy_dir / "egress.toml"),
         )

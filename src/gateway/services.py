@@ -14,6 +14,7 @@ from stockade.core.ports import (
     ModuleHints,
     SecretBox,
 )
+from stockade.core.shares import SharePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +38,6 @@ class Services:
     clock: Clock
     profile: LimitProfile
     egress_policy: EgressPolicy
+    shares: SharePolicy
     secret_box: SecretBox
     hints: ModuleHints

@@ -99,9 +99,9 @@ class Client:
             module: The digest that the upload returned.
             limits: By name, such as `fuel`, `memory_bytes`, `wall_ms`; the rest takes defaults.
             grants: Capabilities the guest may use, such as `log`.
-            env: The environment of a WASI guest.
+            env: What guests read by `config_get`, WASI guests as their environment.
             retry: `policy`, `max_attempts`, `base_delay_ms`, `max_delay_ms`.
-            concurrency: Reserved; a gateway that does not bound it refuses a number.
+            concurrency: How many invocations of the function run at once at most.
         """
         content = calls.function_content(module, limits, grants, env, retry, concurrency)
         return self._send(calls.put_function(name, content))

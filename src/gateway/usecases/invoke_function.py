@@ -53,6 +53,7 @@ async def new_invocation(
     Raises:
         StockadeError: a store's own trouble.
     """
+    share = services.shares.share(version.tenant)
     inline = len(data) <= services.settings.inline_input_bytes
     return Invocation(
         id=invocation_id,
@@ -70,6 +71,8 @@ async def new_invocation(
         input_digest=digest_of(data),
         reply_to=services.name if waits else "",
         traceparent=options.traceparent,
+        weight=share.weight,
+        tenant_concurrency=share.concurrency,
     )
 
 

@@ -18,6 +18,7 @@ from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion
 from stockade.core.limits import CEILINGS, DEFAULT_LIMITS
 from stockade.core.outcomes import Attempt, LogLine, Outcome, Usage
+from stockade.core.shares import SharePolicy
 from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.memory_catalog import MemoryCatalog
 from stockade.infra.memory_queue import MemoryInvocationQueue
@@ -156,6 +157,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         clock=clock,
         profile=LimitProfile(DEFAULT_LIMITS, CEILINGS),
         egress_policy=EgressPolicy(),
+        shares=SharePolicy(),
         hints=Hints(),
         secret_box=AesGcmSecretBox((b"k" * 32,)),
     )

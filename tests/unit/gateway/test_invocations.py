@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion, Invocation, Priority, SubmitReceipt
 from stockade.core.outcomes import Outcome
+from stockade.core.shares import SharePolicy, TenantShare
 from stockade.infra.memory_queue import MemoryInvocationQueue
 from stockade.infra.system_clock import SystemClock
 from tests.unit.gateway.installation import Installation, ending, installed, refused
@@ -279,3 +280,12 @@ async def test_a_hot_call_asks_the_catalog_nothing(gateway: Installation) -> Non
     for name in ("find_key", "function_version", "alias"):
         setattr(gateway.catalog, name, refuse)
     assert (await gateway.worked(gateway.invoke(b"hot"))).content == b"hot"
+
+
+async def test_a_submission_carries_its_tenants_share() -> None:
+    shares = SharePolicy(tenants={"alice": TenantShare(3, 5)})
+    async with installed(shares=shares) as gateway:
+        await gateway.deploy()
+        await gateway.invoke(**NO_WAIT)
+        (claim,) = await gateway.worker.claim(1, 1)
+    assert (claim.invocation.weight, claim.invocation.tenant_concurrency) == (3, 5)

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from stockade.core.errors import StockadeError
+from stockade.core.shares import SharePolicy, TenantShare
+from stockade.infra.share_policy import load_share_policy
+
+SHIPPED = Path(__file__).parents[4] / "policies" / "shares.toml"
+
+
+def test_the_shipped_policy_treats_all_alike() -> None:
+    assert load_share_policy(SHIPPED) == SharePolicy()
+
+
+def test_a_tenant_may_have_a_share_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "shares.toml"
+    path.write_text(
+        "[default]\nweight = 2\nconcurrency = 3\n[tenants]\nacme = { weight = 4 }\n",
+        encoding="utf-8",
+    )
+    policy = load_share_policy(path)
+    assert policy.share("acme") == TenantShare(4, None)
+    assert policy.share("other") == TenantShare(2, 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[default]\nweight = 0\n[tenants]\n",
+        "[default]\nweight = 1001\n[tenants]\n",
+        "[default]\nconcurrency = 0\n[tenants]\n",
+        "[default]\n[tenants]\na = { concurrency = -1 }\n",
+        "[default]\n[tenants]\na = { wait = 1 }\n",
+        "[default]\n[tenants\n",
+    ],
+)
+def test_a_policy_that_cannot_be_read_stops_the_start(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "shares.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StockadeError) as refused:
+        load_share_policy(path)
+    assert refused.value.code == "config.shares_invalid"
