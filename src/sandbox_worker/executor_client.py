@@ -106,7 +106,7 @@ class ExecutorClient:
         except (OSError, EOFError, frames.FrameError):
             self.discard()
             result = self._killed_for or await self._crashed()
-        except asyncio.CancelledError:
+        except BaseException:
             # The answer to this run must never be read as the answer to another.
             self.discard()
             raise

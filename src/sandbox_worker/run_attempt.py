@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sandbox_worker.broker import HostCallBroker
+from sandbox_worker.broker import HostCallBroker, HostCallsOfRun
 from sandbox_worker.executor_pool import ExecutorPool
 from sandbox_worker.executor_task import Task
 from sandbox_worker.module_loader import ModuleLoader
@@ -44,7 +44,7 @@ class RunningAttempt:
     def __init__(self, claim: Claim, services: AttemptServices) -> None:
         self.claim = claim
         self._services = services
-        self._calls = services.broker.open(claim.invocation)
+        self._calls: HostCallsOfRun | None = None
         self._told: Progress | None = None
         self._executor: ExecutorClient | None = None
         self._stopped: Outcome | None = None
@@ -57,10 +57,11 @@ class RunningAttempt:
 
     async def tell_progress(self) -> None:
         """Records how far the guest says it is, when it has said something new."""
-        progress = self._calls.progress
-        if progress is not None and progress != self._told:
+        calls = self._calls
+        progress = calls.progress if calls else None
+        if calls is not None and progress is not None and progress != self._told:
             self._told = progress
-            message = self._calls.redaction.of_text(progress.message)
+            message = calls.redaction.of_text(progress.message)
             await self._services.queue.report_progress(
                 self.claim, Progress(progress.percent, message)
             )
@@ -81,6 +82,7 @@ class RunningAttempt:
     async def _execute(self, begun: asyncio.Task[bool]) -> RunResult:
         try:
             task = await self._prepare()
+            calls = self._calls = self._services.broker.open(self.claim.invocation)
             self._executor = await self._services.pool.acquire(
                 self.claim.invocation.tenant, task.digest
             )
@@ -90,8 +92,8 @@ class RunningAttempt:
         try:
             if self._stopped:
                 return RunResult(Outcome.CANCELLED, detail="The run was cancelled.")
-            result = await self._executor.run(task, self._calls)
-            return self._calls.redaction.of_result(result)
+            result = await self._executor.run(task, calls)
+            return calls.redaction.of_result(result)
         finally:
             executor, self._executor = self._executor, None
             await self._services.pool.release(executor)

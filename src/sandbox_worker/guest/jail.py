@@ -27,7 +27,7 @@ class JailBounds:
     """Resources of a jailed process; `cpu_seconds` None leaves time to the supervisor's watch."""
 
     data_bytes: int
-    file_bytes: int = 256 * _MIB
+    file_bytes: int = 64 * _MIB
     open_files: int = 16
     cpu_seconds: int | None = None
 

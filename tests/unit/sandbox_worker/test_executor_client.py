@@ -269,6 +269,21 @@ async def test_a_host_call_beyond_its_bound_crashes_the_run(process: FakeProcess
     assert result.outcome is Outcome.CRASHED
 
 
+async def test_a_session_that_fails_ends_the_executor(process: FakeProcess) -> None:
+    class Fails(Session):
+        async def answer(self, call: frames.HostCall) -> frames.HostReply:
+            raise RuntimeError("our own mistake")
+
+    client = ExecutorClient(process, "t")
+    call = frames.encode(frames.HostCall("kv_get", "a/b"))
+    responder = asyncio.ensure_future(respond(process, (LOADED, call)))
+    with pytest.raises(RuntimeError, match="mistake"):
+        await client.run(TASK, Fails())
+    responder.cancel()
+    await asyncio.gather(responder, return_exceptions=True)
+    assert not client.healthy
+
+
 async def test_a_run_without_a_session_is_refused_every_call() -> None:
     reply = await NoHostCalls().answer(frames.HostCall("kv_get", "a/b"))
     assert reply.status == 2
