@@ -272,7 +272,7 @@ async def test_a_host_call_beyond_its_bound_crashes_the_run(process: FakeProcess
 async def test_a_session_that_fails_ends_the_executor(process: FakeProcess) -> None:
     class Fails(Session):
         async def answer(self, call: frames.HostCall) -> frames.HostReply:
-            raise RuntimeError("our own mistake")
+            raise RuntimeError(f"our own mistake in {call.name}")
 
     client = ExecutorClient(process, "t")
     call = frames.encode(frames.HostCall("kv_get", "a/b"))
