@@ -30,7 +30,8 @@ _PLAIN = re.compile(
     re.DOTALL,
 )  # fmt: skip
 _BLOCKS, _END, _BRANCH_TABLE = frozenset({0x02, 0x03, 0x04}), 0x0B, 0x0E
-_ONE_BYTE_TYPES = frozenset({0x40, *range(0x6F, 0x80)})
+_BLOCK_TYPE = re.compile(rb"[\x80-\xff]{0,4}+[\x00-\x7f]")
+"""Nothing, a value type, or the index of a type: all read as a signed integer of 33 bits."""
 _PREFIXES = frozenset({0xFB, 0xFC, 0xFD, 0xFE})
 _FEATURES = {
     **dict.fromkeys((0x06, 0x07, 0x08, 0x09, 0x0A, 0x18, 0x19, 0x1F), "exceptions"),
@@ -60,6 +61,7 @@ class InstructionWalk:
         self._check = check
         self._targets = 0
         self._blocks = 0
+        self._deepest = 0
 
     def walk(self, start: int, end: int) -> None:
         """Walks one function's instructions, which end where its body does.
@@ -80,9 +82,7 @@ class InstructionWalk:
                 depth -= 1
             elif opcode in _BLOCKS:
                 depth += 1
-                self._blocks += 1
-                self._check("nesting", depth)
-                self._check("blocks", self._blocks)
+                self._enter(depth)
                 position = self._after_type(position + 1, end)
             elif opcode == _BRANCH_TABLE:
                 position = self._after_table(position + 1, end)
@@ -90,20 +90,26 @@ class InstructionWalk:
                 raise self._unread(position, end)
         if position != end:
             raise Malformed("a function goes on after its end")
+        self._check("blocks", self._blocks)
+
+    def _enter(self, depth: int) -> None:
+        self._blocks += 1
+        if depth > self._deepest:
+            self._deepest = depth
+            self._check("nesting", depth)
 
     def _after_type(self, position: int, end: int) -> int:
-        reader = Reader(self._body, position, end)
-        if reader.byte() in _ONE_BYTE_TYPES:
-            return reader.position
-        reader.position = position
-        reader.skip_signed(33)
-        return reader.position
+        found = _BLOCK_TYPE.match(self._body, position, end)
+        if found is None:
+            raise Malformed("a block's type cannot be read")
+        return found.end()
 
     def _after_table(self, position: int, end: int) -> int:
         reader = Reader(self._body, position, end)
         count = reader.u32()
         self._check("branch_targets", count)
-        self._targets += count
+        # The default is a target too, so that no table is free.
+        self._targets += count + 1
         self._check("all_branch_targets", self._targets)
         for _ in range(count + 1):
             reader.u32()

@@ -86,8 +86,9 @@ def test_what_compilers_write_is_read_to_the_end(path: Path) -> None:
         (b"\x16\x0b", "cannot be read"),
         (b"\xff\x0b", "cannot be read"),
         (b"\xfc\x7f\x0b", "cannot be read"),
-        (b"\x02", "ends early"),
-        (b"\x02\x80", "ends early"),
+        (b"\x02", "type cannot be read"),
+        (b"\x02\x80", "type cannot be read"),
+        (b"\x02" + b"\x80" * 5 + b"\0\x0b\x0b", "type cannot be read"),
         (b"\x0e\x05\0\0", "ends early"),
         (b"\x0e\xff\xff\xff\xff\xff\x0b", "too long"),
         (b"\xfc", "ends early"),
@@ -122,7 +123,8 @@ def test_a_proposal_that_is_off_is_named(instructions: bytes, feature: str) -> N
         (b"\x02\x40" * 10 + b"\x0b" * 11, "nesting"),
         (b"\x02\x40\x0b" * 10 + b"\x0b", "blocks"),
         (b"\x0e\x0a" + bytes(11) + b"\x0b", "branch_targets"),
-        (b"\x0e\x05" + bytes(6) + b"\x0e\x05" + bytes(6) + b"\x0b", "all_branch_targets"),
+        (b"\x0e\x04" + bytes(5) + b"\x0e\x05" + bytes(6) + b"\x0b", "all_branch_targets"),
+        (b"\x0e\0\0" * 11 + b"\x0b", "all_branch_targets"),
     ],
 )
 def test_each_cap_counts_what_it_says(instructions: bytes, cap: str) -> None:
