@@ -23,7 +23,11 @@ if waiting >= tonumber(ARGV[9]) then return { -2, id } end
 
 local share = weight .. ':' .. ARGV[18]
 if share == '1:' then
-  if call('HDEL', SHARES, tenant) == 1 then unpause(tenant) end
+  -- Nothing is written that need not be: a full server refuses a script only at its first write.
+  if call('HEXISTS', SHARES, tenant) == 1 then
+    call('HDEL', SHARES, tenant)
+    unpause(tenant)
+  end
 elseif call('HGET', SHARES, tenant) ~= share then
   call('HSET', SHARES, tenant, share)
   unpause(tenant)
