@@ -1,7 +1,8 @@
 """What the gateway's use cases need of the outside, chosen by `bootstrap`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gateway.module_judge import ModuleJudge
 from gateway.settings import GatewaySettings
 from stockade.core.egress import EgressPolicy
 from stockade.core.limits import Limits
@@ -41,3 +42,4 @@ class Services:
     shares: SharePolicy
     secret_box: SecretBox
     hints: ModuleHints
+    judge: ModuleJudge = field(default_factory=ModuleJudge)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from registry.verification import verify_stored
 from stockade.core.errors import StockadeError
 from stockade.core.ports import ArtifactCache, BlobStore, Catalog, Clock, ModuleCompiler
+from stockade.core.single_flight import SingleFlight
 
-_MAX_KEPT = 64
+_KEPT_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +20,16 @@ class _Kept:
 
 
 class ModuleLoader:
-    """Loads modules for runs; trusts an answer for `trust_seconds`, so a revocation acts then.
+    """Loads modules for runs; those that want the same one at once load it once.
 
-    Runs that want the same module at once load it once.
+    Args:
+        catalog: Says whose the module is and whom its tenant trusts.
+        blobs: Has the modules.
+        cache: Has the artifacts of this host.
+        compiler: Makes what the cache has not.
+        clock: For the validity of signers.
+        trust_seconds: How long an answer is trusted: a revocation acts after that.
+        kept_bytes: How much of artifacts stays in memory; what was used longest ago makes room.
     """
 
     def __init__(
@@ -32,6 +40,7 @@ class ModuleLoader:
         compiler: ModuleCompiler,
         clock: Clock,
         trust_seconds: float,
+        kept_bytes: int = _KEPT_BYTES,
     ) -> None:
         self._catalog = catalog
         self._blobs = blobs
@@ -39,8 +48,9 @@ class ModuleLoader:
         self._compiler = compiler
         self._clock = clock
         self._trust_seconds = trust_seconds
+        self._room_bytes = kept_bytes
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
-        self._under_way: dict[tuple[str, str], asyncio.Task[bytes]] = {}
+        self._loading: SingleFlight[tuple[str, str], bytes] = SingleFlight()
 
     async def load(self, tenant: str, digest: str) -> bytes:
         """The compiled artifact of a module that the tenant's signers vouch for now.
@@ -53,13 +63,7 @@ class ModuleLoader:
         kept = self._kept.get(place)
         if kept is not None and time.monotonic() - kept.checked_at < self._trust_seconds:
             return kept.artifact
-        task = self._under_way.get(place)
-        if task is None:
-            task = asyncio.ensure_future(self._load(tenant, digest))
-            self._under_way[place] = task
-            task.add_done_callback(lambda _: self._under_way.pop(place))
-        # A run that is cancelled does not take the module away from the others.
-        return await asyncio.shield(task)
+        return await self._loading.run(place, lambda: self._load(tenant, digest))
 
     async def _load(self, tenant: str, digest: str) -> bytes:
         kept = self._kept.get((tenant, digest))
@@ -67,11 +71,17 @@ class ModuleLoader:
         body = await self._trusted_body(tenant, digest)
         artifact = kept.artifact if kept else await self._artifact(tenant, digest, body)
         # Trust begins where it was looked at, not where a long compilation ended.
-        self._kept[tenant, digest] = _Kept(artifact, started)
-        self._kept.move_to_end((tenant, digest))
-        if len(self._kept) > _MAX_KEPT:
-            self._kept.popitem(last=False)
+        self._keep((tenant, digest), _Kept(artifact, started))
         return artifact
+
+    def _keep(self, place: tuple[str, str], kept: _Kept) -> None:
+        if old := self._kept.pop(place, None):
+            self._room_bytes += len(old.artifact)
+        self._kept[place] = kept
+        self._room_bytes -= len(kept.artifact)
+        while self._room_bytes < 0:
+            _place, oldest = self._kept.popitem(last=False)
+            self._room_bytes += len(oldest.artifact)
 
     async def _trusted_body(self, tenant: str, digest: str) -> bytes:
         module = await self._catalog.module(tenant, digest)
@@ -82,7 +92,10 @@ class ModuleLoader:
                 f"There is no module {digest!r} in this tenant; upload it again.",
             )
         signers = await self._catalog.signers(tenant)
-        verify_stored(body, digest, module.signatures, signers, self._clock.now_ms())
+        # Hashing megabytes would hold up every other run.
+        await asyncio.to_thread(
+            verify_stored, body, digest, module.signatures, signers, self._clock.now_ms()
+        )
         return body
 
     async def _artifact(self, tenant: str, digest: str, body: bytes) -> bytes:

@@ -1,16 +1,20 @@
 """Modules that are small to send and costly to compile: refused with a code, within bounds."""
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from registry.admission import admit
+from registry.module_reader import StaticCaps, read_module
 from registry.signature_format import encode_u32
+from sandbox_worker.guest.jail import JailBounds
 from stockade.core.errors import StockadeError
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.zygote_jail import ZygoteJail
 from tests.guest import guests
+from tests.security.bounded_jail import BoundedJail
 
 POLICY = Path(__file__).parents[2] / "policies" / "seccomp" / "guest.toml"
 HEADER = b"\0asm\x01\0\0\0"
@@ -52,10 +56,15 @@ def nested_ifs(depth: int) -> bytes:
 
 
 @pytest.fixture
-async def compiler() -> AsyncIterator[JailedCompiler]:
-    jail = ZygoteJail(POLICY)
-    yield JailedCompiler(jail, timeout_seconds=3)
-    await jail.aclose()
+async def jail() -> AsyncIterator[ZygoteJail]:
+    made = ZygoteJail(POLICY)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+def compiler(jail: ZygoteJail) -> JailedCompiler:
+    return JailedCompiler(jail, timeout_seconds=3)
 
 
 def nested_ifs_with_locals(depth: int, count: int) -> bytes:
@@ -107,11 +116,44 @@ def test_a_bomb_over_a_cap_is_refused_before_it_is_compiled(body: bytes, what: s
     assert refused.value.detail["what"] == what
 
 
-async def test_a_bomb_under_every_cap_ends_at_the_jails_bounds(compiler: JailedCompiler) -> None:
+def under_every_cap(bombs: int) -> bytes:
+    """As deep as modules may be, many times over: a twentieth of a second each to compile."""
+    return with_bodies([b"\0" + b"\x41\0\x04\x40" * 1_999 + b"\x0b" * 2_000] * bombs)
+
+
+async def test_a_bomb_under_every_cap_ends_at_the_deadline(compiler: JailedCompiler) -> None:
+    assert read_module(under_every_cap(400), StaticCaps())
     with pytest.raises(StockadeError) as refused:
-        await compiler.compile(nested_ifs(100_000))
+        await compiler.compile(under_every_cap(400))
     assert refused.value.code == "module.too_costly"
     assert await compiler.compile(guests.ECHO)
+
+
+async def test_a_bomb_under_every_cap_ends_with_its_processor_time() -> None:
+    jail = BoundedJail(JailBounds(data_bytes=1 << 30, cpu_seconds=1))
+    compiler = JailedCompiler(jail, timeout_seconds=60)
+    with pytest.raises(StockadeError) as refused:
+        await compiler.compile(under_every_cap(400))
+    assert refused.value.code == "module.too_costly"
+    assert await jail.ends() == [-signal.SIGKILL]
+
+
+async def test_a_bomb_ends_with_its_memory() -> None:
+    jail = BoundedJail(JailBounds(data_bytes=200 << 20, cpu_seconds=60))
+    compiler = JailedCompiler(jail, timeout_seconds=60)
+    assert await compiler.compile(guests.ECHO)
+    with pytest.raises(StockadeError) as refused:
+        await compiler.compile(with_bodies([b"\0\x41\0" + ADDS * 1_000_000 + b"\x1a\x0b"]))
+    assert refused.value.code == "module.too_costly"
+    assert await jail.ends() == [0, -signal.SIGABRT]
+
+
+async def test_an_artifact_beyond_its_bound_is_not_taken(jail: ZygoteJail) -> None:
+    bounded = JailedCompiler(jail, max_artifact_bytes=100_000)
+    assert await bounded.compile(guests.ECHO)
+    with pytest.raises(StockadeError) as refused:
+        await bounded.compile(with_bodies([b"\0\x0b"] * 5_000))
+    assert refused.value.code == "module.too_costly"
 
 
 async def test_what_the_engine_refuses_says_why(compiler: JailedCompiler) -> None:

@@ -1,11 +1,8 @@
 """Takes a module into the registry: verified, admitted, compiled in a jail, stored, then told."""
 
-import asyncio
 from dataclasses import dataclass
 
 from gateway.services import Services
-from registry.admission import admit
-from registry.verification import VerifiedModule, verify_module
 from stockade.core.errors import StockadeError
 from stockade.core.modules import ModuleFacts, StoredModule
 
@@ -30,10 +27,7 @@ async def upload_module(
     """
     signers = await services.catalog.signers(tenant)
     now_ms = services.clock.now_ms()
-    # Hashing and reading megabytes would hold up every other request.
-    verified, facts = await asyncio.to_thread(
-        lambda: _judge(verify_module(content, detached, signers, now_ms))
-    )
+    verified, facts = await services.judge.judge(tenant, content, detached, signers, now_ms)
     known = await services.catalog.module(tenant, verified.digest)
     if known is None:
         await services.compiler.compile(verified.body, tenant)
@@ -59,7 +53,3 @@ async def find_module(services: Services, tenant: str, digest: str) -> StoredMod
             "module.not_found", "There is no such module in this tenant. Upload it first."
         )
     return module
-
-
-def _judge(verified: VerifiedModule) -> tuple[VerifiedModule, ModuleFacts]:
-    return verified, admit(verified.body)

@@ -30,7 +30,6 @@ _LOCKS = "locks"
 _ABANDONED_SECONDS = 3600.0
 _OTHER_ENGINES_SECONDS = 7 * 24 * 3600.0
 _USE_NOTED_SECONDS = 60.0
-_LOCK_SECONDS = 60.0
 _LOCK_PAUSE_SECONDS = 0.02
 _log = structlog.get_logger()
 
@@ -43,17 +42,27 @@ class DirectoryArtifactCache:
         key: Authenticates; no executor ever sees it.
         fingerprint: Of the engine that makes and loads the artifacts.
         max_bytes: All files of this engine together; what was used longest ago makes room.
+        lock_seconds: How long to wait for another process that makes an artifact.
     """
 
-    def __init__(self, root: Path, key: bytes, fingerprint: str, max_bytes: int = 2 * _GIB) -> None:
+    def __init__(
+        self,
+        root: Path,
+        key: bytes,
+        fingerprint: str,
+        max_bytes: int = 2 * _GIB,
+        lock_seconds: float = 60.0,
+    ) -> None:
         self._root = root / fingerprint
         self._key = key
         self._fingerprint = fingerprint
         self._max_bytes = max_bytes
+        self._lock_seconds = lock_seconds
         with _logged("artifact_cache_unusable"):
-            for folder in (root, self._root, self._root / _LOCKS):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._make_folders()
             _remove_other_engines(root, fingerprint)
+            _remove_old_locks(self._root / _LOCKS)
 
     async def get(self, digest: str) -> bytes | None:
         """The artifact for this module; None when absent or not authentic."""
@@ -69,29 +78,17 @@ class DirectoryArtifactCache:
 
         Waiting is bounded: an artifact that is made twice costs time, none at all costs the run.
         """
-        descriptor = await self._locked(digest)
-        try:
-            yield
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
-
-    async def _locked(self, digest: str) -> int | None:
         path = self._root / _LOCKS / self._path(digest).name
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        except OSError:
-            return None
-        give_up = time.monotonic() + _LOCK_SECONDS
-        while time.monotonic() < give_up:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                await asyncio.sleep(_LOCK_PAUSE_SECONDS)
-            else:
-                return descriptor
-        os.close(descriptor)
-        return None
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(OSError):
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+                held.callback(os.close, descriptor)
+                await _lock(descriptor, self._lock_seconds)
+            yield
+
+    def _make_folders(self) -> None:
+        for folder in (self._root, self._root / _LOCKS):
+            folder.mkdir(exist_ok=True, mode=0o700)
 
     def _read(self, digest: str) -> bytes | None:
         content = _read_file(self._path(digest))
@@ -107,6 +104,8 @@ class DirectoryArtifactCache:
 
     def _write(self, digest: str, artifact: bytes) -> None:
         with _logged("artifact_cache_write_failed"):
+            # A newer engine's worker may have removed what was not written to for long.
+            self._make_folders()
             self._make_room(len(artifact) + _TAG_BYTES)
             descriptor, aside = tempfile.mkstemp(dir=self._root, prefix=_ASIDE)
             try:
@@ -141,6 +140,15 @@ class DirectoryArtifactCache:
         return mac.digest()
 
 
+async def _lock(descriptor: int, seconds: float) -> None:
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        await asyncio.sleep(_LOCK_PAUSE_SECONDS)
+
+
 def _read_file(path: Path) -> bytes | None:
     """A regular file of a sound size, noted as used; no link is followed."""
     try:
@@ -156,7 +164,7 @@ def _read_file(path: Path) -> bytes | None:
         if now - found.st_mtime > _USE_NOTED_SECONDS:
             with contextlib.suppress(OSError):
                 os.utime(descriptor, (now, now))
-        return file.read(most)
+        return file.read(found.st_size)
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
@@ -170,10 +178,22 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 def _remove_other_engines(root: Path, fingerprint: str) -> None:
     """Removes what engines left that nobody used for a week: an upgrade leaves all behind."""
     oldest = time.time() - _OTHER_ENGINES_SECONDS  # noqa: TID251 (files tell the wall's time)
-    for folder in root.iterdir():
-        old = folder.name != fingerprint and folder.stat().st_mtime < oldest
-        if old and folder.is_dir() and not folder.is_symlink():
-            shutil.rmtree(folder, ignore_errors=True)
+    with os.scandir(root) as entries:
+        for entry in entries:
+            # Another worker may be doing the same.
+            with contextlib.suppress(OSError):
+                found = entry.stat(follow_symlinks=False)
+                old = entry.name != fingerprint and found.st_mtime < oldest
+                if old and stat.S_ISDIR(found.st_mode):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _remove_old_locks(folder: Path) -> None:
+    """Removes locks of modules that came to nothing; one that is held costs a second artifact."""
+    oldest = time.time() - _ABANDONED_SECONDS  # noqa: TID251 (files tell the wall's time)
+    for path, found in _files(folder):
+        if found.st_mtime < oldest:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

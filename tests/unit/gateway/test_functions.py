@@ -2,7 +2,8 @@
 
 import pytest
 
-from stockade.core.egress import EgressPolicy, parse_networks
+from stockade.core.addresses import parse_networks
+from stockade.core.egress import EgressPolicy
 from tests.guest import guests
 from tests.unit.gateway.installation import Installation, installed, refused
 from tests.unit.registry.signed_modules import signed
@@ -66,6 +67,7 @@ async def test_an_own_deploy_is_seen_at_once(gateway: Installation) -> None:
         ({"concurrency": 10**30}, "function.concurrency_invalid"),
         ({"env": {"A": "\0"}}, "function.env_invalid"),
         ({"grants": ["kv:a", "kv:a:read"]}, "function.grants_contradict"),
+        ({"grants": ["log", "log"]}, "function.grants_contradict"),
         ({"grants": ["kv:A"]}, "function.grant_invalid"),
         ({"grants": ["http_fetch:GET nowhere"]}, "function.grant_invalid"),
     ],
@@ -132,8 +134,10 @@ async def test_an_import_without_its_grant_is_refused_at_deploy(
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://127.0.0.1", "http://[::1]:80", "https://denied.example", "http://10.0.0.1"]
-)
+    "origin",
+    ["http://127.0.0.1", "http://[::1]:80", "https://denied.example", "https://*.denied.example",
+     "http://10.0.0.1", "http://169.254.169.254", "http://168.63.129.16", "http://a.example:25"],
+)  # fmt: skip
 async def test_what_the_operator_denies_cannot_be_granted(origin: str) -> None:
     async with installed(egress_policy=EgressPolicy(denied_hosts=("denied.example",))) as gateway:
         answer = await gateway.deploy(grants=[f"http_fetch:GET {origin}"])

@@ -1,5 +1,7 @@
+import re
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from tests.unit.registry.modules import (
     GLOBAL,
     I32,
     IMPORTS,
+    MEMORIES,
     MEMORY,
     START,
     TABLE,
@@ -108,6 +111,32 @@ def test_declarations_that_cannot_be_read_are_malformed(
     assert reason in error.message
 
 
+@pytest.mark.parametrize("values", [I32 * 1_001, b""])
+def test_the_values_of_a_type_are_capped(values: bytes) -> None:
+    content = guest(changes={TYPES: vector([*modules.DECLARED, b"\x60\0" + text(values)])})
+    if not values:
+        assert code_of(content) == "admitted"
+    else:
+        assert refusal(content).detail == {"what": "type_values", "value": 1_001, "cap": 1_000}
+
+
+@pytest.mark.parametrize(
+    ("changes", "feature"),
+    [
+        ({TYPES: vector([b"\x5f\0"])}, "garbage collection"),
+        ({MEMORIES: b"\1\3\1\2"}, "threads (shared memory)"),
+        ({MEMORIES: b"\1\4\1"}, "64-bit memory"),
+        ({MEMORIES: b"\1\x08\1\0"}, "custom page sizes"),
+    ],
+)
+def test_declarations_of_proposals_that_are_off_are_named(
+    changes: dict[int, bytes | None], feature: str
+) -> None:
+    error = refusal(guest(changes=changes))
+    assert error.code == "module.unsupported_feature"
+    assert error.detail == {"feature": feature}
+
+
 def test_a_start_function_is_one_that_is_declared() -> None:
     assert code_of(guest(changes={START: b"\1"})) == "admitted"
 
@@ -166,6 +195,12 @@ def test_runs_of_no_locals_cannot_keep_the_reader_busy() -> None:
     started = time.perf_counter()
     assert refusal(guest(changes={CODE: bodies})).detail["what"] == "locals"
     assert time.perf_counter() - started < 5
+
+
+def test_the_reference_page_names_every_cap() -> None:
+    page = Path(__file__).parents[3] / "docs" / "reference" / "module-caps.md"
+    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name: int(value.replace(",", "")) for name, value in rows} == asdict(CAPS)
 
 
 def test_types_are_compared_by_parameters_and_results() -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from stockade.infra.directory_artifacts import DirectoryArtifactCache
 
@@ -83,11 +85,100 @@ async def test_one_makes_while_others_wait(tmp_path: Path) -> None:
         async with cache.making(DIGEST):
             if await cache.get(DIGEST) is None:
                 made.append(name)
-                await asyncio.sleep(0.05)
+                others = [task for task in makers if task is not asyncio.current_task()]
+                assert await asyncio.wait(others, timeout=0.05) == (set(), set(others))
                 await cache.put(DIGEST, b"made")
 
-    await asyncio.gather(make(first, "first"), make(second, "second"), make(second, "third"))
+    makers = [
+        asyncio.ensure_future(make(cache, name))
+        for cache, name in ((first, "first"), (second, "second"), (second, "third"))
+    ]
+    await asyncio.gather(*makers)
     assert len(made) == 1
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_waiting_for_who_makes_it_has_an_end(tmp_path: Path) -> None:
+    impatient = DirectoryArtifactCache(tmp_path / "cache", KEY, "engine", lock_seconds=0.05)
+    async with opened(tmp_path).making(DIGEST), impatient.making(DIGEST):
+        await impatient.put(DIGEST, b"made twice")
+    assert await impatient.get(DIGEST) == b"made twice"
+
+
+async def test_who_stops_waiting_leaves_nothing_open(tmp_path: Path) -> None:
+    cache = opened(tmp_path)
+    async with cache.making(DIGEST):
+        before = open_descriptors()
+        waiting = asyncio.ensure_future(_made(cache))
+        await asyncio.wait([waiting], timeout=0.05)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        assert open_descriptors() == before
+
+
+def test_locks_of_what_came_to_nothing_are_removed(tmp_path: Path) -> None:
+    locks = tmp_path / "cache" / "engine" / "locks"
+    locks.mkdir(parents=True)
+    for name in ("old", "young"):
+        (locks / name).touch()
+    os.utime(locks / "old", (1, 1))
+    opened(tmp_path)
+    assert [path.name for path in locks.iterdir()] == ["young"]
+
+
+async def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    cache = opened(tmp_path)
+    shutil.rmtree(tmp_path / "cache" / "engine")
+    async with cache.making(DIGEST):
+        assert await cache.get(DIGEST) is None
+        await cache.put(DIGEST, b"made")
+    assert await cache.get(DIGEST) == b"made"
+
+
+_WORKER = """
+import asyncio, random, sys
+from pathlib import Path
+from stockade.infra.directory_artifacts import DirectoryArtifactCache
+async def work(seed):
+    cache = DirectoryArtifactCache(Path(sys.argv[1]), b"k" * 32, "engine", 20_000)
+    chosen, hits = random.Random(seed), 0
+    for _ in range(300):
+        number = chosen.randrange(12)
+        digest, artifact = f"sha256:{number:064x}", bytes([number]) * 3_000
+        async with cache.making(digest):
+            found = await cache.get(digest)
+            if found is None:
+                await cache.put(digest, artifact)
+        assert found in (None, artifact)
+        hits += found is not None
+    print(hits)
+asyncio.run(work(int(sys.argv[2])))
+"""
+
+
+def test_workers_of_a_host_share_it(tmp_path: Path) -> None:
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WORKER, str(tmp_path / "cache"), str(seed)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in range(3)
+    ]
+    for worker in workers:
+        told, _ = worker.communicate(timeout=60)
+        assert worker.returncode == 0
+        *trouble, hits = told.splitlines()
+        assert trouble == []
+        assert 0 < int(hits) < 300
+    files = [path for path in (tmp_path / "cache" / "engine").iterdir() if path.is_file()]
+    assert all(path.stat().st_size == 3_032 and len(path.name) == 64 for path in files)
+    # Three that write at once may each count without the others.
+    assert 0 < sum(path.stat().st_size for path in files) <= 20_000 + 2 * 3_032
 
 
 async def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
@@ -103,8 +194,7 @@ async def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     assert holder.stdout is not None
     await holder.stdout.readline()
     waiting = asyncio.ensure_future(_made(cache))
-    await asyncio.sleep(0.1)
-    assert not waiting.done()
+    assert await asyncio.wait([waiting], timeout=0.1) == (set(), {waiting})
     holder.kill()
     async with asyncio.timeout(10):
         await waiting
@@ -118,10 +208,15 @@ async def _made(cache: DirectoryArtifactCache) -> None:
 
 async def test_a_cache_that_cannot_be_used_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the directory should be")
-    cache = opened(tmp_path)
-    await cache.put(DIGEST, b"native code")
-    assert await cache.get(DIGEST) is None
-    await _made(cache)
+    with capture_logs() as told:
+        cache = opened(tmp_path)
+        await cache.put(DIGEST, b"native code")
+        assert await cache.get(DIGEST) is None
+        await _made(cache)
+    assert [(one["event"], one["log_level"]) for one in told] == [
+        ("artifact_cache_unusable", "warning"),
+        ("artifact_cache_write_failed", "warning"),
+    ]
 
 
 def test_a_full_disk_is_no_error(tmp_path: Path) -> None:

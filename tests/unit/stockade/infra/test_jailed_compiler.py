@@ -85,6 +85,38 @@ async def test_a_refusal_is_remembered(jail: FakeJail, body: bytes, code: str) -
     assert jail.bodies == [body, b"good", b"good"]
 
 
+async def test_a_costly_module_is_looked_at_again_when_load_may_have_gone(jail: FakeJail) -> None:
+    now = [0.0]
+    compiler = JailedCompiler(jail, monotonic=lambda: now[0])
+    free(jail)
+    for at, seen_by_now in ((0.0, 1), (599.0, 1), (600.0, 2), (1199.0, 2)):
+        now[0] = at
+        await refused("module.too_costly", asyncio.ensure_future(compiler.compile(b"bomb")))
+        assert len(jail.bodies) == seen_by_now
+
+
+async def test_no_more_refusals_than_allowed_are_remembered(jail: FakeJail) -> None:
+    compiler = JailedCompiler(jail, max_remembered=2)
+    free(jail)
+    for number in (1, 2, 3, 3, 2, 1):
+        await refused("module.invalid", asyncio.ensure_future(compiler.compile(b"bad%d" % number)))
+    assert jail.bodies == [b"bad1", b"bad2", b"bad3", b"bad1"]
+
+
+async def test_a_refusal_meets_who_waits_for_a_turn(jail: FakeJail) -> None:
+    compiler = JailedCompiler(jail)
+    first = asyncio.ensure_future(compiler.compile(b"good", "a"))
+    await seen(jail, 1)
+    same = asyncio.ensure_future(compiler.compile(b"bomb", "a"))
+    other = asyncio.ensure_future(compiler.compile(b"bomb", "b"))
+    await seen(jail, 2)
+    free(jail, 2)
+    assert await first == b"good"
+    await refused("module.too_costly", other)
+    await refused("module.too_costly", same)
+    assert jail.bodies == [b"good", b"bomb"]
+
+
 async def test_the_same_module_at_once_is_compiled_once(jail: FakeJail) -> None:
     compiler = JailedCompiler(jail)
     asked = [asyncio.ensure_future(compiler.compile(b"good", str(n))) for n in range(10)]
@@ -105,6 +137,29 @@ async def test_one_tenants_modules_wait_behind_each_other(jail: FakeJail) -> Non
     free(jail)
     assert await other == b"other"
     assert await asyncio.gather(*greedy) == [b"g%d" % n for n in range(5)]
+
+
+async def test_nobody_waits_behind_anothers_queue_for_the_same_module(jail: FakeJail) -> None:
+    compiler = JailedCompiler(jail)
+    greedy = [
+        asyncio.ensure_future(compiler.compile(body, "greedy")) for body in (b"slow", b"shared")
+    ]
+    await seen(jail, 1)
+    other = asyncio.ensure_future(compiler.compile(b"shared", "other"))
+    await seen(jail, 2)
+    assert jail.bodies == [b"slow", b"shared"]
+    free(jail)
+    assert await asyncio.gather(*greedy, other) == [b"slow", b"shared", b"shared"]
+
+
+async def test_nobody_waits_without_end(jail: FakeJail) -> None:
+    compiler = JailedCompiler(jail, at_once=1, wait_seconds=0.05)
+    first = asyncio.ensure_future(compiler.compile(b"slow", "a"))
+    await seen(jail, 1)
+    await refused("module.compiler_busy", asyncio.ensure_future(compiler.compile(b"x", "b")))
+    free(jail)
+    assert await first == b"slow"
+    assert await compiler.compile(b"x", "b") == b"x"
 
 
 async def test_a_tenant_with_many_waiting_is_refused_for_now(jail: FakeJail) -> None:
