@@ -126,7 +126,8 @@ class HostCallsOfRun:
                 "http_fetch.too_many",
                 f"One run makes at most {egress.policy.max_fetches} requests. Make fewer.",
             )
-        return HostReply(DONE, build_response(await egress.fetch(request, self._grants.http)))
+        response = await egress.fetch(self._tenant, request, self._grants.http)
+        return HostReply(DONE, build_response(response))
 
     def _place(self, text: str, *, write: bool) -> tuple[str, str]:
         namespace, key = check_key(text)

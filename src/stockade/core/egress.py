@@ -1,19 +1,17 @@
 """Where a guest's HTTP requests may go: URLs, grants and addresses, judged without any I/O.
 
 A URL is taken apart strictly, so that no two readers of it can differ about its host. Sources: RFC
-3986, RFC 6890 and the registries of special-purpose addresses, through `ipaddress`.
+3986; WHATWG Fetch for the ports.
 """
 
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import unquote
 
+from stockade.core.addresses import Address, Network, is_public, lies_in
 from stockade.core.errors import StockadeError
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 MAX_URL_BYTES = 8192
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _METHOD = re.compile(r"[A-Z]{1,16}")
@@ -24,15 +22,14 @@ _URL = re.compile(
 )
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _NUMBERLIKE = re.compile(r"(0x[0-9a-f]*|[0-9]+)", re.ASCII)
-# Beyond what `ipaddress` calls private: metadata, translated and tunnelled IPv4, which would reach
-# what is inside them.
-_NEVER = tuple(
-    ip_network(text)
-    for text in (
-        "0.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "192.0.0.0/24", "192.88.99.0/24",
-        "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16", "fec0::/10",
-    )
-)  # fmt: skip
+# Ports of protocols that could be spoken to by a well-chosen request.
+_OTHER_PROTOCOLS = frozenset({
+    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102,
+    103, 104, 109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465,
+    512, 513, 514, 515, 526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993,
+    995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668,
+    6669, 6679, 6697, 10080,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +89,15 @@ class HttpGrant:
                 return False
         elif url.host != self.host:
             return False
-        if not self.prefix:
-            return True
-        path = plain_path(url.target)
-        return path is not None and (path + "/").startswith(self.prefix + "/")
+        return not self.prefix or _begins_with(url.target, self.prefix)
 
 
 @dataclass(frozen=True, slots=True)
 class EgressPolicy:
     """What the operator lets guests' requests be.
 
-    `networks` are the private ones that a grant by address may name; `denied_hosts` are refused
-    whatever a grant says, their subdomains too.
+    `networks` are the private ones that a grant by address may name. `denied_hosts` with their
+    subdomains, and `denied_networks`, are refused whatever a grant or `networks` say.
     """
 
     timeout_seconds: float = 10.0
@@ -113,17 +107,30 @@ class EgressPolicy:
     plain_http: bool = True
     networks: tuple[Network, ...] = ()
     denied_hosts: tuple[str, ...] = ()
+    denied_networks: tuple[Network, ...] = ()
 
     def refusal(self, url: Url) -> str | None:
         """Why no request may go to this URL, grants aside; None when one may."""
         if url.scheme == "http" and not self.plain_http:
             return "only https is allowed here"
+        if url.port in _OTHER_PROTOCOLS:
+            return f"port {url.port} is of another protocol than HTTP"
         if any(url.host == host or url.host.endswith("." + host) for host in self.denied_hosts):
             return "the operator denies this host"
         address = url.address
-        if address is not None and not is_reachable(address, url, self.networks):
-            return "the address is not of the public internet"
+        if address is not None and not self.reaches(address, url):
+            return "the address is not of the public internet, or denied"
         return None
+
+    def reaches(self, address: Address, url: Url) -> bool:
+        """Whether a connection may be made to an address that the URL's host stands for.
+
+        Public addresses may be reached. Any other only where the URL names the address itself
+        (which a grant must do too) and `networks` has one around it.
+        """
+        if lies_in(address, self.denied_networks):
+            return False
+        return is_public(address) or (url.address == address and lies_in(address, self.networks))
 
 
 def parse_url(text: str) -> Url:
@@ -140,7 +147,7 @@ def parse_url(text: str) -> Url:
     if path.startswith("?"):
         path = "/" + path
     found = _URL.fullmatch(lowered + path)
-    if found is None or len(text) > MAX_URL_BYTES or "\\" in text:
+    if found is None or len(text) > MAX_URL_BYTES or "\\" in text or not text.isascii():
         raise _malformed("a URL is http(s)://host[:port]/path of visible ASCII, without user names")
     scheme = found["scheme"]
     port = int(found["port"] or DEFAULT_PORTS[scheme])
@@ -165,9 +172,9 @@ def parse_http_grant(text: str) -> HttpGrant:
     prefix = plain_path(url.target)
     if not all(_METHOD.fullmatch(name) for name in names) or len(set(names)) != len(names):
         raise _bad_grant(text, "methods are '*' or distinct names such as GET,POST")
-    if prefix is None or "?" in url.target:
+    if prefix is None or "?" in url.target or "#" in origin or "%2f" in url.target.lower():
         raise _bad_grant(
-            text, "the path is plain: without '..', '//', '%' escapes of these, or '?'"
+            text, "the path is plain: without '..', '//', '%' escapes of these, '?' or '#'"
         )
     if subdomains and (url.address or "." not in url.host):
         raise _bad_grant(text, "'*.' stands before a domain of at least two labels")
@@ -178,41 +185,20 @@ def parse_http_grant(text: str) -> HttpGrant:
 
 def plain_path(target: str) -> str | None:
     """The decoded path of a request target; None where servers could read it in two ways."""
-    path = target.partition("?")[0]
-    decoded = unquote(path)
+    try:
+        decoded = unquote(target.partition("?")[0], errors="strict")
+    except UnicodeDecodeError:
+        return None
     odd = "//" in decoded or "\\" in decoded or "%" in decoded or not decoded.isprintable()
     segments = {segment.partition(";")[0] for segment in decoded.split("/")}
     return None if odd or segments & {".", ".."} else decoded
 
 
-def is_reachable(address: Address, url: Url, allowed: Sequence[Network]) -> bool:
-    """Whether a connection may be made to an address that the URL's host stands for.
-
-    Public addresses may be reached. Any other only where the URL names the address itself (which a
-    grant must do too) and the operator's policy lists a network around it.
-    """
-    if is_public(address):
-        return True
-    return url.address == address and any(
-        address.version == network.version and address in network for network in allowed
-    )
-
-
-def is_public(address: Address) -> bool:
-    """Whether an address is of the public internet, whatever it is written like."""
-    if isinstance(address, IPv6Address) and address.scope_id:
-        return False
-    refused = any(address.version == one.version and address in one for one in _NEVER)
-    return address.is_global and not refused and not address.is_multicast
-
-
-def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """The networks of a policy.
-
-    Raises:
-        ValueError: one is none.
-    """
-    return tuple(ip_network(text) for text in texts)
+def _begins_with(target: str, prefix: str) -> bool:
+    # An escaped slash is none to some servers, so the first segments must hold without it.
+    raw, wanted = target.partition("?")[0].split("/"), prefix.split("/")
+    same = [unquote(segment) for segment in raw[: len(wanted)]] == wanted
+    return same and plain_path(target) is not None
 
 
 def _host(text: str) -> str:

@@ -19,6 +19,7 @@ from stockade.core.names import check_name, check_secret_name
 
 SIMPLE_GRANTS = frozenset({"log", "config_get", "now_ms", "random", "emit", "progress"})
 MAX_GRANTS = 64
+MAX_GRANT_CHARACTERS = 512
 _ALWAYS = "log"
 _READS = frozenset({"kv_get"})
 _WRITES = frozenset({"kv_set", "kv_delete", "kv_add"})
@@ -91,7 +92,7 @@ def parse_grants(texts: Iterable[str]) -> Grants:
         elif kind == "kv" and colon:
             _add_namespace(namespaces, text, rest)
         elif kind == "http_fetch" and colon:
-            http.append(parse_http_grant(rest))
+            _add_origin(http, text, rest)
         else:
             raise _unknown(text)
     return Grants(frozenset(simple), frozenset(secrets), tuple(namespaces.values()), tuple(http))
@@ -108,9 +109,21 @@ def _check_new(text: str, seen: set[str]) -> None:
         raise StockadeError(
             "function.grant_invalid", f"A function has at most {MAX_GRANTS} grants. Give fewer."
         )
+    if len(text) > MAX_GRANT_CHARACTERS:
+        raise StockadeError(
+            "function.grant_invalid",
+            f"The grant {text[:128]!a} is longer than {MAX_GRANT_CHARACTERS} characters.",
+        )
     if text in seen:
-        raise _contradiction(f"The grant {text[:128]!a} stands there twice. Give it once.")
+        raise _twice(text)
     seen.add(text)
+
+
+def _add_origin(http: list[HttpGrant], text: str, rest: str) -> None:
+    grant = parse_http_grant(rest)
+    if grant in http:
+        raise _twice(text)
+    http.append(grant)
 
 
 def _add_namespace(namespaces: dict[str, KvGrant], text: str, rest: str) -> None:
@@ -141,6 +154,10 @@ def _unknown(text: str) -> StockadeError:
         f"There is no grant {text[:128]!a}. Grants are: {', '.join(sorted(SIMPLE_GRANTS))},"
         " secret:NAME, kv:NAMESPACE, kv:NAMESPACE:read, http_fetch:METHODS ORIGIN[/PREFIX].",
     )
+
+
+def _twice(text: str) -> StockadeError:
+    return _contradiction(f"The grant {text[:128]!a} stands there twice. Give it once.")
 
 
 def _contradiction(message: str) -> StockadeError:

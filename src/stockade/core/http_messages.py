@@ -5,6 +5,7 @@ status in its first line. Lines end with LF alone.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stockade.core.egress import Url, parse_url
@@ -22,6 +23,7 @@ _HELD_BY_US = frozenset({
     "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 })  # fmt: skip
 """Headers that say how a message travels, which is not the guest's to say."""
+_OF_THE_WAY = _HELD_BY_US - {"content-length"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,26 @@ def build_response(response: HttpResponse) -> bytes:
     return "\n".join(lines).encode() + b"\n\n" + response.body
 
 
-def readable_headers(
-    raw: "list[tuple[bytes, bytes]] | tuple[tuple[bytes, bytes], ...]",
-) -> tuple[tuple[str, str], ...]:
-    """A response's headers for a guest: what does not print is replaced, so that no line breaks."""
+def readable_headers(raw: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+    """A response's headers for a guest, without those that say how it travelled.
+
+    What does not print is replaced, so that no line breaks.
+
+    Raises:
+        StockadeError: `http_fetch.response_too_large`: more headers, or longer ones, than a request
+            may have.
+    """
+    size = sum(len(name) + len(value) for name, value in raw)
+    if len(raw) > MAX_HEADERS or size > MAX_HEAD_BYTES:
+        raise StockadeError(
+            "http_fetch.response_too_large",
+            f"The response has more than {MAX_HEADERS} headers, or {MAX_HEAD_BYTES} bytes of them."
+            " Ask the server for fewer.",
+        )
     pairs = ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw)
-    return tuple((_printable(name), _printable(value)) for name, value in pairs)
+    return tuple(
+        (_printable(name), _printable(value)) for name, value in pairs if name not in _OF_THE_WAY
+    )
 
 
 def _header(line: str) -> tuple[str, str]:

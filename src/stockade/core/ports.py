@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from socket import socket
 from typing import Protocol
 
+from stockade.core.addresses import Address
 from stockade.core.api_keys import ApiKey
 from stockade.core.egress import EgressPolicy, HttpGrant
 from stockade.core.errors import StockadeError
@@ -207,9 +208,9 @@ class ModuleCompiler(Protocol):
 
         Raises:
             StockadeError: `module.invalid` when the engine refuses it, `module.too_costly` when
-                compiling it
-                passes the jail's CPU, memory or time, `compiler.unavailable` when no jail can be
-                started.
+                compiling it passes the jail's processor time, memory or deadline,
+                `module.compiler_busy` when its turn does not come soon, `jail.unavailable` when no
+                jail can be started.
         """
 
 
@@ -299,11 +300,24 @@ class HttpEgress(Protocol):
 
     policy: EgressPolicy
 
-    async def fetch(self, request: HttpRequest, grants: Sequence[HttpGrant]) -> HttpResponse:
+    async def fetch(
+        self, tenant: str, request: HttpRequest, grants: Sequence[HttpGrant]
+    ) -> HttpResponse:
         """The response; redirects are followed, each judged like the request itself.
 
         Raises:
             StockadeError: `http_fetch.…`.
+        """
+
+
+class NameResolver(Protocol):
+    """Tells names' addresses, to each tenant whatever the others ask."""
+
+    async def addresses(self, tenant: str, host: str) -> Sequence[Address]:
+        """The addresses of a name.
+
+        Raises:
+            OSError: there are none, or they cannot be told.
         """
 
 

@@ -2,26 +2,33 @@
 
 The connection goes to the very address that was judged, so that a name which changes between look
 and use leads nowhere; TLS still proves the name. Each fetch has a connection of its own: nothing is
-kept that another tenant could use. No proxy, cookie or credential of the host's is ever used.
+kept that another tenant could use. No proxy, cookie or credential of the host's is ever used. What
+a server may make the worker read, and how small its pieces may be, is bounded: the worker's own
+time belongs to all tenants.
 """
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import ip_address
 from urllib.parse import urljoin
 
 import certifi
 import httpcore
 
-from stockade.core.egress import Address, EgressPolicy, HttpGrant, Url, is_reachable, parse_url
+from stockade.core.addresses import Address
+from stockade.core.egress import EgressPolicy, HttpGrant, Url, parse_url
 from stockade.core.errors import StockadeError
 from stockade.core.http_messages import HttpRequest, HttpResponse, readable_headers
+from stockade.core.ports import NameResolver
+from stockade.infra.pinned_network import PinnedNetwork, ReadAllowance
+from stockade.infra.system_name_resolver import SystemNameResolver
 
-Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 _MAX_REDIRECTS = 5
 _MAX_ADDRESSES = 3
+_MAX_PIECES = 16_384
+_PIECES_AT_ONCE = 64
+_FRAMING_BYTES = 64 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TURNS_TO_GET = frozenset({301, 302})
 _OF_THE_BODY = frozenset({"content-type", "content-encoding", "content-language"})
@@ -30,18 +37,12 @@ _SEE_OTHER = 303
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
-async def resolve_by_system(host: str, port: int) -> Sequence[Address]:
-    """The addresses of a name, as the host's resolver tells them."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=1)
-    return [ip_address(place[4][0]) for place in found]
-
-
 class GuardedHttp:
     """See `HttpEgress`.
 
     Args:
         policy: The operator's.
-        resolve: Tells a name's addresses.
+        names: Tells names' addresses.
         tls: Which certificates are trusted; the host's and those that come with the dependencies.
         network: Connects to addresses.
     """
@@ -49,157 +50,129 @@ class GuardedHttp:
     def __init__(
         self,
         policy: EgressPolicy,
-        resolve: Resolve = resolve_by_system,
+        names: NameResolver | None = None,
         tls: ssl.SSLContext | None = None,
         network: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
         self.policy = policy
-        self._network = network or httpcore.AnyIOBackend()
-        self._resolve = resolve
+        self._names = names or SystemNameResolver()
         self._tls = tls or _default_tls()
+        self._network = network or httpcore.AnyIOBackend()
 
-    async def fetch(self, request: HttpRequest, grants: Sequence[HttpGrant]) -> HttpResponse:
+    async def fetch(
+        self, tenant: str, request: HttpRequest, grants: Sequence[HttpGrant]
+    ) -> HttpResponse:
         """The response; redirects are followed, each judged like the request itself."""
         if len(request.body) > self.policy.max_request_bytes:
-            raise _refusal(
-                "request_too_large",
+            raise StockadeError(
+                "http_fetch.request_too_large",
                 f"A request's body has at most {self.policy.max_request_bytes} bytes. Send less.",
             )
         try:
             async with asyncio.timeout(self.policy.timeout_seconds):
-                return await self._follow(request, grants)
+                return await self._follow(tenant, request, grants)
         except TimeoutError:
-            raise _refusal(
-                "timeout",
+            raise StockadeError(
+                "http_fetch.timeout",
                 f"No whole response came within {self.policy.timeout_seconds:g} seconds. Try again"
                 " later, or ask for less.",
                 retryable=True,
             ) from None
 
-    async def _follow(self, request: HttpRequest, grants: Sequence[HttpGrant]) -> HttpResponse:
+    async def _follow(
+        self, tenant: str, request: HttpRequest, grants: Sequence[HttpGrant]
+    ) -> HttpResponse:
         for _ in range(_MAX_REDIRECTS + 1):
-            response = await self._one(request, grants)
+            response = await self._one(tenant, request, grants)
             location = dict(response.headers).get("location")
             if response.status not in _REDIRECTS or location is None:
                 return response
             request = _redirected(request, response.status, location)
-        raise _refusal(
-            "too_many_redirects", f"There were more than {_MAX_REDIRECTS} redirects. Ask directly."
+        raise StockadeError(
+            "http_fetch.too_many_redirects",
+            f"There were more than {_MAX_REDIRECTS} redirects. Ask where they lead directly.",
         )
 
-    async def _one(self, request: HttpRequest, grants: Sequence[HttpGrant]) -> HttpResponse:
+    async def _one(
+        self, tenant: str, request: HttpRequest, grants: Sequence[HttpGrant]
+    ) -> HttpResponse:
         url = request.url
         if not any(grant.covers(request.method, url) for grant in grants):
-            raise _refusal(
-                "not_granted",
+            raise StockadeError(
+                "http_fetch.not_granted",
                 f"No grant covers {request.method} {url.scheme}://{url.authority} with this path."
                 " Deploy with a grant 'http_fetch:METHODS ORIGIN[/PREFIX]'.",
             )
         if reason := self.policy.refusal(url):
-            raise _refusal("address_refused", f"This request may not be made: {reason}.")
-        addresses = await self._addresses(url)
+            raise StockadeError(
+                "http_fetch.address_refused",
+                f"This request may not be made: {reason}. Ask the operator, or another server.",
+            )
+        addresses = await self._addresses(tenant, url)
         try:
             return await self._exchange(request, addresses)
         except (httpcore.TimeoutException, httpcore.NetworkError, OSError) as error:
             raise _unreachable(error) from error
         except (httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
-            raise _refusal("protocol", "The server does not answer in HTTP/1.1.") from error
+            raise StockadeError(
+                "http_fetch.protocol",
+                "The server does not answer in HTTP/1.1. Check the URL's scheme and port.",
+            ) from error
 
-    async def _addresses(self, url: Url) -> Sequence[Address]:
+    async def _addresses(self, tenant: str, url: Url) -> Sequence[Address]:
         if url.address is not None:
             return [url.address]
         try:
-            found = await self._resolve(url.host, url.port)
+            found = await self._names.addresses(tenant, url.host)
         except (OSError, UnicodeError) as error:
-            raise _refusal(
-                "unresolvable", f"The name {url.host!r} has no address.", retryable=True
+            raise StockadeError(
+                "http_fetch.unresolvable",
+                f"The name {url.host!r} has no address. Check it, or try again later.",
+                retryable=True,
             ) from error
-        if not found or not all(
-            is_reachable(address, url, self.policy.networks) for address in found
-        ):
+        if not found or not all(self.policy.reaches(address, url) for address in found):
             # One private address among public ones is refused too: which one would be used is not
             # the guest's to try.
-            raise _refusal(
-                "address_refused",
-                f"The name {url.host!r} does not lead to the public internet alone.",
+            raise StockadeError(
+                "http_fetch.address_refused",
+                f"The name {url.host!r} does not lead to the public internet alone. A private"
+                " server is granted by its address, where the operator allows it.",
             )
         return list(dict.fromkeys(found))[:_MAX_ADDRESSES]
 
     async def _exchange(self, request: HttpRequest, addresses: Sequence[Address]) -> HttpResponse:
         url = request.url
         origin = httpcore.Origin(url.scheme.encode(), url.host.encode(), url.port)
-        pinned = _Pinned(addresses, self._network)
+        allowance = ReadAllowance(_FRAMING_BYTES)
+        connect_seconds = self.policy.timeout_seconds / len(addresses)
+        pinned = PinnedNetwork(addresses, self._network, connect_seconds, allowance)
         connection = httpcore.AsyncHTTPConnection(
             origin, ssl_context=self._tls, network_backend=pinned
         )
         try:
             answer = await connection.handle_async_request(_asked(request))
-            return await self._read(answer)
+            # Small pieces may take as many bytes to frame as they hold.
+            allowance.add(2 * self.policy.max_response_bytes + _FRAMING_BYTES)
+            headers = readable_headers(answer.headers)
+            return HttpResponse(answer.status, headers, await self._body(answer))
         finally:
             await connection.aclose()
             await pinned.aclose()
 
-    async def _read(self, answer: httpcore.Response) -> HttpResponse:
-        body = bytearray()
-        async for chunk in answer.aiter_stream():
-            body += chunk
-            if len(body) > self.policy.max_response_bytes:
-                raise _refusal(
-                    "response_too_large",
-                    f"The response has more than {self.policy.max_response_bytes} bytes. Ask for"
-                    " less of it.",
+    async def _body(self, answer: httpcore.Response) -> bytes:
+        body, pieces = bytearray(), 0
+        async for piece in answer.aiter_stream():
+            body += piece
+            pieces += 1
+            if len(body) > self.policy.max_response_bytes or pieces > _MAX_PIECES:
+                raise StockadeError(
+                    "http_fetch.response_too_large",
+                    f"The response has more than {self.policy.max_response_bytes} bytes, or"
+                    f" {_MAX_PIECES} pieces. Ask for less of it.",
                 )
-        return HttpResponse(answer.status, readable_headers(answer.headers), bytes(body))
-
-
-class _Pinned(httpcore.AsyncNetworkBackend):
-    """Connects to the judged addresses, whatever name it is asked for."""
-
-    def __init__(self, addresses: Sequence[Address], network: httpcore.AsyncNetworkBackend) -> None:
-        self._addresses = addresses
-        self._network = network
-        self._stream: httpcore.AsyncNetworkStream | None = None
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 (the library's own signature)
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """The first of the addresses that answers."""
-        del host
-        failure: Exception | None = None
-        for address in self._addresses:
-            try:
-                self._stream = await self._network.connect_tcp(
-                    str(address), port, timeout, local_address, socket_options
-                )
-            except httpcore.ConnectError as error:
-                failure = error
-            else:
-                return self._stream
-        raise failure or httpcore.ConnectError("no address")
-
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,  # noqa: ASYNC109 (the library's own signature)
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Never: guests' requests go over the network."""
-        del path, timeout, socket_options
-        raise httpcore.ConnectError("no socket of this host")
-
-    async def aclose(self) -> None:
-        """Closes what a failed handshake leaves open."""
-        if self._stream is not None:
-            await self._stream.aclose()
-
-    async def sleep(self, seconds: float) -> None:
-        """Waits."""
-        await asyncio.sleep(seconds)
+            if not pieces % _PIECES_AT_ONCE:
+                await asyncio.sleep(0)
+        return bytes(body)
 
 
 def _asked(request: HttpRequest) -> httpcore.Request:
@@ -225,7 +198,7 @@ def _asked(request: HttpRequest) -> httpcore.Request:
 
 def _redirected(request: HttpRequest, status: int, location: str) -> HttpRequest:
     """What a redirect asks for instead. Source: RFC 9110, 15.4."""
-    url = parse_url(urljoin(request.url.text, location))
+    url = _target(request.url, location)
     dropped: frozenset[str] = frozenset()
     method, body = request.method, request.body
     to_get = status == _SEE_OTHER and method != "HEAD"
@@ -235,6 +208,22 @@ def _redirected(request: HttpRequest, status: int, location: str) -> HttpRequest
         dropped |= _OF_THE_ORIGIN
     headers = tuple(pair for pair in request.headers if pair[0] not in dropped)
     return replace(request, method=method, url=url, headers=headers, body=body)
+
+
+def _target(url: Url, location: str) -> Url:
+    try:
+        target = parse_url(urljoin(url.text, location))
+    except (ValueError, StockadeError) as error:
+        raise StockadeError(
+            "http_fetch.redirect_refused",
+            "The server redirects to what is no plain http(s) URL. Ask for another one.",
+        ) from error
+    if (url.scheme, target.scheme) == ("https", "http"):
+        raise StockadeError(
+            "http_fetch.redirect_refused",
+            "The server redirects from https to http. Ask for the http URL itself if that will do.",
+        )
+    return target
 
 
 def _default_tls() -> ssl.SSLContext:
@@ -247,12 +236,14 @@ def _unreachable(error: Exception) -> StockadeError:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
-            return _refusal("tls_failed", "The server does not prove to be who it should be.")
+            return StockadeError(
+                "http_fetch.tls_failed",
+                "The server does not prove to be who it should be. Check the URL; its certificate"
+                " must be for this name, valid, and of an authority that the worker trusts.",
+            )
         cause = cause.__cause__ or cause.__context__
-    return _refusal(
-        "unreachable", "The server cannot be reached, or broke off. Try later.", retryable=True
+    return StockadeError(
+        "http_fetch.unreachable",
+        "The server cannot be reached, or broke off. Try again later.",
+        retryable=True,
     )
-
-
-def _refusal(what: str, message: str, *, retryable: bool = False) -> StockadeError:
-    return StockadeError(f"http_fetch.{what}", message, retryable=retryable)

@@ -30,12 +30,14 @@ class FakeEgress:
     policy = EgressPolicy(max_fetches=2)
 
     def __init__(self) -> None:
-        self.asked: list[tuple[HttpRequest, Sequence[HttpGrant]]] = []
+        self.asked: list[tuple[str, HttpRequest, Sequence[HttpGrant]]] = []
         self.refusal: StockadeError | None = None
         self.response = HttpResponse(200, (("a", "b"),), b"hi")
 
-    async def fetch(self, request: HttpRequest, grants: Sequence[HttpGrant]) -> HttpResponse:
-        self.asked.append((request, grants))
+    async def fetch(
+        self, tenant: str, request: HttpRequest, grants: Sequence[HttpGrant]
+    ) -> HttpResponse:
+        self.asked.append((tenant, request, grants))
         if self.refusal is not None:
             raise self.refusal
         return self.response
@@ -149,8 +151,8 @@ async def test_requests_are_made_under_the_versions_grants(broker: HostCallBroke
     assert await run.answer(FETCH) == HostReply(0, b"200\na: b\n\nhi")
     egress = broker.egress
     assert isinstance(egress, FakeEgress)
-    ((request, grants),) = egress.asked
-    assert request.url.host == "a.example"
+    ((tenant, request, grants),) = egress.asked
+    assert (tenant, request.url.host) == ("acme", "a.example")
     assert [grant.host for grant in grants] == ["a.example"]
     egress.refusal = StockadeError("http_fetch.timeout", "Too slow.")
     assert await run.answer(FETCH) == HostReply(2, b"http_fetch.timeout: Too slow.")

@@ -3,7 +3,12 @@
 import pytest
 
 from stockade.core.errors import StockadeError
-from stockade.core.grants import MAX_GRANTS, missing_grants, parse_grants
+from stockade.core.grants import (
+    MAX_GRANT_CHARACTERS,
+    MAX_GRANTS,
+    missing_grants,
+    parse_grants,
+)
 from stockade.core.host_functions import OFFERED
 
 
@@ -60,6 +65,23 @@ def test_secrets_and_namespaces_are_told_apart() -> None:
         (["http_fetch:GET nowhere"], "function.grant_invalid"),
         (["log", "log"], "function.grants_contradict"),
         (["kv:a", "kv:a:read"], "function.grants_contradict"),
+        (["kv:a:read", "kv:a"], "function.grants_contradict"),
+        (["kv:a:read:read"], "function.grant_unknown"),
+        (["LOG"], "function.grant_unknown"),
+        (["log "], "function.grant_unknown"),
+        (["secret:A", "secret:A"], "function.grants_contradict"),
+        (
+            ["http_fetch:GET https://a.example", "http_fetch:GET https://A.example:443/"],
+            "function.grants_contradict",
+        ),
+        (
+            ["http_fetch:GET,POST https://a.example", "http_fetch:POST,GET https://a.example"],
+            "function.grants_contradict",
+        ),
+        (
+            ["http_fetch:GET https://a.example/" + "a" * MAX_GRANT_CHARACTERS],
+            "function.grant_invalid",
+        ),
         ([f"secret:S{number}" for number in range(MAX_GRANTS + 1)], "function.grant_invalid"),
     ],
 )
@@ -78,3 +100,16 @@ def test_what_is_missing_is_named_as_it_is_written() -> None:
         "random",
         "secret:NAME",
     )
+
+
+def test_origins_are_granted_side_by_side() -> None:
+    texts = ["http_fetch:GET https://a.example", "http_fetch:* https://a.example/v1"]
+    assert [grant.prefix for grant in parse_grants(texts).http] == ["", "/v1"]
+
+
+def test_a_refusal_shows_little_of_the_text_and_nothing_that_moves_a_cursor() -> None:
+    with pytest.raises(StockadeError) as refused:
+        parse_grants(["\x1b[2J\u202e" + "a" * 400])
+    assert refused.value.message.isascii()
+    assert refused.value.message.isprintable()
+    assert len(refused.value.message) < 600

@@ -9,6 +9,7 @@ from stockade.core.egress import parse_url
 from stockade.core.errors import StockadeError
 from stockade.core.http_messages import (
     MAX_HEAD_BYTES,
+    MAX_HEADERS,
     HttpResponse,
     build_response,
     parse_request,
@@ -68,3 +69,34 @@ def test_an_empty_value_is_a_value() -> None:
 def test_a_servers_headers_cannot_break_a_line() -> None:
     raw = [(b"X-One", b"a\nb\rc"), (b"x-\xff", b"\xe9\x1b")]
     assert readable_headers(raw) == (("x-one", "a\ufffdb\ufffdc"), ("x-\xff", "\xe9\ufffd"))
+
+
+def test_a_response_has_no_headers_of_its_way() -> None:
+    raw = [(b"Transfer-Encoding", b"chunked"), (b"Connection", b"x"), (b"Content-Length", b"1")]
+    assert readable_headers(raw) == (("content-length", "1"),)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "fits"),
+    [(MAX_HEADERS, 1, True), (MAX_HEADERS + 1, 1, False),
+     (1, MAX_HEAD_BYTES - 1, True), (1, MAX_HEAD_BYTES, False)],
+)  # fmt: skip
+def test_a_responses_head_is_bounded(count: int, size: int, *, fits: bool) -> None:
+    raw = [(b"x", b"a" * size)] * count
+    if fits:
+        assert len(readable_headers(raw)) == count
+    else:
+        with pytest.raises(StockadeError) as refused:
+            readable_headers(raw)
+        assert refused.value.code == "http_fetch.response_too_large"
+
+
+@pytest.mark.parametrize(("size", "fits"), [(MAX_HEAD_BYTES, True), (MAX_HEAD_BYTES + 1, False)])
+def test_a_requests_head_is_bounded(size: int, *, fits: bool) -> None:
+    start = b"GET https://a.example/\nx: "
+    content = start + b"a" * (size - len(start)) + b"\n\nbody"
+    if fits:
+        assert parse_request(content).body == b"body"
+    else:
+        with pytest.raises(StockadeError, match="head"):
+            parse_request(content)

@@ -22,6 +22,7 @@ def test_every_line_of_the_file_counts(tmp_path: Path) -> None:
         "plain_http = true": "plain_http = false",
         "denied_hosts = []": 'denied_hosts = ["*.Bad.Example"]',
         "allow = []": 'allow = ["10.0.0.0/8", "::1/128"]',
+        "deny = []": 'deny = ["198.51.100.0/24"]',
     }.items():
         assert old in text
         text = text.replace(old, new)
@@ -32,6 +33,7 @@ def test_every_line_of_the_file_counts(tmp_path: Path) -> None:
         plain_http=False,
         networks=(ip_network("10.0.0.0/8"), ip_network("::1/128")),
         denied_hosts=("bad.example",),
+        denied_networks=(ip_network("198.51.100.0/24"),),
     )
 
 
@@ -44,6 +46,18 @@ def test_every_line_of_the_file_counts(tmp_path: Path) -> None:
         ("max_response_bytes = 1_048_576", "max_response_bytes = 1_048_577"),
         ("max_request_bytes = 1_048_576", "max_request_bytes = 0"),
         ("timeout_ms = 10_000", "timeout_ms = 0"),
+        ("timeout_ms = 10_000", "timeout_ms = 600_001"),
+        ("timeout_ms = 10_000", "timeout_ms = true"),
+        ("denied_hosts = []", 'denied_hosts = ["https://a.example"]'),
+        ("denied_hosts = []", 'denied_hosts = ["a.example/x"]'),
+        ("denied_hosts = []", 'denied_hosts = ["a.example:80"]'),
+        ("denied_hosts = []", 'denied_hosts = ["a.example."]'),
+        ("denied_hosts = []", 'denied_hosts = ["b\u00fccher.example"]'),
+        ("denied_hosts = []", 'denied_hosts = ["203.0.113.1"]'),
+        ("denied_hosts = []", 'denied_hosts = [""]'),
+        ("denied_hosts = []", 'denied_hosts = ["*"]'),
+        ("deny = []", 'deny = ["a.example"]'),
+        ("deny = []", ""),
         ("max_fetches_per_run = 50", "max_fetches_per_run = -1"),
         ("allow = []", 'allow = ["10.0.0.1/8"]'),
         ("allow = []", 'allow = ["everything"]'),
