@@ -7,10 +7,12 @@ import platform
 import statistics
 from pathlib import Path
 
-from bench import attacks, crowd, end_to_end, floors, sandbox
+from bench import attacks, backlog, crowd, end_to_end, fairness, floors, sandbox
 from bench.measure import Row, against, p50_ms, p99_ms, table
 
 BODY = b"x" * 1024
+LINES = 10_000
+BACKLOGS = (1000, 10_000, 100_000, 1_000_000)
 REPORT = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -88,7 +90,9 @@ async def service_rows(fsync: str) -> list[Row]:
         parts = p50_ms(hop) + p50_ms(echo)
         one, one_whole = await end_to_end.invoke_seconds(service, BODY, 1, 2000)
         many, many_whole = await end_to_end.invoke_seconds(service, BODY, 16, 4000)
+        most, most_whole = await end_to_end.invoke_seconds(service, BODY, 64, 4000)
         submitted, drained = await end_to_end.drain_seconds(service, BODY)
+        lines, all_lines = await end_to_end.batch_seconds(service, LINES)
     floor, label = "stream hop + HTTP echo", f"fsync {fsync}"
     runs = end_to_end.ASYNC_RUNS
     return [
@@ -101,8 +105,37 @@ async def service_rows(fsync: str) -> list[Row]:
         Row(f"invoke, 16 clients, p50 ({label})", f"{p50_ms(many):.3g} ms"),
         Row(f"invoke, 16 clients, p99 ({label})", f"{p99_ms(many):.3g} ms"),
         Row(f"invoke, 16 clients, throughput ({label})", f"{len(many) / many_whole:.0f} /s"),
+        Row(f"invoke, 64 clients, throughput ({label})", f"{len(most) / most_whole:.0f} /s"),
         Row(f"submit {runs} asynchronously, 16 clients ({label})", f"{runs / submitted:.0f} /s"),
         Row(f"the same until all are done ({label})", f"{runs / drained:.0f} /s"),
+        Row(f"submit {LINES} lines in one batch ({label})", f"{LINES / lines:.0f} /s"),
+        Row(f"the same until all are done ({label})", f"{LINES / all_lines:.0f} /s"),
+    ]
+
+
+async def queue_rows() -> list[Row]:
+    """What the queue does by itself: fairness, and what waiting costs."""
+    flooded = f"wait of nine small tenants beside a flood of {fairness.FLOOD}"
+    alone, beside = await fairness.wait_seconds(0), await fairness.wait_seconds(fairness.FLOOD)
+    equal = await fairness.service_counts([1] * 10, 4000)
+    shared = await fairness.service_counts([1, 2, 4], 4000)
+    waiting = await backlog.bytes_of_waiting(100_000)
+    taken = await backlog.takeover_seconds()
+    costs = [(size, p50_ms(times)) async for size, times in backlog.seconds_by_backlog(BACKLOGS)]
+    return [
+        against(f"{flooded}, p50", p50_ms(beside), "ms", p50_ms(alone), "alone"),
+        against(f"{flooded}, p99", p99_ms(beside), "ms", p99_ms(alone), "alone"),
+        Row(
+            "Jain index of service, ten tenants of equal weight",
+            f"{fairness.jain_index(equal):.6f}",
+        ),
+        Row("error of shares, weights 1:2:4", f"{fairness.share_error(shared, [1, 2, 4]):.2%}"),
+        Row("memory of one waiting invocation of 1 KB", f"{waiting:.0f} bytes"),
+        Row("takeover of 16 claims after kill -9, lease 15 s", f"{taken:.1f} s"),
+        *(
+            against(f"submit to complete while {size} wait", cost, "ms", costs[0][1], "fewest wait")
+            for size, cost in costs
+        ),
     ]
 
 
@@ -114,6 +147,7 @@ def main() -> None:
     rows = sandbox_rows() + attack_rows() + crowd_rows()
     for fsync in ("always", "everysec"):
         rows += asyncio.run(service_rows(fsync))
+    rows += asyncio.run(queue_rows())
     text = table(rows)
     print(text)
     if options.write:

@@ -9,8 +9,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
+import httpx
 import redis.asyncio
 
 from bench.http_load import closed_loop
@@ -100,10 +102,29 @@ async def drain_seconds(service: Service, body: bytes) -> tuple[float, float]:
     _, submitted = await closed_loop(
         service.submit_url, service.headers, body, clients=16, requests=ASYNC_RUNS, expect=202
     )
+    await _until_all_done(service)
+    return submitted, time.perf_counter() - started
+
+
+async def batch_seconds(service: Service, lines: int) -> tuple[float, float]:
+    """Seconds until one call's lines are all acknowledged, and until every one of them is done."""
+    body = b"\n".join([b'"' + b"x" * 1022 + b'"'] * lines)
+    headers = service.headers | {"Content-Type": "application/x-ndjson"}
+    async with httpx.AsyncClient(timeout=120.0) as client:
+        started = time.perf_counter()
+        answer = await client.post(f"{service.submit_url}:batch", content=body, headers=headers)
+        submitted = time.perf_counter() - started
+    refused = [line for line in answer.text.splitlines() if not line.startswith('{"id"')]
+    if answer.status_code != HTTPStatus.ACCEPTED or refused:
+        raise RuntimeError(f"the batch was answered {answer.status_code}: {refused[:3]}")
+    await _until_all_done(service)
+    return submitted, time.perf_counter() - started
+
+
+async def _until_all_done(service: Service) -> None:
     async with redis.asyncio.from_url(service.redis_url) as client:
         while await _unfinished(client):
             await asyncio.sleep(0.02)
-    return submitted, time.perf_counter() - started
 
 
 async def _unfinished(client: redis.asyncio.Redis) -> bool:
