@@ -28,6 +28,7 @@ from stockade_client.types import (
 _Answer = TypeVar("_Answer")
 _WASM = {"Content-Type": "application/wasm"}
 _BYTES = {"Content-Type": "application/octet-stream"}
+_NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,31 @@ def submit(
         params=_target(alias, version),
         headers=_BYTES | _headers(options),
         content=content,
+    )
+
+
+def submit_batch(
+    name: str,
+    lines: Sequence[bytes],
+    alias: str | None,
+    version: int | None,
+    options: Mapping[str, str | float | None],
+) -> Call[tuple[str | StockadeApiError, ...]]:
+    """POST /v1/functions/{name}/invocations:batch; options are headers by name.
+
+    Raises:
+        ValueError: When an input is more than one line, which would shift all answers behind it.
+    """
+    if any(b"\n" in line or not line.strip() for line in lines):
+        raise ValueError("each input of a batch is one JSON value on one line")
+    return Call(
+        "POST",
+        f"/v1/functions/{_part(name)}/invocations:batch",
+        readers.batch_answers,
+        repeatable=options.get("Idempotency-Key") is not None,
+        params=_target(alias, version),
+        headers=_NDJSON | _headers(options),
+        content=b"\n".join(lines),
     )
 
 

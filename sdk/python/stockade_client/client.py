@@ -10,7 +10,7 @@ import httpx
 from stockade_client import calls
 from stockade_client.attempts import DEFAULT_RETRIES, RetryRule, looks, timeout_for
 from stockade_client.calls import Call
-from stockade_client.errors import ConnectionFailed, StockadeClientError
+from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeClientError
 from stockade_client.types import (
     Function,
     FunctionDetails,
@@ -175,6 +175,26 @@ class Client:
             "Stockade-Deadline-Seconds": deadline_seconds,
         }
         return self._send(calls.submit(name, content, alias, version, options))
+
+    def submit_batch(
+        self,
+        name: str,
+        lines: Sequence[bytes],
+        *,
+        alias: str | None = None,
+        version: int | None = None,
+        idempotency_key: str | None = None,
+        priority: str | None = None,
+    ) -> tuple[str | StockadeApiError, ...]:
+        """Queues an invocation for each of up to 10,000 inputs, each one JSON value on one line.
+
+        Returns:
+            For each input, in order, its id, or why it was refused; the others are not touched by
+            that. One answer more, at the end, says why the gateway stopped reading, if it did.
+        """
+        options = {"Idempotency-Key": idempotency_key, "Stockade-Priority": priority}
+        call = calls.submit_batch(name, lines, alias, version, options)
+        return self._send(call)
 
     def get(self, invocation_id: str) -> Invocation:
         """The record of an invocation."""

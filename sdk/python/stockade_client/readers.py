@@ -1,5 +1,6 @@
 """Turns answers into what calls return, and refusals into what they raise."""
 
+import json
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -78,6 +79,17 @@ def invoke_result(response: httpx.Response) -> InvokeResult:
 def invocation_id(response: httpx.Response) -> str:
     """The id of a submitted invocation."""
     return Fields(response.json()).text("id")
+
+
+def batch_answers(response: httpx.Response) -> tuple[str | StockadeApiError, ...]:
+    """For each line the id of its invocation, or why there is none."""
+    return tuple(_line_answer(Fields(json.loads(line))) for line in response.text.splitlines())
+
+
+def _line_answer(fields: Fields) -> str | StockadeApiError:
+    if (given := fields.maybe_text("id")) is not None:
+        return given
+    return _api_error(fields, fields.count("status"))
 
 
 def invocation(response: httpx.Response) -> Invocation:
@@ -223,9 +235,13 @@ def _refusal(response: httpx.Response) -> StockadeApiError | GuestFailed:
     outcome = fields.maybe_text("outcome")
     if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY and outcome is not None:
         return _guest_failed(fields, outcome, response.headers)
+    return _api_error(fields, response.status_code)
+
+
+def _api_error(fields: Fields, status: int) -> StockadeApiError:
     return StockadeApiError(
         fields.text("code"),
-        response.status_code,
+        status,
         fields.maybe_text("detail") or fields.maybe_text("title") or "",
         retryable=fields.flag("retryable"),
         detail=fields.rest(*_STANDARD) | fields.nested("facts").rest(),

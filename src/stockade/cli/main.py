@@ -3,6 +3,7 @@
 import typer
 
 from stockade.cli import functions, keys, modules, runs, secrets, serve, sign, signers
+from stockade.cli.batch import batch
 from stockade.cli.demo.command import demo
 from stockade.cli.dev.command import dev
 from stockade.cli.doctor import doctor
@@ -28,6 +29,7 @@ app.add_typer(modules.app, name="modules", rich_help_panel=_TENANT)
 app.add_typer(secrets.app, name="secrets", rich_help_panel=_TENANT)
 app.add_typer(functions.app, name="functions", rich_help_panel=_TENANT)
 app.command(rich_help_panel=_CALL)(invoke)
+app.command(rich_help_panel=_CALL)(batch)
 app.add_typer(runs.app, name="runs", rich_help_panel=_CALL)
 
 

@@ -41,6 +41,7 @@ async def test_every_call() -> None:
     async with make(_willing_gateway()) as client:
         await _own(client)
         await _run(client)
+        await _keep(client)
         assert await client.health() == Health(live=True, ready=True)
 
 
@@ -64,6 +65,13 @@ def _willing_gateway() -> FakeGateway:
     gateway.on("POST /v1/signers", httpx.Response(201, json=signer))
     gateway.on("GET /v1/signers", httpx.Response(200, json={"signers": [signer]}))
     gateway.on("POST /v1/signers/me/revoke", empty)
+    gateway.on("POST /v1/functions/hello/invocations:batch", httpx.Response(202, json={"id": ID}))
+    gateway.on("GET /v1/dead-letters", httpx.Response(200, json={"dead_letters": [RECORD]}))
+    gateway.on("POST /v1/dead-letters/redrive", httpx.Response(202, json={"redriven": [ID]}))
+    gateway.on(f"POST /v1/invocations/{ID}/redrive", empty)
+    secret = {"name": "token", "updated_ms": 5}
+    gateway.on("GET /v1/secrets", httpx.Response(200, json={"secrets": [secret]}))
+    gateway.on("PUT /v1/secrets/token", empty).on("DELETE /v1/secrets/token", empty)
     gateway.on("GET /healthz", httpx.Response(200)).on("GET /readyz", httpx.Response(200))
     return gateway
 
@@ -88,6 +96,16 @@ async def _run(client: AsyncClient) -> None:
     assert (await client.logs(ID)).lines == ()
     await client.cancel(ID)
     assert (await client.wait(ID)).outcome == "completed"
+
+
+async def _keep(client: AsyncClient) -> None:
+    assert await client.submit_batch("hello", [b"1"]) == (ID,)
+    assert [letter.id for letter in await client.dead_letters()] == [ID]
+    assert await client.redrive_all() == (ID,)
+    await client.redrive(ID)
+    await client.put_secret("token", b"x")
+    assert [secret.name for secret in await client.secrets()] == ["token"]
+    await client.delete_secret("token")
 
 
 async def test_waits_retries_and_gives_up_likewise() -> None:

@@ -1,4 +1,5 @@
 import base64
+import json
 import re
 
 import httpx
@@ -161,6 +162,56 @@ def test_submit_returns_the_id(client: Client, gateway: FakeGateway) -> None:
     assert client.submit("hello", b"x", priority="high", deadline_seconds=2.5) == ID
     assert gateway.last.headers["Stockade-Priority"] == "high"
     assert gateway.last.headers["Stockade-Deadline-Seconds"] == "2.5"
+
+
+def test_a_batch_answers_each_line(client: Client, gateway: FakeGateway) -> None:
+    refused = {"code": "queue.full", "status": 429, "detail": "Full.", "retryable": True}
+    body = "".join(json.dumps(line) + "\n" for line in ({"id": ID}, refused))
+    gateway.on("POST /v1/functions/hello/invocations:batch", httpx.Response(202, text=body))
+    taken, error = client.submit_batch("hello", [b"1", b"[2]"], version=3, priority="low")
+    assert taken == ID
+    assert isinstance(error, StockadeApiError)
+    assert (error.code, error.status, error.retryable) == ("queue.full", 429, True)
+    assert gateway.last.content == b"1\n[2]"
+    assert gateway.last.url.params["version"] == "3"
+    assert gateway.last.headers["Stockade-Priority"] == "low"
+
+
+@pytest.mark.parametrize("line", [b"1\n2", b"", b" "])
+def test_an_input_that_would_shift_answers_is_not_sent(client: Client, line: bytes) -> None:
+    with pytest.raises(ValueError, match="one line"):
+        client.submit_batch("hello", [b"1", line])
+
+
+def test_a_batch_that_something_else_answers_is_named(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("POST /v1/functions/hello/invocations:batch", httpx.Response(200, text="<html>"))
+    with pytest.raises(StockadeApiError, match="does not look like"):
+        client.submit_batch("hello", [b"1"])
+
+
+def test_dead_letters_are_listed_and_redriven(client: Client, gateway: FakeGateway) -> None:
+    dead = RECORD | {"outcome": "trapped"}
+    gateway.on("GET /v1/dead-letters", httpx.Response(200, json={"dead_letters": [dead]}))
+    gateway.on("POST /v1/dead-letters/redrive", httpx.Response(202, json={"redriven": [ID]}))
+    gateway.on(f"POST /v1/invocations/{ID}/redrive", httpx.Response(202, json={"id": ID}))
+    (letter,) = client.dead_letters(limit=7, after=ID)
+    assert (letter.id, letter.outcome) == (ID, "trapped")
+    assert dict(gateway.last.url.params) == {"limit": "7", "after": ID}
+    client.redrive(ID)
+    assert client.redrive_all() == (ID,)
+    assert gateway.last_json == {"all": True}
+
+
+def test_secrets_are_set_listed_and_deleted(client: Client, gateway: FakeGateway) -> None:
+    secret = {"name": "token", "updated_ms": 5}
+    gateway.on("PUT /v1/secrets/token", httpx.Response(201, json={}))
+    gateway.on("GET /v1/secrets", httpx.Response(200, json={"secrets": [secret]}))
+    gateway.on("DELETE /v1/secrets/token", httpx.Response(204))
+    client.put_secret("token", b"\0raw")
+    assert gateway.last.content == b"\0raw"
+    assert [(one.name, one.updated_ms) for one in client.secrets()] == [("token", 5)]
+    client.delete_secret("token")
+    assert gateway.last.method == "DELETE"
 
 
 def test_record_result_logs_and_cancel(client: Client, gateway: FakeGateway) -> None:
