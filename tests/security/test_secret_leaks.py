@@ -14,7 +14,7 @@ SECRET, LENGTH = "(i32.const 40001)", f"(i32.const {len(CANARY)})"
 WAYS = {
     "log": f"(call $log (i32.const 2) {SECRET} {LENGTH})",
     "emit": f"(call $emit {SECRET} {LENGTH} {SECRET} {LENGTH})",
-    "progress": f"(call $progress (i32.const 50) {SECRET} {LENGTH}) {{burn}}",
+    "progress": f"(call $progress (i32.const 50) {SECRET} {LENGTH}) (loop br 0)",
     "rejection": f"""(i32.store16 (i32.const 39999) (i32.const 1))
       (memory.copy (i32.const 40001) {SECRET} {LENGTH})
       (return (i64.or (i64.const {39999 << 32}) (i64.const {len(CANARY) + 2})))""",
@@ -25,8 +25,6 @@ WAYS = {
     "fetch it": f"(drop (call $fetch {SECRET} {LENGTH}))",
     "keep it": f"(drop (call $delete {SECRET} {LENGTH}))",
 }
-BURN = """(local.set $n (i32.const 200000000)) (loop $l
-  (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"""
 IMPORTS = """
   (import "stockade:v1" "secret_get" (func $secret (param i32 i32) (result i64)))
   (import "stockade:v1" "http_fetch" (func $fetch (param i32 i32) (result i64)))
@@ -35,16 +33,19 @@ IMPORTS = """
   (import "stockade:v1" "emit" (func $emit (param i32 i32 i32 i32)))
   (import "stockade:v1" "progress" (func $progress (param i32 i32 i32)))"""
 ENDS = {"rejection": "rejected", "trap": "trapped", "trap after log": "trapped"} | {
-    "kill": "limit_exceeded"
+    "progress": "limit_exceeded",
+    "kill": "limit_exceeded",
 }
 GRANTS = ["secret:TOKEN", "emit", "progress", "kv:n", "http_fetch:GET https://example.com"]
-LIMITS = {"fuel": 1_000_000_000, "wall_ms": 3000}
+ONCE = {"max_attempts": 1}
+LIMITS = {"fuel": 100_000_000_000, "wall_ms": 2500}
+"""Long enough for progress to be told, once a second."""
 
 
 def leaking(way: str) -> bytes:
     """Reads the secret, says it this way, and answers with nothing."""
-    body = f"""(local $n i32) (drop (call $secret (i32.const 100) (i32.const 5)))
-      {WAYS[way].replace("{burn}", BURN)}
+    body = f"""(drop (call $secret (i32.const 100) (i32.const 5)))
+      {WAYS[way]}
       (i32.store8 (i32.const 39999) (i32.const 0)) (i64.const {(39999 << 32) + 1})"""
     alloc = '(func (export "stockade_v1_alloc") (param i32) (result i32) (i32.const 40000))'
     return guests.module(body, imports=IMPORTS, alloc=alloc, extra='(data (i32.const 100) "TOKEN")')
@@ -70,7 +71,7 @@ def everything_kept(data_dir: Path) -> Iterator[tuple[Path, bytes]]:
 @pytest.mark.parametrize("way", WAYS)
 def test_no_way_of_saying_it_leaves_the_guest(service: Service, way: str) -> None:
     name = way.replace(" ", "-")
-    service.deploy(name, leaking(way), grants=GRANTS, limits=LIMITS)
+    service.deploy(name, leaking(way), grants=GRANTS, limits=LIMITS, retry=ONCE)
     answer = service.invoke(name, b"in")
     place = f"/v1/invocations/{answer.headers['stockade-invocation-id']}"
     record, logs = service.http.get(place), service.http.get(f"{place}/logs")
@@ -83,9 +84,17 @@ def test_no_way_of_saying_it_leaves_the_guest(service: Service, way: str) -> Non
 
 
 def test_the_marks_stand_where_the_secret_was(service: Service) -> None:
-    service.deploy("marked", leaking("trap after log"), grants=GRANTS, limits=LIMITS)
+    service.deploy("marked", leaking("trap after log"), grants=GRANTS, limits=LIMITS, retry=ONCE)
     answer = service.invoke("marked", b"in")
     assert answer.json()["outcome"] == "trapped"
     place = f"/v1/invocations/{answer.headers['stockade-invocation-id']}"
     lines = service.http.get(f"{place}/logs").json()["lines"]
     assert [line["text"] for line in lines] == ["[secret TOKEN]"]
+
+
+def test_progress_is_told_without_it(service: Service) -> None:
+    service.deploy("telling", leaking("progress"), grants=GRANTS, limits=LIMITS, retry=ONCE)
+    answer = service.invoke("telling", b"in")
+    place = f"/v1/invocations/{answer.headers['stockade-invocation-id']}"
+    told = {"percent": 50, "message": "[secret TOKEN]"}
+    assert service.http.get(place).json()["progress"] == told
