@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sandbox_worker.executor_client import ExecutorClient
 
 _log = structlog.get_logger()
+_SHORT_RUN_SECONDS = 0.005
 _COMPLETE_BACKOFF_SECONDS = (0.05, 0.2, 0.5, 1, 2, 4, 8)
 
 
@@ -48,6 +49,7 @@ class RunningAttempt:
         self._told: Progress | None = None
         self._executor: ExecutorClient | None = None
         self._stopped: Outcome | None = None
+        self._over = asyncio.Event()
 
     def cancel(self) -> None:
         """Ends the attempt as `cancelled`: its executor is killed."""
@@ -71,13 +73,25 @@ class RunningAttempt:
         services = self._services
         now_ms = services.clock.now_ms()
         async with asyncio.TaskGroup() as group:
-            begun = group.create_task(services.queue.begin(self.claim, now_ms))
+            begun = group.create_task(self._begin(now_ms))
             result = await self._execute(begun)
+            self._over.set()
         if not begun.result():
             return
         queue_ms = max(0, now_ms - self._ready_ms())
         result = replace(result, usage=replace(result.usage, queue_ms=queue_ms))
-        await self._record(await self._completion(result))
+        await self._record(await self._completion(result, now_ms))
+
+    async def _begin(self, now_ms: int) -> bool:
+        """Tells that the run began, unless it is over at once: then its completion says it all."""
+        if self.claim.invocation.deadline_ms is None:
+            try:
+                async with asyncio.timeout(_SHORT_RUN_SECONDS):
+                    await self._over.wait()
+                    return True
+            except TimeoutError:
+                pass
+        return await self._services.queue.begin(self.claim, now_ms)
 
     async def _execute(self, begun: asyncio.Task[bool]) -> RunResult:
         try:
@@ -119,7 +133,7 @@ class RunningAttempt:
         invocation = self.claim.invocation
         return max(invocation.submitted_ms, invocation.run_at_ms or 0)
 
-    async def _completion(self, result: RunResult) -> Completion:
+    async def _completion(self, result: RunResult, started_ms: int) -> Completion:
         inline: bytes | None = None
         blob: str | None = None
         if result.outcome is Outcome.COMPLETED:
@@ -131,6 +145,7 @@ class RunningAttempt:
         decision = self._decide(result, now_ms)
         return Completion(
             attempt=_attempt(self.claim, result, decision),
+            started_ms=started_ms,
             finished_ms=now_ms,
             retry_at_ms=now_ms + decision.delay_ms if decision.retry else None,
             output_inline=inline,

@@ -608,6 +608,31 @@ async def test_beginning_twice_is_one_beginning(installation: Installation) -> N
     assert record.started_ms == 11
 
 
+async def test_a_completion_tells_of_a_beginning_that_was_not_told(
+    installation: Installation,
+) -> None:
+    queue, short, long, silent = installation.queue(), asked(), asked(), asked()
+    for invocation, told, started in ((short, False, 33), (long, True, 33), (silent, False, None)):
+        await queue.submit(invocation)
+        claim = await claim_one(queue)
+        assert not told or await queue.begin(claim, 11)
+        assert await queue.complete(claim, ended(started_ms=started))
+    records = [await queue.record("acme", one.id) for one in (short, long, silent)]
+    assert [record and record.started_ms for record in records] == [33, 11, None]
+
+
+async def test_the_first_beginning_counts_for_all_attempts(installation: Installation) -> None:
+    queue, invocation = installation.queue(), asked()
+    await queue.submit(invocation)
+    for started in (33, 44):
+        again = CLOCK.now_ms() if started == 33 else None
+        completion = ended(started_ms=started, retry_at_ms=again)
+        assert await queue.complete(await claim_one(queue), completion)
+    record = await queue.record("acme", invocation.id)
+    assert record is not None
+    assert (record.started_ms, len(record.attempts)) == (33, 2)
+
+
 async def test_a_second_completion_is_refused(installation: Installation) -> None:
     queue, invocation = installation.queue(), asked()
     await queue.submit(invocation)

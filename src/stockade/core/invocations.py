@@ -74,11 +74,13 @@ class Completion:
     """How a claim ends: finally (`retry_at_ms` None) or with another attempt due at `retry_at_ms`.
 
     Exactly one of `output_inline` and `output_blob` is set when the outcome is `completed`.
+    `started_ms` counts when nothing was said of the beginning before.
     """
 
     attempt: Attempt
     finished_ms: int
     retry_at_ms: int | None = None
+    started_ms: int | None = None
     output_inline: bytes | None = None
     output_blob: str | None = None
     logs: tuple[LogLine, ...] = ()

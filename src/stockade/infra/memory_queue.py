@@ -167,6 +167,8 @@ class MemoryInvocationQueue:
         if job is None:
             return False
         job.attempts.append(completion.attempt)
+        if job.started_ms is None:
+            job.started_ms = completion.started_ms
         job.deaths += completion.attempt.outcome in _DIES_OUT
         again = completion.retry_at_ms
         if again is not None and job.cancel_requested:

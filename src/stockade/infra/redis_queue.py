@@ -168,6 +168,7 @@ class RedisInvocationQueue:
             *(of.id, claim.entry, claim.attempt, next(self._nonces)),
             *(encode_attempt(attempt), attempt.outcome.value, completion.finished_ms),
             _or_empty(completion.retry_at_ms),
+            _or_empty(completion.started_ms),
             *result_fields(completion),
         )
         self._ready.release(claim.entry)

@@ -1,5 +1,5 @@
 -- ARGV: id, entry, attempt, nonce of this call, encoded attempt, its outcome, finished_ms, retry_at_ms or '',
--- then the result's fields. Answers 1 when recorded (also when this very call was recorded before), else 0.
+-- started_ms or '' (kept when `begin` told it before), then the result's fields. Answers 1 when recorded (also when this very call was recorded before), else 0.
 local id, entry, token, nonce = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local attempt, outcome, finished, retry_at = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
 local key = record_key(id)
@@ -13,6 +13,7 @@ local deaths = tonumber(r[7])
 if outcome == 'crashed' or outcome == 'lost' then deaths = deaths + 1 end
 call('HSET', key, 'attempts', (r[5] or '') .. attempt, 'attempts_count', (r[6] or 0) + 1,
   'deaths', deaths, 'done_by', nonce)
+if ARGV[12] ~= '' then call('HSETNX', key, 'started_ms', ARGV[12]) end
 local now = now_ms()
 if retry_at and r[8] then
   finish(id, 'cancelled', finished)
@@ -24,7 +25,7 @@ elseif retry_at and deaths < MAX_DEATHS then
   leave_slots(id, r[9], r[11], r[12])
   if retry_at > now then push_due(id, r[9], retry_at) else push_backlog(id, r[9], retry_at, r[10]) end
 else
-  finish(id, outcome, finished, unpack(ARGV, 12))
+  finish(id, outcome, finished, unpack(ARGV, 13))
   if outcome == 'completed' then call('HDEL', key, 'input') end
 end
 dispatch(now)
