@@ -14,9 +14,11 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.waiters import Waiters
 from stockade.infra.directory_blobs import DirectoryBlobStore
+from stockade.infra.directory_payloads import DirectoryPayloadStore
 from stockade.infra.egress_policy import load_egress_policy
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.logging import configure_logging
+from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_module_hints import RedisModuleHints
 from stockade.infra.redis_queue import RedisInvocationQueue
@@ -91,6 +93,9 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             settings=settings,
             catalog=catalog,
             blobs=DirectoryBlobStore(settings.blob_dir),
+            payloads=DirectoryPayloadStore(
+                settings.blob_dir / "payloads", QueueSettings().retention_seconds
+            ),
             queue=queue,
             compiler=JailedCompiler(jail),
             clock=clock,

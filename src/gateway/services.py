@@ -13,6 +13,7 @@ from stockade.core.ports import (
     InvocationQueue,
     ModuleCompiler,
     ModuleHints,
+    PayloadStore,
     SecretBox,
 )
 from stockade.core.shares import SharePolicy
@@ -34,6 +35,7 @@ class Services:
     settings: GatewaySettings
     catalog: Catalog
     blobs: BlobStore
+    payloads: PayloadStore
     queue: InvocationQueue
     compiler: ModuleCompiler
     clock: Clock

@@ -20,6 +20,7 @@ from stockade.core.ports import ProcessBounds
 from stockade.infra.cgroup import CgroupBounds, NoBounds
 from stockade.infra.directory_artifacts import DirectoryArtifactCache
 from stockade.infra.directory_blobs import DirectoryBlobStore
+from stockade.infra.directory_payloads import DirectoryPayloadStore
 from stockade.infra.egress_policy import load_egress_policy
 from stockade.infra.guarded_http import GuardedHttp
 from stockade.infra.isolation_policy import load_isolation_policy
@@ -103,7 +104,9 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
         services = AttemptServices(
             queue=queue,
             hints=hints,
-            blobs=blobs,
+            payloads=DirectoryPayloadStore(
+                settings.blob_dir / "payloads", QueueSettings().retention_seconds
+            ),
             loader=loader,
             pool=pool,
             broker=broker,

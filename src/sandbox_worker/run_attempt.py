@@ -13,7 +13,7 @@ from sandbox_worker.module_loader import ModuleLoader
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion
 from stockade.core.outcomes import Attempt, Outcome, Progress, RunResult, Usage
-from stockade.core.ports import BlobStore, Clock, InvocationQueue, ModuleHints
+from stockade.core.ports import Clock, InvocationQueue, ModuleHints, PayloadStore
 from stockade.retry.types import FailureContext, RetryDecision, RetryPolicy
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class AttemptServices:
 
     queue: InvocationQueue
     hints: ModuleHints
-    blobs: BlobStore
+    payloads: PayloadStore
     loader: ModuleLoader
     pool: ExecutorPool
     broker: HostCallBroker
@@ -122,7 +122,9 @@ class RunningAttempt:
         artifact = await self._services.loader.load(invocation.tenant, content.digest)
         data = invocation.input_inline
         if data is None:
-            data = await self._services.blobs.get(invocation.input_blob or "")
+            data = await self._services.payloads.get(
+                invocation.tenant, invocation.id, invocation.input_blob or ""
+            )
         if data is None:
             raise StockadeError(
                 "invocation.input_lost", "The input is no longer in the blob store."
@@ -140,7 +142,10 @@ class RunningAttempt:
             if len(result.output) <= self._services.inline_output_bytes:
                 inline = result.output
             else:
-                blob = await self._services.blobs.put(result.output)
+                invocation = self.claim.invocation
+                blob = await self._services.payloads.put(
+                    invocation.tenant, invocation.id, result.output
+                )
         now_ms = self._services.clock.now_ms()
         decision = self._decide(result, now_ms)
         return Completion(

@@ -17,6 +17,7 @@ _TICK_SECONDS = 0.25
 _LONGEST_HEARTBEAT_SECONDS = 1.0
 """A heartbeat also tells of a cancellation whose hint was lost."""
 _SWEEP_SECONDS = 1.0
+_SWEEP_PAYLOADS_SECONDS = 3600.0
 _LISTEN_SECONDS, _PAUSE_SECONDS = 5.0, 0.01
 _FIRST_BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 0.1, 5.0
 
@@ -63,6 +64,7 @@ class Supervisor:
             asyncio.ensure_future(self._forever(self._hear_of_cancellations, _PAUSE_SECONDS)),
             asyncio.ensure_future(self._forever(self._compile_uploads, _PAUSE_SECONDS)),
             asyncio.ensure_future(self._forever(self._services.pool.sweep, _SWEEP_SECONDS)),
+            asyncio.ensure_future(self._forever(self._sweep_payloads, _SWEEP_PAYLOADS_SECONDS)),
             asyncio.ensure_future(self._watch.run()),
         ]
         try:
@@ -126,6 +128,13 @@ class Supervisor:
                 await self._services.loader.load(tenant, digest)
             except StockadeError as error:
                 _log.info("upload_not_compiled_ahead", digest=digest, code=error.code)
+
+    async def _sweep_payloads(self) -> None:
+        async def has_record(tenant: str, invocation_id: str) -> bool:
+            return await self._queue.record(tenant, invocation_id) is not None
+
+        if swept := await self._services.payloads.sweep(has_record):
+            _log.info("payloads_swept", count=swept)
 
     async def _look_for_due_and_dead(self) -> None:
         # A worker that stops offers no room to the dispatcher.

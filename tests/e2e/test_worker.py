@@ -1,6 +1,7 @@
 """A real worker (supervisor, jail, Valkey, SQLite, blobs) without the HTTP gateway in front."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from stockade.core.limits import Limits
 from stockade.core.modules import FunctionContent, RetrySettings, Signer, StoredModule
 from stockade.core.outcomes import Outcome, State
 from stockade.infra.directory_blobs import DirectoryBlobStore
+from stockade.infra.directory_payloads import DirectoryPayloadStore
 from stockade.infra.embedded_valkey import EmbeddedValkey
 from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_queue import RedisInvocationQueue
@@ -48,6 +50,7 @@ class Platform:
 
     catalog: SqlCatalog
     blobs: DirectoryBlobStore
+    payloads: DirectoryPayloadStore
     queue: RedisInvocationQueue
     settings: WorkerSettings
 
@@ -61,15 +64,16 @@ class Platform:
         return FunctionContent(verified.digest, facts.abi, facts.deterministic, limits)
 
     async def submit(self, content: FunctionContent, data: bytes = b"") -> Invocation:
+        invocation_id, large = CLOCK.new_id(), len(data) > 1024
         invocation = Invocation(
-            id=CLOCK.new_id(),
+            id=invocation_id,
             tenant="acme",
             function="f",
             version=1,
             content=content,
             submitted_ms=CLOCK.now_ms(),
-            input_inline=data if len(data) <= 1024 else None,
-            input_blob=await self.blobs.put(data) if len(data) > 1024 else None,
+            input_inline=None if large else data,
+            input_blob=await self.payloads.put("acme", invocation_id, data) if large else None,
             input_digest=digest_of(data),
             reply_to="gateway",
         )
@@ -108,7 +112,9 @@ async def platform(tmp_path: Path, valkey_url: str) -> AsyncIterator[Platform]:
     )
     await catalog.ensure_tenant("acme")
     await catalog.add_signer("acme", SIGNER)
-    yield Platform(catalog, DirectoryBlobStore(tmp_path / "blobs"), queue, settings)
+    blobs = DirectoryBlobStore(tmp_path / "blobs")
+    payloads = DirectoryPayloadStore(tmp_path / "blobs" / "payloads", 3600.0)
+    yield Platform(catalog, blobs, payloads, queue, settings)
     await queue.aclose()
     await catalog.aclose()
 
@@ -130,11 +136,29 @@ async def test_an_invocation_completes_with_its_output(platform: Platform, size:
     assert (record.state, record.outcome) == (State.DONE, Outcome.COMPLETED)
     output = record.output_inline
     if output is None:
-        output = await platform.blobs.get(record.output_blob or "")
+        output = await platform.payloads.get("acme", record.id, record.output_blob or "")
     assert output == b"x" * size
     assert record.usage.fuel > 0
     assert record.usage.wall_ms > 0
     assert [attempt.number for attempt in record.attempts] == [1]
+
+
+async def test_payloads_go_when_their_records_are_gone(platform: Platform) -> None:
+    content = await platform.store(guests.ECHO)
+    gone = await platform.submit(content, b"g" * 5000)
+    await platform.queue.cancel("acme", gone.id, CLOCK.now_ms())
+    kept = await platform.submit(content, b"k" * 5000)
+    folder = platform.settings.blob_dir / "payloads" / "acme"
+    for path in folder.iterdir():
+        os.utime(path, (0, 0))
+    connections = RedisConnections(platform.settings.redis_url)
+    await connections.call("DEL", f"sk:{{p00}}:inv:{gone.id}")
+    await connections.close()
+    async with working(platform):
+        await platform.finished(kept)
+        async with asyncio.timeout(30):
+            while {path.name[:36] for path in folder.iterdir()} != {kept.id}:
+                await asyncio.sleep(0.01)
 
 
 async def test_work_submitted_before_any_worker_is_done(platform: Platform) -> None:

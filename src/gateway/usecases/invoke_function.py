@@ -1,11 +1,12 @@
 """Submits an invocation, and waits for it when the caller does."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.services import Services
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError, not_found
-from stockade.core.invocations import Invocation, InvocationRecord, Priority
+from stockade.core.invocations import Invocation, InvocationRecord, Priority, SubmitReceipt
 from stockade.core.modules import FunctionVersion
 from stockade.core.outcomes import State
 
@@ -36,7 +37,13 @@ async def submit_invocation(
         StockadeError: `queue.unavailable`, `queue.full`, `invocation.idempotency_conflict`.
     """
     invocation = await new_invocation(services, version, invocation_id, data, options, waits=waits)
-    return (await services.queue.submit(invocation)).id
+    try:
+        receipt = await services.queue.submit(invocation)
+    except StockadeError as refusal:
+        await discard_input(services, invocation, refusal)
+        raise
+    await discard_input(services, invocation, receipt)
+    return receipt.id
 
 
 async def new_invocation(
@@ -63,7 +70,7 @@ async def new_invocation(
         content=version.content,
         submitted_ms=services.clock.now_ms(),
         input_inline=data if inline else None,
-        input_blob=None if inline else await services.blobs.put(data),
+        input_blob=None if inline else await _put(services, version.tenant, invocation_id, data),
         priority=options.priority,
         run_at_ms=options.run_at_ms,
         deadline_ms=options.deadline_ms,
@@ -74,6 +81,26 @@ async def new_invocation(
         weight=share.weight,
         tenant_concurrency=share.concurrency,
     )
+
+
+async def _put(services: Services, tenant: str, invocation_id: str, data: bytes) -> str:
+    return await services.payloads.put(tenant, invocation_id, data)
+
+
+async def discard_input(
+    services: Services, invocation: Invocation, answer: SubmitReceipt | StockadeError
+) -> None:
+    """Deletes a stored input that no record will name: it was refused, or is an earlier one's."""
+    if invocation.input_blob is None:
+        return
+    if isinstance(answer, StockadeError):
+        taken = answer.code == "queue.unavailable"  # perhaps; the answer may have got lost
+    else:
+        taken = answer.id == invocation.id
+    if not taken:
+        # Whatever fails here must not change the answer; what is left is swept when it is old.
+        with suppress(StockadeError):
+            await services.payloads.discard(invocation.tenant, invocation.id, invocation.input_blob)
 
 
 async def wait_for_end(
@@ -105,7 +132,7 @@ async def read_output(services: Services, record: InvocationRecord) -> bytes:
     """
     if record.output_blob is None:
         return record.output_inline or b""
-    output = await services.blobs.get(record.output_blob)
+    output = await services.payloads.get(record.tenant, record.id, record.output_blob)
     if output is None:
         raise StockadeError(
             "invocation.result_lost", "The result is no longer in the blob store. Invoke again."

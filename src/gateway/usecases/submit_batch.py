@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from gateway.services import Services
-from gateway.usecases.invoke_function import InvokeOptions, new_invocation
+from gateway.usecases.invoke_function import InvokeOptions, discard_input, new_invocation
 from gateway.usecases.resolve_function import FunctionResolver
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Invocation, SubmitReceipt
@@ -47,9 +47,12 @@ async def submit_lines(
     made = [await _invocation(services, resolver, target, options, line) for line in lines]
     good = [one for one in made if isinstance(one, Invocation)]
     try:
-        answers = iter(await services.queue.submit_many(target.tenant, good))
+        taken = await services.queue.submit_many(target.tenant, good)
     except StockadeError as error:
         return [error if isinstance(one, Invocation) else one for one in made]
+    for invocation, answer in zip(good, taken, strict=True):
+        await discard_input(services, invocation, answer)
+    answers = iter(taken)
     return [next(answers) if isinstance(one, Invocation) else one for one in made]
 
 

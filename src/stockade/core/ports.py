@@ -5,7 +5,7 @@ Every method may raise `StockadeError` with code `queue.unavailable`, `catalog.u
 there is no room.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from socket import socket
 from typing import Protocol
@@ -55,6 +55,33 @@ class BlobStore(Protocol):
 
         Raises:
             StockadeError: `blobs.corrupt` when the stored bytes do not match their name.
+        """
+
+
+RecordLookup = Callable[[str, str], Awaitable[bool]]
+"""Whether a tenant has a record of this invocation id."""
+
+
+class PayloadStore(Protocol):
+    """Inputs and outputs that are too large for a record, kept for as long as their record."""
+
+    async def put(self, tenant: str, invocation_id: str, content: bytes) -> str:
+        """Stores the bytes durably and returns their digest (`stockade.core.digests`)."""
+
+    async def get(self, tenant: str, invocation_id: str, digest: str) -> bytes | None:
+        """The bytes, their digest checked anew, or None.
+
+        Raises:
+            StockadeError: `blobs.corrupt` when the stored bytes do not match their name.
+        """
+
+    async def discard(self, tenant: str, invocation_id: str, digest: str) -> None:
+        """Deletes a payload whose invocation was not taken."""
+
+    async def sweep(self, has_record: RecordLookup) -> int:
+        """Deletes what is older than records are kept and has no record; how many there were.
+
+        What `has_record` raises ends it: nothing is deleted that was not looked up.
         """
 
 

@@ -31,6 +31,11 @@ class QueueSettings:
     waiters_limit: int = 10_000
 
     @property
+    def retention_seconds(self) -> float:
+        """How long a record stays readable after its invocation is done."""
+        return self.retention_ms / 1000
+
+    @property
     def common(self) -> tuple[int, int, int]:
         """What every script gets: retention, deaths until quarantine, smallest window."""
         return self.retention_ms, self.max_deaths, self.window_floor

@@ -21,6 +21,7 @@ from stockade.core.outcomes import Attempt, LogLine, Outcome, Usage
 from stockade.core.shares import SharePolicy
 from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.memory_catalog import MemoryCatalog
+from stockade.infra.memory_payloads import MemoryPayloadStore
 from stockade.infra.memory_queue import MemoryInvocationQueue
 from stockade.infra.memory_queue_state import MemoryQueueState
 from stockade.infra.queue_settings import QueueSettings
@@ -88,6 +89,7 @@ class Installation:
 
     services: Services
     blobs: MemoryBlobStore
+    payloads: MemoryPayloadStore
     catalog: MemoryCatalog
     compiler: CountingCompiler
     worker: MemoryInvocationQueue
@@ -132,7 +134,8 @@ class Installation:
             self.claims.append(claim)
             data = claim.invocation.input_inline
             if data is None:
-                data = await self.blobs.get(claim.invocation.input_blob or "") or b""
+                of = claim.invocation
+                data = await self.payloads.get(of.tenant, of.id, of.input_blob or "") or b""
             assert await self.worker.complete(claim, end(claim, data))
 
     async def worked(self, call: Awaitable[httpx.Response], end: Ending = echo) -> httpx.Response:
@@ -145,6 +148,7 @@ class Installation:
 async def installed(**changes: object) -> AsyncIterator[Installation]:
     """A new one; `changes` replace services."""
     clock, catalog, blobs = SystemClock(), MemoryCatalog(), MemoryBlobStore()
+    payloads = MemoryPayloadStore(clock, 60.0)
     compiler = CountingCompiler()
     state = MemoryQueueState(QueueSettings())
     services = Services(
@@ -152,6 +156,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         settings=SETTINGS,
         catalog=catalog,
         blobs=blobs,
+        payloads=payloads,
         queue=MemoryInvocationQueue(clock, state=state),
         compiler=compiler,
         clock=clock,
@@ -164,7 +169,9 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
     services = replace(services, **changes)  # type: ignore[arg-type]
     worker = MemoryInvocationQueue(clock, consumer="worker", state=state)
     app = create_app(services)
-    it = Installation(services, blobs, catalog, compiler, worker, app, httpx.AsyncClient())
+    it = Installation(
+        services, blobs, payloads, catalog, compiler, worker, app, httpx.AsyncClient()
+    )
     await it.http.aclose()
     it.key = await it.new_key("alice")
     await catalog.add_signer("alice", SIGNER)

@@ -1,6 +1,7 @@
 """Invocations: submitted whole or not at all, waited for, told, cancelled."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -37,17 +38,41 @@ async def test_any_bytes_go_in_and_come_out(gateway: Installation, data: bytes) 
 
 async def test_a_large_output_comes_from_the_blob_store(gateway: Installation) -> None:
     await gateway.deploy()
-    digest = await gateway.blobs.put(b"z" * 100_000)
+    output = b"z" * 100_000
 
-    def large(_claim: Claim, _data: bytes) -> Completion:
-        done = ending(Outcome.COMPLETED)
+    def large(claim: Claim, _data: bytes) -> Completion:
+        done, of = ending(Outcome.COMPLETED), claim.invocation
+        digest = gateway.payloads.hold(of.tenant, of.id, output)
         return Completion(done.attempt, 2_000, output_blob=digest)
 
     answer = await gateway.worked(gateway.invoke(), large)
-    assert answer.content == b"z" * 100_000
-    gateway.blobs._blobs.clear()
+    assert answer.content == output
+    gateway.payloads.clear()
     path = f"/v1/invocations/{answer.headers['stockade-invocation-id']}/result"
     refused(await gateway.http.get(path), 500, "invocation.result_lost")
+
+
+async def test_a_large_input_is_kept_once_and_only_when_it_was_taken(gateway: Installation) -> None:
+    await gateway.deploy()
+    path, data = "/v1/functions/f/invocations", b"i" * 100_000
+    sent = {"idempotency-key": "k"}
+    first = await gateway.http.post(path, content=data, headers=sent)
+    again = await gateway.http.post(path, content=data, headers=sent)
+    assert again.json()["id"] == first.json()["id"]
+    other = await gateway.http.post(path, content=b"o" * 100_000, headers=sent)
+    refused(other, 409, "invocation.idempotency_conflict")
+    assert gateway.payloads.held_ids() == [first.json()["id"]]
+
+
+async def test_batches_keep_what_was_taken_only(gateway: Installation) -> None:
+    await gateway.deploy()
+    path, line = "/v1/functions/f/invocations:batch", b'"' + b"i" * 100_000 + b'"'
+    sent = {"idempotency-key": "k", "content-type": "application/x-ndjson"}
+    first = await gateway.http.post(path, content=line, headers=sent)
+    again = await gateway.http.post(path, content=line + b"\n" + line, headers=sent)
+    ids = [json.loads(answer)["id"] for answer in again.text.splitlines()]
+    assert [json.loads(first.text)["id"]] == ids[:1]
+    assert gateway.payloads.held_ids() == sorted(ids)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +279,16 @@ async def test_a_queue_that_refuses(queue: type[Broken], status: int, call: str)
         answer = await it.http.post(f"/v1/functions/f/{call}", content=b"x" * 40_000)
         assert refused(answer, status, queue.code)["retryable"] is True
         assert answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize(("queue", "kept"), [(Broken, 1), (Full, 0)], ids=["doubt", "refusal"])
+async def test_an_input_is_dropped_with_a_refusal_but_not_with_a_doubt(
+    queue: type[Broken], kept: int
+) -> None:
+    async with installed(queue=queue(SystemClock())) as it:
+        await it.deploy()
+        await it.http.post("/v1/functions/f/invocations", content=b"x" * 40_000)
+        assert len(it.payloads.held_ids()) == kept
 
 
 async def test_our_own_mistake_tells_nothing() -> None:
