@@ -30,7 +30,8 @@ class Supervisor:
         watch: Bounds the processes that attempts run in.
         capacity: How many attempts run at once.
         lease_seconds: How long a claim is another worker's business no more; renewed three times
-            within it. drain_seconds: How long running attempts may go on after `stop`.
+            within it.
+        drain_seconds: How long running attempts may go on after `stop`; then they are handed back.
     """
 
     def __init__(
@@ -84,15 +85,20 @@ class Supervisor:
                 await self._wake.wait()
                 continue
             try:
-                self._start(await self._queue.claim(room, _CLAIM_SECONDS))
+                claims = await self._queue.claim(room, _CLAIM_SECONDS)
+                await self._start_or_hand_back(claims)
                 backoff = _FIRST_BACKOFF_SECONDS
             except StockadeError as error:
                 _log.warning("claim_failed", code=error.code)
                 await asyncio.sleep(backoff)
                 backoff = min(2 * backoff, _LONGEST_BACKOFF_SECONDS)
 
-    def _start(self, claims: Iterable[Claim]) -> None:
+    async def _start_or_hand_back(self, claims: Iterable[Claim]) -> None:
+        # What came while the stop was on its way is another worker's to run.
         for claim in claims:
+            if self._stopping:
+                await self._queue.hand_back(claim, ran=False)
+                continue
             attempt = self._running[claim.entry] = RunningAttempt(claim, self._services)
             task = asyncio.ensure_future(self._work(attempt))
             self._tasks.add(task)
@@ -142,7 +148,7 @@ class Supervisor:
         await self._queue.tick(capacity, self._clock.now_ms())
         room = self._capacity - len(self._running)
         if room > 0 and not self._stopping:
-            self._start(await self._queue.reclaim(room))
+            await self._start_or_hand_back(await self._queue.reclaim(room))
 
     async def _forever(self, step: Callable[[], Awaitable[None]], seconds: float) -> None:
         while True:
@@ -155,8 +161,21 @@ class Supervisor:
     async def _drain(self) -> None:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._drain_seconds)
-        for task in self._tasks:
+        unfinished, tasks = list(self._running.values()), list(self._tasks)
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for attempt in unfinished:
+            await self._give_up(attempt.claim)
+
+    async def _give_up(self, claim: Claim) -> None:
+        try:
+            handed_back = await self._queue.hand_back(claim, ran=True)
+        except StockadeError as error:
+            # Its lease runs out; then another worker takes it over.
+            _log.warning("hand_back_failed", invocation=claim.invocation.id, code=error.code)
+        else:
+            _log.info("handed_back", invocation=claim.invocation.id, held=handed_back)
 
     @property
     def _queue(self) -> InvocationQueue:

@@ -237,6 +237,49 @@ async def test_a_stopped_worker_finishes_what_runs_and_hands_over_the_rest(
     assert {len(record.attempts) for record in records} == {1}
 
 
+async def test_what_a_stop_cuts_short_is_anothers_at_once(platform: Platform) -> None:
+    endless = replace(await platform.store(guests.LOOP), limits=Limits(fuel=10**15, wall_ms=60_000))
+    invocation = await platform.submit(endless)
+    hasty = replace(platform, settings=platform.settings.model_copy(update={"drain_seconds": 0.0}))
+    async with working(hasty):
+        await _until_running(platform, invocation)
+    connections = RedisConnections(platform.settings.redis_url)
+    heir = RedisInvocationQueue(connections, consumer="heir")
+    (claim,) = await heir.claim(1, 0.0)
+    assert (claim.invocation.id, claim.attempt, claim.deaths) == (invocation.id, 2, 0)
+    record = await platform.queue.record("acme", invocation.id)
+    assert record is not None
+    assert [one.outcome for one in record.attempts] == [Outcome.LOST]
+    await heir.aclose()
+
+
+async def test_workers_restarted_in_turn_lose_and_repeat_nothing(platform: Platform) -> None:
+    content = await platform.store(guests.ECHO)
+    records: list[InvocationRecord] = []
+    stopping = asyncio.Event()
+
+    async def run_on_and_on(name: str) -> None:
+        while not stopping.is_set():
+            data = f"{name}-{len(records)}".encode()
+            record = await platform.run(content, data)
+            assert record.output_inline == data
+            records.append(record)
+
+    async with asyncio.TaskGroup() as tasks:
+        callers = [tasks.create_task(run_on_and_on(name)) for name in "abcd"]
+        for _ in range(3):
+            async with working(platform), working(platform):
+                target = len(records) + 20
+                async with asyncio.timeout(30):
+                    while len(records) < target:
+                        await asyncio.sleep(0.01)
+        stopping.set()
+        async with working(platform):
+            await asyncio.wait(callers)
+    assert {(one.outcome, len(one.attempts)) for one in records} == {(Outcome.COMPLETED, 1)}
+    assert len({one.id for one in records}) == len(records)
+
+
 async def _until_running(platform: Platform, invocation: Invocation) -> None:
     async with asyncio.timeout(20):
         while True:

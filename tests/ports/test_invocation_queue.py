@@ -633,6 +633,74 @@ async def test_the_first_beginning_counts_for_all_attempts(installation: Install
     assert (record.started_ms, len(record.attempts)) == (33, 2)
 
 
+async def test_what_is_handed_back_is_anothers_at_once(installation: Installation) -> None:
+    queue, heir, invocation = installation.queue("a"), installation.queue("b"), asked()
+    await queue.submit(invocation)
+    claim = await claim_running(queue)
+    assert await queue.hand_back(claim, ran=True)
+    taken = await claim_running(heir)
+    assert (taken.invocation, taken.attempt, taken.deaths) == (invocation, 2, 0)
+    assert not await queue.complete(claim, ended())
+    assert not await queue.hand_back(claim, ran=True)
+    assert list(await queue.heartbeat([claim])) == [claim]
+    assert await heir.complete(taken, ended(number=2))
+    record = await heir.record("acme", invocation.id)
+    assert record is not None
+    outcomes = [(one.number, one.outcome) for one in record.attempts]
+    assert outcomes == [(1, Outcome.LOST), (2, Outcome.COMPLETED)]
+
+
+async def test_what_never_ran_keeps_its_attempt(installation: Installation) -> None:
+    queue, heir, invocation = installation.queue("a"), installation.queue("b"), asked()
+    await queue.submit(invocation)
+    claim = await claim_one(queue)
+    assert await queue.hand_back(claim, ran=False)
+    taken = await claim_running(heir)
+    assert (taken.attempt, taken.deaths, taken.first_failure_ms) == (1, 0, None)
+    assert not await queue.begin(claim, CLOCK.now_ms())
+    assert not await queue.complete(claim, ended())
+    assert await heir.complete(taken, ended())
+    record = await heir.record("acme", invocation.id)
+    assert record is not None
+    assert len(record.attempts) == 1
+
+
+async def test_what_is_handed_back_waits_in_its_old_place(installation: Installation) -> None:
+    installation.settings = QueueSettings(window_floor=1)
+    queue = installation.queue()
+    invocations = [asked(submitted_ms=CLOCK.now_ms() + n) for n in range(3)]
+    for one in invocations:
+        await queue.submit(one)
+    assert await queue.hand_back(await claim_running(queue), ran=True)
+    assert [one.id for one in await drain_order(queue)] == [one.id for one in invocations]
+
+
+async def test_a_cancelled_run_that_is_handed_back_is_cancelled(
+    installation: Installation,
+) -> None:
+    queue, invocation = installation.queue(), asked()
+    await queue.submit(invocation)
+    claim = await claim_running(queue)
+    assert await queue.cancel("acme", invocation.id, CLOCK.now_ms())
+    assert await queue.hand_back(claim, ran=True)
+    record = await queue.record("acme", invocation.id)
+    assert record is not None
+    assert (record.state, record.outcome) == (State.DONE, Outcome.CANCELLED)
+    assert list(await claim_all(queue)) == []
+
+
+async def test_what_is_handed_back_frees_its_slots(installation: Installation) -> None:
+    queue = installation.queue()
+    capped = replace(CONTENT, concurrency=1)
+    first, second = (asked(content=capped, tenant_concurrency=1) for _ in range(2))
+    await queue.submit(first)
+    await queue.submit(second)
+    claim = await claim_running(queue)
+    assert list(await claim_all(queue)) == []
+    assert await queue.hand_back(claim, ran=True)
+    assert [one.id for one in await drain_order(queue)] == [first.id, second.id]
+
+
 async def test_a_second_completion_is_refused(installation: Installation) -> None:
     queue, invocation = installation.queue(), asked()
     await queue.submit(invocation)

@@ -146,6 +146,22 @@ class QueueModel(RuleBasedStateMachine):
             known.outcomes.append(outcome)
             del self.held[claim.invocation.id]
 
+    @rule(claim=claims, ran=st.booleans())
+    def hand_back(self, claim: Claim, *, ran: bool) -> None:
+        handed_back = self._do(self.queue.hand_back(claim, ran=ran))
+        assert handed_back is self._holds(claim)
+        if not handed_back:
+            return
+        known = self.known[claim.invocation.id]
+        if ran:
+            known.attempt += 1
+            known.outcomes.append(Outcome.LOST)
+        if known.cancel_asked:
+            self._end(claim.invocation.id, Outcome.CANCELLED, attempted=False)
+        else:
+            known.state = State.QUEUED
+            del self.held[claim.invocation.id]
+
     @rule(invocation_id=submitted)
     def cancel(self, invocation_id: str) -> None:
         known = self.known[invocation_id]

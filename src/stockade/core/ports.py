@@ -208,6 +208,13 @@ class InvocationQueue(Protocol):
     async def complete(self, claim: Claim, completion: Completion) -> bool:
         """Records the attempt's end and acknowledges in one step; False when the claim is stale."""
 
+    async def hand_back(self, claim: Claim, *, ran: bool) -> bool:
+        """Gives a claim up for another worker to take at once; False when it is stale.
+
+        No death is counted. `ran` says that the run had begun: then an attempt `lost` is recorded
+        and the next one has the next number.
+        """
+
     async def heartbeat(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Renews the leases; returns the claims that are no longer held or were cancelled."""
 

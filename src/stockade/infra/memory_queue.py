@@ -28,6 +28,7 @@ from stockade.infra.queue_settings import QueueSettings
 
 _DEFAULTS = QueueSettings()
 _LOST = "The worker stopped renewing its lease."
+_STOPPED = "The worker was stopped before the run was over."
 _DIES_OUT = (Outcome.CRASHED, Outcome.LOST)
 
 
@@ -181,6 +182,22 @@ class MemoryInvocationQueue:
             detail = completion.attempt.detail
             self._state.finish(job, outcome, completion.finished_ms, limit=limit, detail=detail)
         self._state.dispatch(self._clock.now_ms())
+        return True
+
+    async def hand_back(self, claim: Claim, *, ran: bool) -> bool:
+        """Gives a claim up for another worker to take at once; False when it is stale."""
+        job, now = self._fenced(claim), self._clock.now_ms()
+        if job is None:
+            return False
+        if ran:
+            job.attempts.append(Attempt(job.attempt, Outcome.LOST, _STOPPED, Usage()))
+            job.attempt += 1
+            job.first_failure_ms = job.first_failure_ms or now
+        if job.cancel_requested:
+            self._state.finish(job, Outcome.CANCELLED, now)
+        else:
+            self._state.put_back(job)
+        self._state.dispatch(now)
         return True
 
     async def heartbeat(self, claims: Sequence[Claim]) -> Sequence[Claim]:

@@ -200,6 +200,12 @@ class MemoryQueueState:
         else:
             self._push_backlog(job, at_ms)
 
+    def put_back(self, job: Job) -> None:
+        """Puts a job into its old place in the backlog."""
+        self._drop(job)
+        job.state = State.QUEUED
+        self._push_backlog(job, job.invocation.submitted_ms)
+
     def forget_old(self, now_ms: int) -> None:
         """Drops the records whose retention is over; it begins when an end is first looked at."""
         for key, job in list(self.jobs.items()):

@@ -42,6 +42,7 @@ _COMPLETE = RedisScript.load("complete")
 _CANCEL = RedisScript.load("cancel")
 _DEAD_LETTERS = RedisScript.load("dead_letters")
 _REDRIVE = RedisScript.load("redrive")
+_HAND_BACK = RedisScript.load("hand_back")
 _HEARTBEAT = RedisScript.load("heartbeat")
 _PROGRESS = RedisScript.load("progress")
 _TICK = RedisScript.load("tick")
@@ -171,6 +172,13 @@ class RedisInvocationQueue:
             _or_empty(completion.started_ms),
             *result_fields(completion),
         )
+        self._ready.release(claim.entry)
+        return bool(answer)
+
+    async def hand_back(self, claim: Claim, *, ran: bool) -> bool:
+        """Gives a claim up for another worker to take at once; False when it is stale."""
+        of, began = claim.invocation, "1" if ran else ""
+        answer = await self._run(_HAND_BACK, of.tenant, of.id, claim.entry, claim.attempt, began)
         self._ready.release(claim.entry)
         return bool(answer)
 
