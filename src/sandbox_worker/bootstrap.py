@@ -17,6 +17,7 @@ from sandbox_worker.run_attempt import AttemptServices
 from sandbox_worker.settings import WorkerSettings
 from sandbox_worker.supervisor import Supervisor
 from stockade.core.ports import ProcessBounds
+from stockade.core.queue_clock import QueueClock
 from stockade.infra.cgroup import CgroupBounds, NoBounds
 from stockade.infra.directory_artifacts import DirectoryArtifactCache
 from stockade.infra.directory_blobs import DirectoryBlobStore
@@ -111,7 +112,7 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             pool=pool,
             broker=broker,
             retry_policy=FixedRetryPolicy(SystemRandom().random),
-            clock=clock,
+            clock=QueueClock(clock, queue),
             inline_output_bytes=settings.inline_output_bytes,
         )
         yield Supervisor(

@@ -13,7 +13,8 @@ from sandbox_worker.module_loader import ModuleLoader
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion
 from stockade.core.outcomes import Attempt, Outcome, Progress, RunResult, Usage
-from stockade.core.ports import Clock, InvocationQueue, ModuleHints, PayloadStore
+from stockade.core.ports import InvocationQueue, ModuleHints, PayloadStore
+from stockade.core.queue_clock import QueueClock
 from stockade.retry.types import FailureContext, RetryDecision, RetryPolicy
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class AttemptServices:
     pool: ExecutorPool
     broker: HostCallBroker
     retry_policy: RetryPolicy
-    clock: Clock
+    clock: QueueClock
     inline_output_bytes: int
 
 

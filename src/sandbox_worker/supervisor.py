@@ -9,7 +9,8 @@ from sandbox_worker.executor_watch import ExecutorWatch
 from sandbox_worker.run_attempt import AttemptServices, RunningAttempt
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim
-from stockade.core.ports import Clock, InvocationQueue
+from stockade.core.ports import InvocationQueue
+from stockade.core.queue_clock import QueueClock
 
 _log = structlog.get_logger()
 _CLAIM_SECONDS = 1.0
@@ -18,6 +19,7 @@ _LONGEST_HEARTBEAT_SECONDS = 1.0
 """A heartbeat also tells of a cancellation whose hint was lost."""
 _SWEEP_SECONDS = 1.0
 _SWEEP_PAYLOADS_SECONDS = 3600.0
+_SET_CLOCK_SECONDS = 10.0
 _LISTEN_SECONDS, _PAUSE_SECONDS = 5.0, 0.01
 _FIRST_BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 0.1, 5.0
 
@@ -65,6 +67,7 @@ class Supervisor:
             asyncio.ensure_future(self._forever(self._hear_of_cancellations, _PAUSE_SECONDS)),
             asyncio.ensure_future(self._forever(self._compile_uploads, _PAUSE_SECONDS)),
             asyncio.ensure_future(self._forever(self._services.pool.sweep, _SWEEP_SECONDS)),
+            asyncio.ensure_future(self._forever(self._clock.set, _SET_CLOCK_SECONDS)),
             asyncio.ensure_future(self._forever(self._sweep_payloads, _SWEEP_PAYLOADS_SECONDS)),
             asyncio.ensure_future(self._watch.run()),
         ]
@@ -85,6 +88,8 @@ class Supervisor:
                 await self._wake.wait()
                 continue
             try:
+                if not self._clock.was_set:
+                    await self._clock.set()
                 claims = await self._queue.claim(room, _CLAIM_SECONDS)
                 await self._start_or_hand_back(claims)
                 backoff = _FIRST_BACKOFF_SECONDS
@@ -182,7 +187,7 @@ class Supervisor:
         return self._services.queue
 
     @property
-    def _clock(self) -> Clock:
+    def _clock(self) -> QueueClock:
         return self._services.clock
 
 

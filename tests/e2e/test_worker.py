@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from stockade.core.invocations import Invocation, InvocationRecord
 from stockade.core.limits import Limits
 from stockade.core.modules import FunctionContent, RetrySettings, Signer, StoredModule
 from stockade.core.outcomes import Outcome, State
+from stockade.core.queue_clock import QueueClock
 from stockade.infra.directory_blobs import DirectoryBlobStore
 from stockade.infra.directory_payloads import DirectoryPayloadStore
 from stockade.infra.embedded_valkey import EmbeddedValkey
@@ -278,6 +280,33 @@ async def test_workers_restarted_in_turn_lose_and_repeat_nothing(platform: Platf
             await asyncio.wait(callers)
     assert {(one.outcome, len(one.attempts)) for one in records} == {(Outcome.COMPLETED, 1)}
     assert len({one.id for one in records}) == len(records)
+
+
+@pytest.mark.parametrize("skew_ms", [-3_600_000, 3_600_000], ids=["slow", "fast"])
+async def test_a_worker_whose_clock_is_an_hour_off_is_no_different(
+    platform: Platform, skew_ms: int
+) -> None:
+    class Skewed(SystemClock):
+        def now_ms(self) -> int:
+            return super().now_ms() + skew_ms
+
+    content = await platform.store(guests.fixed(b"\x01\x01busy"))
+    content = replace(content, retry=RetrySettings(max_attempts=3, base_delay_ms=200))
+    async with build_supervisor(platform.settings) as supervisor:
+        clock = QueueClock(Skewed(), platform.queue)
+        supervisor._services = replace(supervisor._services, clock=clock)
+        running = asyncio.ensure_future(supervisor.run())
+        before_ms = CLOCK.now_ms()
+        record = await platform.run(content)
+        after_ms = CLOCK.now_ms()
+        supervisor.stop()
+        await running
+    assert (record.outcome, len(record.attempts)) == (Outcome.REJECTED, 3)
+    assert record.started_ms is not None
+    assert record.finished_ms is not None
+    times = [before_ms, record.started_ms, record.finished_ms, after_ms]
+    assert all(one - 50 <= next_one for one, next_one in pairwise(times))
+    assert 0 <= record.usage.queue_ms <= after_ms - before_ms
 
 
 async def _until_running(platform: Platform, invocation: Invocation) -> None:

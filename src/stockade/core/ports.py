@@ -233,6 +233,9 @@ class InvocationQueue(Protocol):
     async def tick(self, capacity: int, now_ms: int) -> int:
         """Announces this worker's capacity and makes due work ready; returns how much."""
 
+    async def time_ms(self) -> int:
+        """Unix time in milliseconds by the queue's own clock, which says what is due and over."""
+
 
 class ModuleCompiler(Protocol):
     """Validates and compiles a module in a jailed process that holds nothing else."""

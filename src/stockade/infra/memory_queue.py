@@ -245,6 +245,10 @@ class MemoryInvocationQueue:
         self._state.dispatch(now)
         return moved
 
+    async def time_ms(self) -> int:
+        """Unix time in milliseconds by the clock that was given."""
+        return self._clock.now_ms()
+
     def _job(self, tenant: str, invocation_id: str) -> Job | None:
         self._state.forget_old(self._clock.now_ms())
         job = self._state.jobs.get(invocation_id)

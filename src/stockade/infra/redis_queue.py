@@ -214,6 +214,11 @@ class RedisInvocationQueue:
         moved = await self._ready.run(_TICK, self._consumer, ttl, capacity, _MOVED_AT_ONCE)
         return int(moved)
 
+    async def time_ms(self) -> int:
+        """Unix time in milliseconds by the server's clock."""
+        seconds, microseconds = await self._connections.repeat("TIME")
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
     def _submission(self, invocation: Invocation) -> tuple[Part, ...]:
         key = invocation.idempotency_key
         return (
