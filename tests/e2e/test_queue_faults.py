@@ -14,11 +14,13 @@ import pytest
 
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion, Invocation
+from stockade.core.key_values import KeyValueQuota
 from stockade.core.modules import Abi, FunctionContent
 from stockade.core.outcomes import Attempt, Outcome, State, Usage
 from stockade.infra.embedded_valkey import EmbeddedValkey
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis_connection import RedisConnections
+from stockade.infra.redis_key_values import RedisKeyValueStore
 from stockade.infra.redis_queue import RedisInvocationQueue
 from stockade.infra.system_clock import SystemClock
 
@@ -211,6 +213,19 @@ async def test_a_full_server_says_unavailable_and_keeps_reading(valkey: Embedded
         assert await queue.record("acme", kept.id) is not None
         await command(valkey, "CONFIG", "SET", "maxmemory", 0)
         assert (await queue.submit(asked())).created
+
+
+async def test_after_a_restart_nothing_is_sent_over_what_was_closed(
+    valkey: EmbeddedValkey,
+) -> None:
+    connections = RedisConnections(valkey.url)
+    store = RedisKeyValueStore(connections, KeyValueQuota())
+    assert await store.add("acme", "n", "k", 1) == 1
+    await kill(valkey)
+    await valkey.start()
+    # An addition is not repeated: it must not be lost on a connection of before.
+    assert await store.add("acme", "n", "k", 1) == 2
+    await store.aclose()
 
 
 async def test_a_wrong_password_is_not_retried(valkey: EmbeddedValkey) -> None:

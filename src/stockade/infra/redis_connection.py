@@ -192,7 +192,7 @@ class RedisConnections:
     ) -> Any:  # noqa: ANN401
         if self._closed:
             raise RedisConnectionError("The queue was closed.")
-        connection = self._idle.pop() if self._idle else self._new_connection()
+        connection = await self._taken()
         try:
             async with asyncio.timeout(seconds):
                 packed = b"".join(_packed(parts) for parts in commands)
@@ -212,6 +212,16 @@ class RedisConnections:
         await self._give_back(connection)
         return replies if many else replies[0]
 
+    async def _taken(self) -> AbstractConnection:
+        # A server that went away closed what is idle: a command that may not be sent twice must not
+        # find that out.
+        while self._idle:
+            connection = self._idle.pop()
+            if not _is_closed(connection):
+                return connection
+            await connection.disconnect(nowait=True)
+        return self._new_connection()
+
     def _new_connection(self) -> AbstractConnection:
         return self._factory.connection_class(**self._factory.connection_kwargs)
 
@@ -227,6 +237,11 @@ class RedisConnections:
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.disconnect(nowait=True)
+
+
+def _is_closed(connection: AbstractConnection) -> bool:
+    reader = connection._reader  # noqa: SLF001 - the public way to ask reads from the socket
+    return reader is None or reader.at_eof()
 
 
 def _packed(parts: tuple[Part, ...]) -> bytes:

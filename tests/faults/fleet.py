@@ -1,0 +1,230 @@
+"""Real gateways, workers and Valkey as processes of their own, for tests that kill them."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from registry.keys import generate_secret_key, public_bytes
+from registry.signing import sign
+from stockade.core.api_keys import ApiKey, generate_key
+from stockade.core.key_values import KeyValueQuota
+from stockade.core.modules import Signer
+from stockade.infra.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis_connection import RedisConnections
+from stockade.infra.redis_key_values import RedisKeyValueStore
+from stockade.infra.sql_catalog import SqlCatalog
+from tests.guest import guests
+
+T = TypeVar("T")
+LEASE_SECONDS = 1.0
+TENANT = "acme"
+KEY = generate_secret_key()
+POLICIES = Path(__file__).parents[2] / "policies"
+PATIENCE_SECONDS = 40.0
+
+
+BUSY = """(loop $l (br_if $l (i32.lt_u
+  (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 400000000))))"""
+"""Takes some tenths of a second."""
+
+
+def counting(key: str, then: str = "") -> bytes:
+    """A guest that adds one to a key of its tenant at each execution, and answers with nothing."""
+    body = f"""(local $n i32) (drop (call $add (i32.const 100) (i32.const {len(key) + 5})
+      (i64.const 1))) {then}
+      (i32.store8 (i32.const 39999) (i32.const 0)) (i64.const {(39999 << 32) + 1})"""
+    imports = '(import "stockade:v1" "kv_add" (func $add (param i32 i32 i64) (result i64)))'
+    alloc = '(func (export "stockade_v1_alloc") (param i32) (result i32) (i32.const 40000))'
+    return guests.module(
+        body, imports=imports, alloc=alloc, extra=f'(data (i32.const 100) "runs/{key}")'
+    )
+
+
+async def until(look: Callable[[], Awaitable[T]], seconds: float = PATIENCE_SECONDS) -> T:
+    """What `look` sees once it sees something."""
+    async with asyncio.timeout(seconds):
+        while not (seen := await look()):
+            await asyncio.sleep(0.02)
+    return seen
+
+
+class Fleet:
+    """An installation in `directory`; what it starts it ends."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._started: list[subprocess.Popen[bytes]] = []
+        self.valkey = EmbeddedValkey(directory / "valkey")
+
+    async def start(self) -> None:
+        """Starts Valkey and a first gateway; the tenant trusts the tests' key."""
+        await self.valkey.start()
+        catalog = await SqlCatalog.open(self._database)
+        await catalog.ensure_tenant(TENANT)
+        text, key = generate_key("test")
+        await catalog.add_key(ApiKey(key.id, TENANT, "test", key.secret_hash, 0))
+        await catalog.add_signer(TENANT, Signer("tests", public_bytes(KEY)))
+        await catalog.aclose()
+        self._headers = {"Authorization": f"Bearer {text}"}
+        self._connections = RedisConnections(self.valkey.url, retry_seconds=20.0)
+        self.key_values = RedisKeyValueStore(self._connections, KeyValueQuota())
+        self.http = await self.client(await self.gateway())
+
+    async def stop(self) -> None:
+        """Ends all that was started."""
+        await self.http.aclose()
+        await self.key_values.aclose()
+        self.end_all_but(0)
+        await self.valkey.stop()
+
+    async def gateway(self, redis_url: str = "") -> int:
+        """Starts a gateway and waits until it can serve; its port."""
+        port = _free_port()
+        self._spawn("gateway", redis_url, STOCKADE_PORT=str(port))
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+
+            async def ready() -> bool:
+                try:
+                    return (await http.get("/readyz")).status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            await until(ready)
+        return port
+
+    async def client(self, port: int) -> httpx.AsyncClient:
+        """A client of the gateway at this port."""
+        url = f"http://127.0.0.1:{port}"
+        return httpx.AsyncClient(base_url=url, headers=self._headers, timeout=PATIENCE_SECONDS)
+
+    def worker(self, redis_url: str = "") -> subprocess.Popen[bytes]:
+        """Starts a worker."""
+        return self._spawn(
+            "worker",
+            redis_url,
+            STOCKADE_CACHE_DIR=str(self._directory / "cache"),
+            STOCKADE_LEASE_SECONDS=str(LEASE_SECONDS),
+            STOCKADE_DRAIN_SECONDS="5",
+            STOCKADE_CAPACITY="4",
+        )
+
+    async def kill_valkey(self) -> None:
+        """kill -9; the same data is there when it is started again."""
+        os.kill(self.valkey.pid, signal.SIGKILL)
+
+        async def dead() -> bool:
+            return not self.valkey.running
+
+        await until(dead)
+
+    @property
+    def last(self) -> subprocess.Popen[bytes]:
+        """What was started last."""
+        return self._started[-1]
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """Kills a process with all that it started; its children end with their parent."""
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+
+    def end_all_but(self, count: int) -> None:
+        """Kills all but the first so many."""
+        for process in self._started[count:]:
+            self.end(process)
+
+    def log_of(self, process: subprocess.Popen[bytes]) -> str:
+        """What a process logged so far."""
+        place = self._started.index(process)
+        return (self._directory / f"{place}.log").read_text()
+
+    async def deploy(self, name: str, body: bytes, **settings: Any) -> None:  # noqa: ANN401
+        """Signs, uploads and deploys a guest that may count."""
+        sent = {"content-type": "application/wasm"}
+        uploaded = await self.http.post("/v1/modules", content=sign(body, KEY), headers=sent)
+        limits = {"fuel": 10_000_000_000, "wall_ms": 20_000}
+        content = {"module": uploaded.json()["digest"], "grants": ["kv:runs"], "limits": limits}
+        answer = await self.http.put(f"/v1/functions/{name}", json=content | settings)
+        assert answer.is_success, answer.text
+
+    async def submit(self, name: str, **headers: str) -> str:
+        """Submits an invocation; its id."""
+        path = f"/v1/functions/{name}/invocations"
+        answer = await self.http.post(path, content=b"in", headers=headers)
+        assert answer.status_code == 202, answer.text
+        invocation_id: str = answer.json()["id"]
+        return invocation_id
+
+    async def record(self, invocation_id: str) -> dict[str, Any]:
+        """The record as it stands."""
+        answer = await self.http.get(f"/v1/invocations/{invocation_id}")
+        assert answer.status_code == 200, answer.text
+        shown: dict[str, Any] = answer.json()
+        return shown
+
+    async def until_state(self, invocation_id: str, state: str) -> dict[str, Any]:
+        """The record once it is in this state."""
+
+        async def reached() -> dict[str, Any] | None:
+            record = await self.record(invocation_id)
+            return record if record["state"] == state else None
+
+        record = await until(reached)
+        assert record is not None
+        return record
+
+    async def executions(self, key: str) -> int:
+        """How often the guest that counts under this key was executed."""
+        value = await self.key_values.get(TENANT, "runs", key)
+        return int(value or b"0")
+
+    async def until_executed(self, key: str, times: int) -> None:
+        """Waits until the guest that counts under this key was begun so often."""
+
+        async def reached() -> bool:
+            return await self.executions(key) >= times
+
+        await until(reached)
+
+    async def dead_letters(self) -> list[str]:
+        """The ids of what failed for good."""
+        answer = await self.http.get("/v1/dead-letters")
+        return [letter["id"] for letter in answer.json()["dead_letters"]]
+
+    @property
+    def _database(self) -> str:
+        return f"sqlite:///{self._directory}/catalog.sqlite"
+
+    def _spawn(self, kind: str, redis_url: str, **own: str) -> subprocess.Popen[bytes]:
+        environment = {
+            "STOCKADE_REDIS_URL": redis_url or self.valkey.url,
+            "STOCKADE_DATABASE_URL": self._database,
+            "STOCKADE_BLOB_DIR": str(self._directory / "blobs"),
+            "STOCKADE_POLICY_DIR": str(POLICIES),
+            "STOCKADE_SECRETS_KEY_FILE": str(self._directory / "secrets.key"),
+        }
+        with (self._directory / f"{len(self._started)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                (sys.executable, "-P", "-m", "stockade.cli.main", "serve", kind),
+                stdout=log,
+                stderr=log,
+                env=os.environ | environment | own,  # noqa: TID251 - a child's
+            )
+        self._started.append(process)
+        return process
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
