@@ -32,6 +32,7 @@ from stockade.core.modules import (
     StoredModule,
 )
 from stockade.core.outcomes import Progress
+from stockade.core.schedules import Schedule
 
 
 class Clock(Protocol):
@@ -151,6 +152,40 @@ class Catalog(Protocol):
 
     async def alias(self, tenant: str, function: str, name: str) -> Alias | None:
         """The alias of this name."""
+
+
+class ScheduleStore(Protocol):
+    """Tenants' schedules, of which every gateway fires what is due."""
+
+    async def add(self, schedule: Schedule, most: int) -> bool:
+        """Adds a schedule; False when the tenant has one of this name.
+
+        Raises:
+            StockadeError: `schedule.too_many` when the tenant has `most` already.
+        """
+
+    async def change(
+        self, tenant: str, name: str, rule: Callable[[Schedule], Schedule]
+    ) -> Schedule | None:
+        """Puts what the rule makes of a schedule in its place, in one step; None without one.
+
+        The rule may be asked more than once, and has no effects.
+        """
+
+    async def schedule(self, tenant: str, name: str) -> Schedule | None:
+        """The schedule of this name."""
+
+    async def schedules(self, tenant: str) -> Sequence[Schedule]:
+        """The tenant's schedules by name."""
+
+    async def delete(self, tenant: str, name: str) -> bool:
+        """Deletes a schedule; False when there was none."""
+
+    async def due(self, now_ms: int, most: int, most_of_tenant: int) -> Sequence[Schedule]:
+        """What is due, tenant by tenant in turn; of each tenant what is due longest comes first."""
+
+    async def next_due_ms(self) -> int | None:
+        """When the next one of all tenants is due."""
 
 
 class InvocationQueue(Protocol):

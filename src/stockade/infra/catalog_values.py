@@ -7,6 +7,7 @@ hostile string is a refusal (on writes) or simply absent (on reads), never a dri
 import msgspec
 
 from stockade.core.errors import StockadeError
+from stockade.core.schedules import CronTiming, Schedule
 
 _MAX_VERSION = 2**31 - 1  # version numbers fill a 32-bit column
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
@@ -32,6 +33,24 @@ def check_storable(*values: str | int | None) -> None:
         raise _invalid()
 
 
+def check_schedule_storable(schedule: Schedule) -> None:
+    """Refuses a schedule that no store could give back unchanged.
+
+    Raises:
+        StockadeError: `catalog.value_invalid`.
+    """
+    asked, timing = schedule.definition, schedule.definition.timing
+    if isinstance(timing, CronTiming):
+        check_storable(timing.expression, timing.time_zone)
+    else:
+        check_storable(timing.every_seconds, timing.anchor_ms)
+    check_storable(schedule.tenant, schedule.name, schedule.id, asked.function, asked.alias)
+    check_storable(schedule.created_ms, schedule.next_ms, schedule.due_ms, schedule.last_ms)
+    if asked.version is not None and not storable_version(asked.version):
+        raise _invalid()
+    to_json(schedule.refusal)
+
+
 def to_json(content: object) -> str:
     """Canonical JSON: equal content has equal text.
 
@@ -52,6 +71,15 @@ def no_tenant(name: str) -> StockadeError:
 def no_version(function: str, version: int) -> StockadeError:
     """The refusal of an alias to a version that was never made."""
     return StockadeError("version.not_found", f"Function {function!r} has no version {version}.")
+
+
+def too_many_schedules(most: int) -> StockadeError:
+    """The refusal of one schedule more than a tenant may have."""
+    return StockadeError(
+        "schedule.too_many",
+        f"This tenant has {most} schedules, as many as it may. Delete one first.",
+        detail={"most": most},
+    )
 
 
 def key_taken(key_id: str) -> StockadeError:

@@ -24,6 +24,7 @@ from stockade.infra.catalog_values import (
     signer_taken,
     to_json,
 )
+from stockade.infra.memory_schedules import MemoryScheduleStore
 
 
 class MemoryCatalog:
@@ -37,6 +38,7 @@ class MemoryCatalog:
         self._versions: dict[tuple[str, str], list[FunctionVersion]] = {}
         self._aliases: dict[tuple[str, str, str], Alias] = {}
         self._secrets: dict[str, dict[str, tuple[bytes, int]]] = {}
+        self._schedules = MemoryScheduleStore(self._check_tenant)
 
     async def ensure_tenant(self, tenant: str) -> bool:
         """Creates the tenant; False when it was there."""
@@ -167,6 +169,10 @@ class MemoryCatalog:
     async def alias(self, tenant: str, function: str, name: str) -> Alias | None:
         """The alias of this name."""
         return self._aliases.get((tenant, function, name))
+
+    def schedule_store(self) -> MemoryScheduleStore:
+        """The tenants' schedules, as one store."""
+        return self._schedules
 
     def _check_tenant(self, tenant: str) -> None:
         if tenant not in self._tenants:

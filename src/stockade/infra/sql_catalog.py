@@ -1,14 +1,11 @@
 """The catalog in an SQL database: SQLite in a file by default, PostgreSQL by URL."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Self
 
 from sqlalchemy import func, update
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stockade.core.api_keys import ApiKey
 from stockade.core.modules import (
@@ -23,13 +20,14 @@ from stockade.infra import sql_queries as queries
 from stockade.infra.catalog_values import (
     check_storable,
     key_taken,
-    no_tenant,
     signer_taken,
     storable,
     storable_version,
 )
-from stockade.infra.sql_engine import catalog_failures, create_engine, migrate, reading, writing
+from stockade.infra.sql_engine import catalog_failures, create_engine, migrate, reading
+from stockade.infra.sql_schedules import SqlScheduleStore
 from stockade.infra.sql_schema import api_keys, functions, signers, tenants
+from stockade.infra.sql_writer import SqlWriter
 
 
 class SqlCatalog:
@@ -37,9 +35,7 @@ class SqlCatalog:
 
     def __init__(self, engine: AsyncEngine, busy_timeout_seconds: float) -> None:
         self._engine = engine
-        self._busy_timeout_seconds = busy_timeout_seconds
-        # SQLite has one writer; queueing here is fair, where its busy handler polls.
-        self._turn = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+        self._writer = SqlWriter(engine, busy_timeout_seconds)
 
     @classmethod
     async def open(cls, url: str, *, busy_timeout_seconds: float = 5.0) -> Self:
@@ -69,13 +65,13 @@ class SqlCatalog:
     async def ensure_tenant(self, tenant: str) -> bool:
         """Creates the tenant; False when it was there."""
         check_storable(tenant)
-        async with self._writing(tenant) as connection:
+        async with self._writer.writing(tenant) as connection:
             return await queries.add(connection, tenants, name=tenant)
 
     async def add_key(self, key: ApiKey) -> None:
         """Stores a key; the same key again is no change."""
         check_storable(key.id, key.tenant, key.name, key.created_ms, key.expires_ms)
-        async with self._writing(key.tenant) as connection:
+        async with self._writer.writing(key.tenant) as connection:
             added = await queries.add(connection, api_keys, **asdict(key))
             if not added and await queries.find_key(connection, key.id) != key:
                 raise key_taken(key.id)
@@ -91,7 +87,7 @@ class SqlCatalog:
         """Trusts a key; False when exactly this signer was trusted already."""
         times = (signer.not_before_ms, signer.not_after_ms, signer.revoked_ms)
         check_storable(tenant, signer.name, *times)
-        async with self._writing(tenant) as connection:
+        async with self._writer.writing(tenant) as connection:
             added = await queries.add_signer(connection, tenant, signer)
             if not added and signer not in await queries.list_signers(connection, tenant):
                 raise signer_taken(signer.name)
@@ -114,13 +110,13 @@ class SqlCatalog:
             .where(signers.c.tenant == tenant, signers.c.name == name)
             .values(revoked_ms=func.coalesce(signers.c.revoked_ms, revoked_ms))
         )
-        async with self._writing(tenant) as connection:
+        async with self._writer.writing(tenant) as connection:
             return (await connection.execute(mark)).rowcount == 1
 
     async def add_module(self, module: StoredModule) -> bool:
         """Stores a module, or adds its signatures to the stored one; True when it was new."""
         check_storable(module.tenant, module.digest, module.created_ms)
-        async with self._writing(module.tenant) as connection:
+        async with self._writer.writing(module.tenant) as connection:
             created = await queries.add_module(connection, module)
             for signature in module.signatures:
                 await queries.add_signature(connection, module, signature)
@@ -138,7 +134,7 @@ class SqlCatalog:
     ) -> tuple[FunctionVersion, bool]:
         """Makes the next version, or returns the latest when its content is equal (then False)."""
         check_storable(tenant, name, created_ms)
-        async with self._writing(tenant) as connection:
+        async with self._writer.writing(tenant) as connection:
             await queries.add(connection, functions, tenant=tenant, name=name, latest_version=0)
             number = await queries.lock_function(connection, tenant, name) or 0
             latest = await queries.find_version(connection, tenant, name, number)
@@ -167,7 +163,7 @@ class SqlCatalog:
     async def put_secret(self, tenant: str, name: str, sealed: bytes, now_ms: int) -> bool:
         """Stores a sealed secret, in place of an earlier one; True when the name is new."""
         check_storable(tenant, name, now_ms)
-        async with self._writing(tenant) as connection:
+        async with self._writer.writing(tenant) as connection:
             row = {"name": name, "sealed": sealed, "updated_ms": now_ms}
             return await queries.put_secret(connection, tenant, **row)
 
@@ -189,14 +185,14 @@ class SqlCatalog:
         """Deletes a secret; False when there was none."""
         if not storable(tenant, name):
             return False
-        async with self._writing(tenant) as connection:
+        async with self._writer.writing(tenant) as connection:
             return await queries.delete_secret(connection, tenant, name)
 
     async def put_alias(self, tenant: str, function: str, alias: Alias) -> bool:
         """Points an alias; True when it is new."""
         check_storable(tenant, function, alias.name)
         versions = {version for version, _ in alias.weights}
-        async with self._writing(tenant) as connection:
+        async with self._writer.writing(tenant) as connection:
             await queries.check_versions(connection, tenant, function, versions)
             return await queries.set_alias(connection, tenant, function, alias)
 
@@ -207,25 +203,6 @@ class SqlCatalog:
         async with reading(self._engine) as connection:
             return await queries.find_alias(connection, tenant, function, name)
 
-    @asynccontextmanager
-    async def _writing(self, tenant: str) -> AsyncIterator[AsyncConnection]:
-        """A write for this tenant; the constraint left to break is that the tenant exists."""
-        try:
-            async with self._my_turn(), writing(self._engine) as connection:
-                yield connection
-        except IntegrityError as error:
-            raise no_tenant(tenant) from error
-
-    @asynccontextmanager
-    async def _my_turn(self) -> AsyncIterator[None]:
-        """Waits for this process's other writers, no longer than for other processes."""
-        if self._turn is None:
-            yield
-            return
-        with catalog_failures():
-            async with asyncio.timeout(self._busy_timeout_seconds):
-                await self._turn.acquire()
-        try:
-            yield
-        finally:
-            self._turn.release()
+    def schedule_store(self) -> SqlScheduleStore:
+        """The tenants' schedules, in the same database."""
+        return SqlScheduleStore(self._engine, self._writer)

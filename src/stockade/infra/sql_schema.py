@@ -5,8 +5,10 @@ Text that holds JSON is canonical (`stockade.infra.catalog_values`); times are U
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKeyConstraint,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -122,3 +124,32 @@ aliases = Table(
     PrimaryKeyConstraint("tenant", "function", "name"),
     ForeignKeyConstraint(["tenant", "function"], ["functions.tenant", "functions.name"]),
 )
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("tenant", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("id", String, nullable=False),
+    Column("function", String, nullable=False),
+    Column("alias", String),
+    Column("version", Integer),
+    Column("cron", String),
+    Column("time_zone", String),
+    Column("every_seconds", Integer),
+    Column("anchor_ms", BigInteger),
+    Column("input", LargeBinary, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("catch_up", String, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("next_ms", BigInteger),
+    Column("due_ms", BigInteger),
+    Column("paused", Boolean, nullable=False),
+    Column("last_ms", BigInteger),
+    Column("last_invocation", String),
+    Column("refusal", Text),
+    PrimaryKeyConstraint("tenant", "name"),
+    ForeignKeyConstraint(["tenant"], ["tenants.name"]),
+    Index("ix_schedules_due_ms", "due_ms"),
+)
+"""Either `cron` and `time_zone` are set, or `every_seconds`. `due_ms` is empty while paused."""
