@@ -16,6 +16,7 @@ from gateway.routes import (
     invocations,
     keys,
     modules,
+    schedules,
     secrets,
     signers,
 )
@@ -23,6 +24,7 @@ from gateway.routes.context import Context
 from gateway.routes.dead_letters import RedriveRequest
 from gateway.routes.functions import AliasRequest
 from gateway.routes.keys import KeyRequest
+from gateway.routes.schedules import ScheduleRequest
 from gateway.routes.signers import SignerRequest
 from gateway.services import Services
 from gateway.usecases.deploy_function import DeployRequest
@@ -60,12 +62,14 @@ def create_app(services: Services) -> FastAPI:
         functions,
         modules,
         signers,
+        schedules,
         secrets,
         keys,
         health,
     ):
         app.include_router(part.router)
-    describe(app, (DeployRequest, AliasRequest, SignerRequest, KeyRequest, RedriveRequest))
+    described = (DeployRequest, AliasRequest, SignerRequest, KeyRequest, RedriveRequest)
+    describe(app, (*described, ScheduleRequest))
     app.add_exception_handler(StockadeError, on_refusal)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_http_exception)

@@ -10,9 +10,11 @@ import uvloop
 from gateway.app import create_app
 from gateway.http_protocol import BoundedProtocol
 from gateway.profile import load_profile
+from gateway.schedule_loop import firing_schedules
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.waiters import Waiters
+from stockade.infra.cronsim_calendar import CronsimCalendar
 from stockade.infra.directory_blobs import DirectoryBlobStore
 from stockade.infra.directory_payloads import DirectoryPayloadStore
 from stockade.infra.egress_policy import load_egress_policy
@@ -70,7 +72,9 @@ async def _serve(settings: GatewaySettings) -> None:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
         )
-        await _DrainingServer(config, app.state.context.waiters).serve()
+        context = app.state.context
+        async with firing_schedules(services, context.resolver):
+            await _DrainingServer(config, context.waiters).serve()
 
 
 @asynccontextmanager
@@ -101,6 +105,8 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             clock=clock,
             profile=profile,
             hints=hints,
+            schedules=catalog.schedule_store(),
+            calendar=CronsimCalendar(),
             secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
             shares=load_share_policy(settings.policy_dir / "shares.toml"),
             egress_policy=load_egress_policy(settings.policy_dir / "egress.toml"),

@@ -14,8 +14,10 @@ from stockade.core.ports import (
     ModuleCompiler,
     ModuleHints,
     PayloadStore,
+    ScheduleStore,
     SecretBox,
 )
+from stockade.core.schedules import CronCalendar
 from stockade.core.shares import SharePolicy
 
 
@@ -44,4 +46,6 @@ class Services:
     shares: SharePolicy
     secret_box: SecretBox
     hints: ModuleHints
+    schedules: ScheduleStore
+    calendar: CronCalendar
     judge: ModuleJudge = field(default_factory=ModuleJudge)

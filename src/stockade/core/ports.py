@@ -176,7 +176,7 @@ class ScheduleStore(Protocol):
         """The schedule of this name."""
 
     async def schedules(self, tenant: str) -> Sequence[Schedule]:
-        """The tenant's schedules by name."""
+        """The tenant's schedules by name, their inputs left out: together they may be large."""
 
     async def delete(self, tenant: str, name: str) -> bool:
         """Deletes a schedule; False when there was none."""

@@ -5,6 +5,7 @@ No method awaits anything, so each one is atomic to the others.
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from stockade.core.schedules import Schedule
 from stockade.infra.catalog_values import check_schedule_storable, too_many_schedules
@@ -46,9 +47,9 @@ class MemoryScheduleStore:
         return self._schedules[tenant].get(name)
 
     async def schedules(self, tenant: str) -> Sequence[Schedule]:
-        """The tenant's schedules by name."""
+        """The tenant's schedules by name, their inputs left out: together they may be large."""
         own = self._schedules[tenant]
-        return tuple(own[name] for name in sorted(own))
+        return tuple(_without_input(own[name]) for name in sorted(own))
 
     async def delete(self, tenant: str, name: str) -> bool:
         """Deletes a schedule; False when there was none."""
@@ -67,6 +68,10 @@ class MemoryScheduleStore:
         """When the next one of all tenants is due."""
         times = (due for own in self._schedules.values() for _, due in _due_times(own))
         return min(times, default=None)
+
+
+def _without_input(schedule: Schedule) -> Schedule:
+    return replace(schedule, definition=replace(schedule.definition, input=b""))
 
 
 def _due_times(own: dict[str, Schedule]) -> list[tuple[str, int]]:

@@ -5,7 +5,17 @@ from dataclasses import fields
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    and_,
+    delete,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from stockade.core.invocations import Priority
@@ -30,6 +40,11 @@ from stockade.infra.sql_writer import SqlWriter
 
 _PLAIN = tuple(
     field.name for field in fields(Schedule) if field.name not in {"definition", "refusal"}
+)
+
+_WITHOUT_INPUT = select(
+    *(column for column in schedules.c if column is not schedules.c.input),
+    literal(b"").label("input"),
 )
 
 
@@ -76,11 +91,11 @@ class SqlScheduleStore:
             return await _find(connection, select(schedules).where(_is(tenant, name)))
 
     async def schedules(self, tenant: str) -> Sequence[Schedule]:
-        """The tenant's schedules by name."""
+        """The tenant's schedules by name, their inputs left out: together they may be large."""
         if not storable(tenant):
             return ()
         async with reading(self._engine) as connection:
-            rows = await connection.execute(select(schedules).where(schedules.c.tenant == tenant))
+            rows = await connection.execute(_WITHOUT_INPUT.where(schedules.c.tenant == tenant))
             return tuple(sorted(map(_schedule, rows.mappings()), key=lambda one: one.name))
 
     async def delete(self, tenant: str, name: str) -> bool:

@@ -19,6 +19,7 @@ from stockade.core.invocations import Claim, Completion
 from stockade.core.limits import CEILINGS, DEFAULT_LIMITS
 from stockade.core.outcomes import Attempt, LogLine, Outcome, Usage
 from stockade.core.shares import SharePolicy
+from stockade.infra.cronsim_calendar import CronsimCalendar
 from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.memory_catalog import MemoryCatalog
 from stockade.infra.memory_payloads import MemoryPayloadStore
@@ -164,6 +165,8 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         egress_policy=EgressPolicy(),
         shares=SharePolicy(),
         hints=Hints(),
+        schedules=catalog.schedule_store(),
+        calendar=CronsimCalendar(),
         secret_box=AesGcmSecretBox((b"k" * 32,)),
     )
     services = replace(services, **changes)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ BODIES = {
     "/v1/functions/{name}/invocations": "post",
     "/v1/functions/{name}/invocations:batch": "post",
     "/v1/dead-letters/redrive": "post",
+    "/v1/schedules/{name}": "put",
     "/v1/secrets/{name}": "put",
 }
 
