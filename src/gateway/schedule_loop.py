@@ -25,16 +25,21 @@ class ScheduleLoop:
         self._resolver = resolver
 
     async def run(self) -> NoReturn:
-        """Goes round until it is cancelled; whatever happens in one round, the next one comes."""
+        """Goes round until it is cancelled; whatever happens in one round, the next one comes.
+
+        It rests as long as it worked, so that schedules leave half of the gateway to requests.
+        """
+        now_seconds = asyncio.get_running_loop().time
         while True:
-            pause_seconds = _LONGEST_PAUSE_SECONDS
+            began_seconds, pause_seconds = now_seconds(), _LONGEST_PAUSE_SECONDS
             try:
                 pause_seconds = await self.round()
             except StockadeError as error:
                 _log.warning("schedules_wait", code=error.code)
             except Exception as error:  # noqa: BLE001 - schedules must not stop for one mistake
                 _log.error("schedule_round_failed", exc_info=error)
-            await asyncio.sleep(pause_seconds)
+            worked_seconds = now_seconds() - began_seconds
+            await asyncio.sleep(max(pause_seconds, worked_seconds))
 
     async def round(self) -> float:
         """Makes one step of what is due; how many seconds there is nothing to do.

@@ -21,6 +21,7 @@ from stockade.core.schedules import Schedule
 from stockade.core.shares import SharePolicy
 from stockade.infra.cronsim_calendar import CronsimCalendar
 from stockade.infra.memory_blobs import MemoryBlobStore
+from stockade.infra.memory_payloads import MemoryPayloadStore
 from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_module_hints import RedisModuleHints
 from stockade.infra.redis_queue import RedisInvocationQueue
@@ -64,6 +65,7 @@ async def main(database_url: str, redis_url: str, *, deadly: bool) -> None:
         ),
         catalog=catalog,
         blobs=MemoryBlobStore(),
+        payloads=MemoryPayloadStore(SystemClock(), 60.0),
         queue=RedisInvocationQueue(RedisConnections(redis_url)),
         compiler=NoCompiler(),
         clock=SystemClock(),

@@ -9,6 +9,7 @@ from stockade_client.errors import (
     StockadeApiError,
     StockadeClientError,
 )
+from stockade_client.schedules import Cron, Every, FiringTime, Schedule, ScheduleRefusal
 from stockade_client.types import (
     Attempt,
     Event,
@@ -32,7 +33,10 @@ __all__ = [
     "Attempt",
     "Client",
     "ConnectionFailed",
+    "Cron",
     "Event",
+    "Every",
+    "FiringTime",
     "Function",
     "FunctionDetails",
     "FunctionVersion",
@@ -45,6 +49,8 @@ __all__ = [
     "Logs",
     "Module",
     "Progress",
+    "Schedule",
+    "ScheduleRefusal",
     "Secret",
     "Signer",
     "StockadeApiError",

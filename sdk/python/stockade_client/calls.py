@@ -70,13 +70,13 @@ def upload_module(wasm: bytes, detached_signature: bytes | None) -> Call[Module]
 
 def module(digest: str) -> Call[Module]:
     """GET /v1/modules/{digest}."""
-    return Call("GET", f"/v1/modules/{_part(digest)}", readers.module)
+    return Call("GET", f"/v1/modules/{path_part(digest)}", readers.module)
 
 
 def put_function(name: str, content: Mapping[str, object]) -> Call[FunctionVersion]:
     """PUT /v1/functions/{name}; what is None takes the default."""
     given = {key: value for key, value in content.items() if value is not None}
-    return Call("PUT", f"/v1/functions/{_part(name)}", readers.function_version, json=given)
+    return Call("PUT", f"/v1/functions/{path_part(name)}", readers.function_version, json=given)
 
 
 def functions() -> Call[tuple[Function, ...]]:
@@ -86,7 +86,7 @@ def functions() -> Call[tuple[Function, ...]]:
 
 def function(name: str) -> Call[FunctionDetails]:
     """GET /v1/functions/{name}."""
-    return Call("GET", f"/v1/functions/{_part(name)}", readers.function_details)
+    return Call("GET", f"/v1/functions/{path_part(name)}", readers.function_details)
 
 
 def put_alias(
@@ -102,7 +102,7 @@ def put_alias(
     content: object = {"version": version}
     if weights is not None:
         content = {"weights": {str(number): share for number, share in weights.items()}}
-    path = f"/v1/functions/{_part(function_name)}/aliases/{_part(alias)}"
+    path = f"/v1/functions/{path_part(function_name)}/aliases/{path_part(alias)}"
     return Call("PUT", path, readers.nothing, json=content)
 
 
@@ -118,7 +118,7 @@ def invoke(
     headers = _headers({"Idempotency-Key": idempotency_key, "Stockade-Wait-Seconds": wait_seconds})
     return Call(
         "POST",
-        f"/v1/functions/{_part(name)}/invoke",
+        f"/v1/functions/{path_part(name)}/invoke",
         readers.invoke_result,
         repeatable=idempotency_key is not None,
         params=_target(alias, version),
@@ -138,7 +138,7 @@ def submit(
     """POST /v1/functions/{name}/invocations; options are headers by name."""
     return Call(
         "POST",
-        f"/v1/functions/{_part(name)}/invocations",
+        f"/v1/functions/{path_part(name)}/invocations",
         readers.invocation_id,
         repeatable=options.get("Idempotency-Key") is not None,
         params=_target(alias, version),
@@ -163,7 +163,7 @@ def submit_batch(
         raise ValueError("each input of a batch is one JSON value on one line")
     return Call(
         "POST",
-        f"/v1/functions/{_part(name)}/invocations:batch",
+        f"/v1/functions/{path_part(name)}/invocations:batch",
         readers.batch_answers,
         repeatable=options.get("Idempotency-Key") is not None,
         params=_target(alias, version),
@@ -174,23 +174,23 @@ def submit_batch(
 
 def get(invocation_id: str) -> Call[Invocation]:
     """GET /v1/invocations/{id}."""
-    return Call("GET", f"/v1/invocations/{_part(invocation_id)}", readers.invocation)
+    return Call("GET", f"/v1/invocations/{path_part(invocation_id)}", readers.invocation)
 
 
 def result(invocation_id: str) -> Call[bytes]:
     """GET /v1/invocations/{id}/result."""
-    path = f"/v1/invocations/{_part(invocation_id)}/result"
+    path = f"/v1/invocations/{path_part(invocation_id)}/result"
     return Call("GET", path, readers.body, invocation=invocation_id)
 
 
 def logs(invocation_id: str) -> Call[Logs]:
     """GET /v1/invocations/{id}/logs."""
-    return Call("GET", f"/v1/invocations/{_part(invocation_id)}/logs", readers.logs)
+    return Call("GET", f"/v1/invocations/{path_part(invocation_id)}/logs", readers.logs)
 
 
 def cancel(invocation_id: str) -> Call[None]:
     """POST /v1/invocations/{id}/cancel."""
-    return Call("POST", f"/v1/invocations/{_part(invocation_id)}/cancel", readers.nothing)
+    return Call("POST", f"/v1/invocations/{path_part(invocation_id)}/cancel", readers.nothing)
 
 
 def add_signer(
@@ -210,12 +210,12 @@ def signers() -> Call[tuple[Signer, ...]]:
 
 def revoke_signer(name: str) -> Call[None]:
     """POST /v1/signers/{name}/revoke."""
-    return Call("POST", f"/v1/signers/{_part(name)}/revoke", readers.nothing)
+    return Call("POST", f"/v1/signers/{path_part(name)}/revoke", readers.nothing)
 
 
 def put_secret(name: str, value: bytes) -> Call[None]:
     """PUT /v1/secrets/{name}."""
-    path = f"/v1/secrets/{_part(name)}"
+    path = f"/v1/secrets/{path_part(name)}"
     return Call("PUT", path, readers.nothing, headers=_BYTES, content=value)
 
 
@@ -226,7 +226,7 @@ def secrets() -> Call[tuple[Secret, ...]]:
 
 def delete_secret(name: str) -> Call[None]:
     """DELETE /v1/secrets/{name}."""
-    return Call("DELETE", f"/v1/secrets/{_part(name)}", readers.nothing)
+    return Call("DELETE", f"/v1/secrets/{path_part(name)}", readers.nothing)
 
 
 def dead_letters(limit: int | None, after: str | None) -> Call[tuple[Invocation, ...]]:
@@ -238,7 +238,7 @@ def dead_letters(limit: int | None, after: str | None) -> Call[tuple[Invocation,
 
 def redrive(invocation_id: str) -> Call[None]:
     """POST /v1/invocations/{id}/redrive."""
-    path = f"/v1/invocations/{_part(invocation_id)}/redrive"
+    path = f"/v1/invocations/{path_part(invocation_id)}/redrive"
     return Call("POST", path, readers.nothing, repeatable=False)
 
 
@@ -272,7 +272,7 @@ def function_content(
     }
 
 
-def _part(text: str) -> str:
+def path_part(text: str) -> str:
     """One path segment, whatever it holds; `.` and `..` are no names and must not walk."""
     if text in {"", ".", ".."}:
         raise ValueError(f"{text!r} names nothing")

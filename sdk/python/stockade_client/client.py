@@ -11,6 +11,7 @@ from stockade_client import calls
 from stockade_client.attempts import DEFAULT_RETRIES, RetryRule, looks, timeout_for
 from stockade_client.calls import Call
 from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeClientError
+from stockade_client.schedule_methods import ScheduleMethods
 from stockade_client.types import (
     Function,
     FunctionDetails,
@@ -27,7 +28,7 @@ from stockade_client.types import (
 _Answer = TypeVar("_Answer")
 
 
-class Client:
+class Client(ScheduleMethods):
     """Talks to one gateway as one tenant; close it, or use it in `with`.
 
     Every method may raise `StockadeApiError` and `ConnectionFailed`; see `stockade_client.errors`.

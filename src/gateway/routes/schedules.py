@@ -220,5 +220,7 @@ def _shown_input(data: bytes) -> dict[str, str]:
 
 def _shown_time(time_ms: int, zone: tzinfo) -> dict[str, object]:
     moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-    utc = moment.isoformat().replace("+00:00", "Z")
-    return {"time_ms": time_ms, "utc": utc, "local": moment.astimezone(zone).isoformat()}
+    detail = "milliseconds" if moment.microsecond else "seconds"
+    utc = moment.isoformat(timespec=detail).replace("+00:00", "Z")
+    local = moment.astimezone(zone).isoformat(timespec=detail)
+    return {"time_ms": time_ms, "utc": utc, "local": local}

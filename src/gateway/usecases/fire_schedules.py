@@ -52,7 +52,7 @@ async def _submit(
     version = await resolver.resolve(
         seen.tenant, asked.function, asked.alias, asked.version, invocation_id
     )
-    check_input(asked, version)
+    check_input(services, asked, version)
     options = InvokeOptions(priority=asked.priority)
     await submit_invocation(services, version, invocation_id, asked.input, options, waits=False)
 

@@ -30,9 +30,8 @@ async def put_schedule(
     """
     now_ms, calendar = services.clock.now_ms(), services.calendar
     check_timing(calendar, asked.timing, now_ms)
-    check_input(
-        asked, await resolver.resolve(tenant, asked.function, asked.alias, asked.version, draw=name)
-    )
+    version = await resolver.resolve(tenant, asked.function, asked.alias, asked.version, draw=name)
+    check_input(services, asked, version)
     fresh = Schedule(tenant, name, services.clock.new_id(), asked, created_ms=now_ms)
     fresh = started(calendar, fresh, now_ms)
     while True:  # another gateway may add or delete it in between
@@ -76,13 +75,16 @@ async def resume_schedule(services: Services, tenant: str, name: str) -> Schedul
     return _found(changed, name)
 
 
-def check_input(asked: ScheduleDefinition, version: FunctionVersion) -> None:
-    """Checks that the version takes an input of this size.
+def check_input(services: Services, asked: ScheduleDefinition, version: FunctionVersion) -> None:
+    """Checks that the version takes an input of this size, and that it goes with the invocation.
+
+    One that is stored beside could be discarded by a gateway that is refused, when another with
+    the same firing was not.
 
     Raises:
         StockadeError: `schedule.input_too_large`.
     """
-    most = version.content.limits.input_bytes
+    most = min(version.content.limits.input_bytes, services.settings.inline_input_bytes)
     if len(asked.input) > most:
         raise StockadeError(
             "schedule.input_too_large",

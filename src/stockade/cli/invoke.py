@@ -1,13 +1,18 @@
 """`stockade invoke`: run a function once."""
 
-import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stockade.cli.connection import connected
+from stockade.cli.options import (
+    AliasOption,
+    InputFile,
+    InputText,
+    VersionOption,
+    read_input,
+)
 from stockade.cli.words import safe, say, write_output
 
 if TYPE_CHECKING:
@@ -20,18 +25,6 @@ _LONGEST_GATEWAY_WAIT_SECONDS = 30.0
 _Name = Annotated[
     str, typer.Argument(metavar="NAME", help="The function's name.", show_default=False)
 ]
-_Input = Annotated[
-    Path | None,
-    typer.Option(
-        "--input",
-        "-i",
-        help="File with the input; - reads stdin.",
-        show_default=False,
-    ),
-]
-_Data = Annotated[
-    str | None, typer.Option("--data", "-d", help="The input as text.", show_default=False)
-]
 _Async = Annotated[
     bool, typer.Option("--async", help="Queue it, print its id, and do not wait for it.")
 ]
@@ -40,8 +33,6 @@ _Key = Annotated[
     typer.Option(help="Repeating the same call with this key runs nothing twice."),
 ]
 _Wait = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to wait.")]
-_Alias = Annotated[str | None, typer.Option(help="Run what this alias points to.")]
-_Version = Annotated[int | None, typer.Option(min=1, help="Run this version, not the latest.")]
 
 
 @connected
@@ -49,13 +40,13 @@ def invoke(
     client: "Client",
     name: _Name,
     *,
-    input_file: _Input = None,
-    data: _Data = None,
+    input_file: InputFile = None,
+    data: InputText = None,
     do_not_wait: _Async = False,
     idempotency_key: _Key = None,
     wait: _Wait = 60.0,
-    alias: _Alias = None,
-    version: _Version = None,
+    alias: AliasOption = None,
+    version: VersionOption = None,
 ) -> None:
     """Run a function on an input; its output goes to stdout, what it cost to stderr.
 
@@ -63,7 +54,7 @@ def invoke(
 
     Example: echo hello | stockade invoke shout --input -
     """
-    content = _read_input(input_file, data)
+    content = read_input(input_file, data)
     if do_not_wait:
         submit = partial(client.submit, alias=alias, version=version)
         typer.echo(safe(submit(name, content, idempotency_key=idempotency_key)))
@@ -94,11 +85,3 @@ def _tell(invocation_id: str, attempts: int, cost: "InvokeResult | Usage", outpu
         f"peak_memory_bytes={cost.peak_memory_bytes} wall_ms={cost.wall_ms:.3f} "
         f"output_bytes={len(output)} id={invocation_id}"
     )
-
-
-def _read_input(file: Path | None, data: str | None) -> bytes:
-    if file is not None and data is not None:
-        raise typer.BadParameter("Give --input or --data, not both.")
-    if file is None:
-        return (data or "").encode()
-    return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()

@@ -2,7 +2,7 @@
 
 import typer
 
-from stockade.cli import functions, keys, modules, runs, secrets, serve, sign, signers
+from stockade.cli import functions, keys, modules, runs, schedules, secrets, serve, sign, signers
 from stockade.cli.batch import batch
 from stockade.cli.demo.command import demo
 from stockade.cli.dev.command import dev
@@ -30,6 +30,7 @@ app.add_typer(secrets.app, name="secrets", rich_help_panel=_TENANT)
 app.add_typer(functions.app, name="functions", rich_help_panel=_TENANT)
 app.command(rich_help_panel=_CALL)(invoke)
 app.command(rich_help_panel=_CALL)(batch)
+app.add_typer(schedules.app, name="schedules", rich_help_panel=_CALL)
 app.add_typer(runs.app, name="runs", rich_help_panel=_CALL)
 
 

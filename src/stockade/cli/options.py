@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,31 @@ SignatureFile = Annotated[
 InvocationId = Annotated[
     str, typer.Argument(metavar="ID", help="The invocation's id.", show_default=False)
 ]
+
+InputFile = Annotated[
+    Path | None,
+    typer.Option("--input", "-i", help="File with the input; - reads stdin.", show_default=False),
+]
+InputText = Annotated[
+    str | None, typer.Option("--data", "-d", help="The input as text.", show_default=False)
+]
+AliasOption = Annotated[str | None, typer.Option("--alias", help="Run what this alias points to.")]
+VersionOption = Annotated[
+    int | None, typer.Option("--version", min=1, help="Run this version, not the latest.")
+]
+
+
+def read_input(file: Path | None, data: str | None) -> bytes:
+    """An invocation's input, from a file, stdin or the command line; else it is empty.
+
+    Raises:
+        typer.BadParameter: Both were given.
+    """
+    if file is not None and data is not None:
+        raise typer.BadParameter("Give --input or --data, not both.")
+    if file is None:
+        return (data or "").encode()
+    return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
 
 
 def pairs(option: str, values: list[str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ _HINTS = {
     "module.not_found": "Upload it first: stockade modules push FILE",
     "function.not_found": "See what there is: stockade functions list",
     "invocation.not_found": "Records are kept for some days; check the id and the tenant's key.",
+    "schedule.not_found": "See what there is: stockade schedules list",
     "client.unexpected_answer": "Check --url: something else may be listening there.",
 }
 _UNREACHABLE = "Is it running? Start one with 'stockade dev', or name another with --url."

@@ -2,12 +2,13 @@
 
 import base64
 from dataclasses import replace
+from datetime import datetime
 
 import httpx
 import pytest
 
 from stockade.core.schedules import MAX_SCHEDULES
-from tests.unit.gateway.installation import Installation, refused
+from tests.unit.gateway.installation import SETTINGS, Installation, installed, refused
 
 NIGHTLY: dict[str, object] = {
     "function": "f",
@@ -45,6 +46,9 @@ async def test_an_interval_counts_from_its_creation_or_its_anchor(gateway: Insta
     shown = (await put(gateway, MINUTELY)).json()
     assert shown["next_ms"] == shown["created_ms"] + 60_000
     assert shown["anchor_ms"] is None
+    for time in shown["next_times"]:
+        for told in (time["utc"], time["local"]):
+            assert datetime.fromisoformat(told).timestamp() * 1000 == pytest.approx(time["time_ms"])
     anchored = MINUTELY | {"anchor": "2020-01-01T00:00:07Z"}
     shown = (await put(gateway, anchored, "anchored")).json()
     assert shown["next_ms"] % 60_000 == 7_000
@@ -203,6 +207,15 @@ async def test_a_bad_name_is_refused(gateway: Installation, name: str) -> None:
     for method, path in (("PUT", ""), ("GET", ""), ("DELETE", ""), ("POST", "/pause")):
         answer = await gateway.http.request(method, f"/v1/schedules/{name}{path}", json=MINUTELY)
         refused(answer, 400, "schedule.name_invalid")
+
+
+async def test_an_input_goes_with_its_invocation_or_is_refused() -> None:
+    small = SETTINGS.model_copy(update={"inline_input_bytes": 100})
+    async with installed(settings=small) as gateway:
+        await gateway.deploy()
+        assert (await put(gateway, MINUTELY | {"input": "x" * 100})).status_code == 201
+        answer = await put(gateway, MINUTELY | {"input": "x" * 101})
+        refused(answer, 413, "schedule.input_too_large")
 
 
 async def test_a_tenant_has_as_many_as_it_may(gateway: Installation) -> None:

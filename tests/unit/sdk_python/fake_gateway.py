@@ -29,6 +29,31 @@ RECORD = {
     "usage": USAGE,
     "something_new": [1, 2, 3],
 }
+SCHEDULE = {
+    "name": "nightly",
+    "function": "report",
+    "alias": "prod",
+    "version": None,
+    "cron": "30 3 * * *",
+    "time_zone": "Europe/Berlin",
+    "priority": "low",
+    "catch_up": "one",
+    "paused": False,
+    "created_ms": 1_800_000_000_000,
+    "next_ms": 1_800_066_600_000,
+    "last_ms": 1_799_980_200_000,
+    "last_invocation": ID,
+    "refusal": {"code": "queue.full", "message": "Too many.", "at_ms": 1, "count": 2},
+    "input": "grüße",
+    "next_times": [
+        {
+            "time_ms": 1_800_066_600_000,
+            "utc": "2027-01-16T02:30:00Z",
+            "local": "2027-01-16T03:30:00+01:00",
+        }
+    ],
+    "something_new": 1,
+}
 COST_HEADERS = {
     "Stockade-Invocation-Id": ID,
     "Stockade-Outcome": "completed",

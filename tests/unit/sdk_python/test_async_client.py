@@ -34,7 +34,7 @@ def test_both_clients_are_alike() -> None:
 
 
 def _methods(kind: type) -> list[str]:
-    return [name for name in vars(kind) if not name.startswith("_")]
+    return [name for name in dir(kind) if not name.startswith("_")]
 
 
 async def test_every_call() -> None:
