@@ -1,4 +1,4 @@
-"""Creates, replaces, pauses and resumes schedules."""
+"""Creates, replaces, pauses and resumes schedules, by the queue's clock as they fire by it."""
 
 from gateway.services import Services
 from gateway.usecases.resolve_function import FunctionResolver
@@ -26,9 +26,10 @@ async def put_schedule(
     """The schedule, and whether it is new. One that is paused stays so.
 
     Raises:
-        StockadeError: `schedule.…`, `function.not_found`, `alias.not_found`, `version.not_found`.
+        StockadeError: `schedule.…`, `function.not_found`, `alias.not_found`, `version.not_found`,
+            `queue.unavailable`.
     """
-    now_ms, calendar = services.clock.now_ms(), services.calendar
+    now_ms, calendar = await services.queue.time_ms(), services.calendar
     check_timing(calendar, asked.timing, now_ms)
     version = await resolver.resolve(tenant, asked.function, asked.alias, asked.version, draw=name)
     check_input(services, asked, version)
@@ -68,7 +69,7 @@ async def resume_schedule(services: Services, tenant: str, name: str) -> Schedul
     Raises:
         StockadeError: `schedule.not_found`.
     """
-    now_ms = services.clock.now_ms()
+    now_ms = await services.queue.time_ms()
     changed = await services.schedules.change(
         tenant, name, lambda stored: resumed(services.calendar, stored, now_ms)
     )

@@ -297,6 +297,43 @@ async def test_the_loop_goes_on_whatever_happens(gateway: Firing) -> None:
     assert [entry["event"] for entry in logged] == ["schedules_wait", "schedule_round_failed"]
 
 
+@pytest.mark.parametrize("skew_ms", [-3_600_000, 3_600_000], ids=["slow", "fast"])
+async def test_a_gateway_whose_clock_is_an_hour_off_is_no_different(
+    gateway: Firing, skew_ms: int
+) -> None:
+    skewed = SetClock()
+    loop = gateway.loop(clock=skewed)
+    await gateway.add()
+    gateway.clock.time_ms += 59_000
+    skewed.time_ms = gateway.clock.time_ms + skew_ms
+    await loop.round()
+    assert await gateway.fired() == []
+    skewed.time_ms += 1_000
+    await loop.round()
+    assert len(await gateway.fired()) == 1
+    assert (await gateway.stored()).next_ms == START_MS + 120_000
+
+
+async def test_what_waits_is_told_once(gateway: Firing) -> None:
+    class AwayStore(MemoryScheduleStore):
+        rounds = 0
+
+        async def due(self, now_ms: int, most: int, most_of_tenant: int) -> Sequence[Schedule]:
+            self.rounds += 1
+            if self.rounds < 3:
+                raise StockadeError("catalog.unavailable", "Away.", retryable=True)
+            third.set()
+            return await super().due(now_ms, most, most_of_tenant)
+
+    third = asyncio.Event()
+    services = replace(gateway.services, schedules=AwayStore(lambda _: None))
+    with capture_logs() as logged:
+        async with asyncio.timeout(30):
+            async with firing_schedules(services, FunctionResolver(services.catalog, 0)):
+                await third.wait()
+    assert [entry["event"] for entry in logged] == ["schedules_wait"]
+
+
 async def test_a_paused_schedule_does_not_fire(gateway: Firing) -> None:
     await gateway.add()
     assert (await gateway.http.post("/v1/schedules/s/pause")).status_code == 200

@@ -1,5 +1,7 @@
 """When cron expressions fire, above all where clocks are set."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -228,6 +230,21 @@ def test_the_last_times_begin_where_they_were_counted_back_to() -> None:
         assert CALENDAR.preceding(timing, now, 3) == start
     assert CALENDAR.preceding(timing, at("2026-11-23T11:59:59.999Z"), 2) == start
     assert CALENDAR.following(timing, start - 1) == start
+
+
+IN_BERLIN = """
+from stockade.core.schedules import CronTiming
+from stockade.infra.cronsim_calendar import CronsimCalendar
+print(CronsimCalendar().following(CronTiming("0 3 * * *", "Europe/Berlin"), 0))
+"""
+
+
+def test_a_machine_without_a_time_zone_database_knows_zones() -> None:
+    bare = {"PYTHONTZPATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", IN_BERLIN], env=bare, capture_output=True, check=True
+    )
+    assert int(done.stdout) == at("1970-01-01T02:00Z")
 
 
 ZONES = st.sampled_from([BERLIN, NEW_YORK, LORD_HOWE, "Asia/Beirut", "America/Santiago", "UTC"])
