@@ -144,6 +144,7 @@ async def test_every_call_wants_a_key(gateway: Installation) -> None:
         ({"cron": ""}, 400, "schedule.cron_invalid"),
         ({"cron": "1," * 5000 + "1 * * * *"}, 400, "schedule.cron_invalid"),
         ({"cron": "0 0 30 2 *"}, 400, "schedule.never_fires"),
+        ({"cron": "0 0 */30 2 MON#5"}, 400, "schedule.never_fires"),
         ({"time_zone": "Mars/Olympus"}, 400, "schedule.time_zone_unknown"),
         ({"time_zone": "../../etc/passwd"}, 400, "schedule.time_zone_unknown"),
         ({"time_zone": "\0"}, 400, "schedule.time_zone_unknown"),

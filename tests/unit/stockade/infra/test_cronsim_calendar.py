@@ -207,6 +207,11 @@ def test_what_never_fires_is_refused(expression: str) -> None:
     assert refusal(expression) == "schedule.never_fires"
 
 
+def test_days_that_contradict_each_other_never_come() -> None:
+    # The fifth Monday of a February that is its first day.
+    assert CALENDAR.following(CronTiming("0 0 */30 2 MON#5"), 0) is None
+
+
 @pytest.mark.parametrize(
     "zone",
     [
