@@ -88,8 +88,12 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         stack.push_async_callback(catalog.aclose)
         clock = SystemClock()
         name = f"gateway-{clock.new_id()}"
-        queue = RedisInvocationQueue(RedisConnections(settings.redis_url), gateway=name)
+        connections = RedisConnections(
+            settings.redis_url, durability=settings.durability, replicas=settings.replicas
+        )
+        queue = RedisInvocationQueue(connections, gateway=name)
         stack.push_async_callback(queue.aclose)
+        await connections.check_durability()
         hints = RedisModuleHints(RedisConnections(settings.redis_url))
         stack.push_async_callback(hints.aclose)
         yield Services(

@@ -94,6 +94,7 @@ STATUS: dict[str, int] = {
     "module.unsigned": 422,
     "module.unsupported_feature": 422,
     "module.version_unsupported": 422,
+    "queue.not_durable": 503,
     "queue.full": 429,
     "queue.unavailable": 503,
     "request.content_type": 415,

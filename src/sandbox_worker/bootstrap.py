@@ -71,12 +71,16 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
         catalog = await SqlCatalog.open(settings.database_url)
         stack.push_async_callback(catalog.aclose)
         clock = SystemClock()
+        connections = RedisConnections(
+            settings.redis_url, durability=settings.durability, replicas=settings.replicas
+        )
         queue = RedisInvocationQueue(
-            RedisConnections(settings.redis_url),
+            connections,
             consumer=clock.new_id(),
             settings=QueueSettings(lease_ms=round(settings.lease_seconds * 1000)),
         )
         stack.push_async_callback(queue.aclose)
+        await connections.check_durability()
         meter = ProcMeter()
         isolation = load_isolation_policy(settings.policy_dir / "isolation.toml")
         bounds = _bounds(settings)

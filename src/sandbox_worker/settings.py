@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from stockade.core.durability import Durability
 from stockade.core.walls import DEFAULT_REQUIRED, parse_walls
 
 
@@ -15,6 +16,8 @@ class WorkerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="STOCKADE_", frozen=True, extra="forbid")
 
     redis_url: str
+    durability: Durability = Durability.FSYNC
+    replicas: int = Field(default=1, ge=1, le=16)
     database_url: str
     blob_dir: Path
     cache_dir: Path

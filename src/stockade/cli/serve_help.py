@@ -1,7 +1,10 @@
 """What each setting of the processes means, for `--help`."""
 
 HELP = {
-    "redis_url": "Redis 7 or Valkey, or newer: redis://:PASSWORD@HOST:PORT/0.",
+    "redis_url": "Valkey, or Redis 7.2, or newer: redis://:PASSWORD@HOST:PORT/0.",
+    "durability": "What an acknowledgement waits for: fsync (on the server's disk), replicated (on"
+    " its replicas' disks as well) or memory (nothing).",
+    "replicas": "How many replicas must have it, where durability is 'replicated'.",
     "database_url": "The catalog: sqlite:///FILE or postgresql://….",
     "blob_dir": "Directory with modules, large inputs and outputs; all processes share it.",
     "cache_dir": "Directory for compiled modules; this host's own.",

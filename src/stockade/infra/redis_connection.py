@@ -30,15 +30,29 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from stockade.core.durability import Durability
 from stockade.core.errors import StockadeError
+from stockade.infra.redis_confirmation import (
+    UnconfirmedError,
+    check_confirmed,
+    confirmation_of,
+    not_durable,
+)
 
 Part = str | bytes | int
 
 _ERRORS = "surrogatepass"
 """Hostile names may hold lone surrogates; they must be absent, not an error."""
 
-_FAILURES = (RedisError, OSError, TimeoutError)
-_PASSING = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError, TimeoutError)
+_FAILURES = (RedisError, OSError, TimeoutError, UnconfirmedError)
+_PASSING = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    ReadOnlyError,
+    OSError,
+    TimeoutError,
+    UnconfirmedError,
+)
 _PASSING_WORDS = (
     "BUSY",
     "CLUSTERDOWN",
@@ -57,17 +71,22 @@ class GroupMissingError(StockadeError):
 
 @dataclass(frozen=True, slots=True)
 class RedisScript:
-    """A Lua script with the shared prelude in front; `sha` is how the server knows it."""
+    """A Lua script with the shared prelude in front; `sha` is how the server knows it.
+
+    What one that `acknowledges` wrote must be durable before anyone hears of it.
+    """
 
     text: str
     sha: str
+    acknowledges: bool
 
     @classmethod
-    def load(cls, name: str) -> Self:
+    def load(cls, name: str, *, acknowledges: bool = False) -> Self:
         """Reads `redis_scripts/<name>.lua`."""
         folder = importlib.resources.files("stockade.infra") / "redis_scripts"
         text = (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
-        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+        sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        return cls(text, sha, acknowledges)
 
 
 class RedisConnections:
@@ -78,6 +97,8 @@ class RedisConnections:
         command_seconds: A command that takes longer (beyond its own blocking time) failed.
         most: So many commands are under way at once; blocking ones do not count.
         retry_seconds: How long a command that may be repeated is retried before the failure shows.
+        durability: What scripts that acknowledge wait for.
+        replicas: How many of them must have it on disk, where replicas are asked for.
     """
 
     def __init__(
@@ -87,7 +108,10 @@ class RedisConnections:
         command_seconds: float = 5.0,
         most: int = 64,
         retry_seconds: float = 5.0,
+        durability: Durability = Durability.MEMORY,
+        replicas: int = 1,
     ) -> None:
+        self._confirmation = confirmation_of(durability, replicas, int(command_seconds * 500))
         self._factory = ConnectionPool.from_url(
             url,
             protocol=2,
@@ -150,6 +174,20 @@ class RedisConnections:
         except _FAILURES as error:
             raise unavailable(error) from error
 
+    async def check_durability(self) -> None:
+        """Asks the server whether it can keep the promise; one that is away is asked by each write.
+
+        Raises:
+            StockadeError: `queue.not_durable`.
+        """
+        if self._confirmation is None:
+            return
+        try:
+            await self.call(*self._confirmation)
+        except StockadeError as error:
+            if not error.retryable:
+                raise
+
     async def close(self) -> None:
         """Closes the idle connections; those in use close when they are given back."""
         self._closed = True
@@ -169,9 +207,24 @@ class RedisConnections:
 
     async def _evaluate(self, script: RedisScript, prefix: str, arguments: tuple[Part, ...]) -> Any:  # noqa: ANN401
         try:
-            return await self._exchange((b"EVALSHA", script.sha, 1, prefix, *arguments), 0.0)
+            return await self._carry_out(script, (b"EVALSHA", script.sha, 1, prefix, *arguments))
         except NoScriptError:
-            return await self._exchange((b"EVAL", script.text, 1, prefix, *arguments), 0.0)
+            return await self._carry_out(script, (b"EVAL", script.text, 1, prefix, *arguments))
+
+    async def _carry_out(self, script: RedisScript, command: tuple[Part, ...]) -> Any:  # noqa: ANN401
+        if not script.acknowledges or self._confirmation is None:
+            return await self._exchange(command, 0.0)
+        async with self._slots:
+            return (await self._exchange_confirmed([command]))[0]
+
+    async def _exchange_confirmed(self, commands: Sequence[tuple[Part, ...]]) -> list[Any]:
+        # In one round trip: the confirmation is about what its own connection wrote before.
+        confirmation = self._confirmation
+        asked = [*commands, confirmation] if confirmation else commands
+        replies: list[Any] = await self._exchange_now(asked, self._command_seconds, many=True)
+        if confirmation:
+            check_confirmed(confirmation, replies.pop())
+        return replies
 
     async def _evaluate_many(
         self, script: RedisScript, prefix: str, calls: Sequence[tuple[Part, ...]]
@@ -179,7 +232,7 @@ class RedisConnections:
         await self._exchange((b"SCRIPT", b"LOAD", script.text), 0.0)
         commands = [(b"EVALSHA", script.sha, 1, prefix, *arguments) for arguments in calls]
         async with self._slots:
-            return list(await self._exchange_now(commands, self._command_seconds, many=True))
+            return await self._exchange_confirmed(commands)
 
     async def _exchange(self, parts: tuple[Part, ...], block_seconds: float) -> Any:  # noqa: ANN401
         if block_seconds:
@@ -260,7 +313,11 @@ def unavailable(error: Exception) -> StockadeError:
     message = "The queue cannot be reached at the moment. Try again."
     if "NOGROUP" in str(error):
         return GroupMissingError("queue.unavailable", message, retryable=True)
-    if isinstance(error, OutOfMemoryError):
+    if "appendonly is disabled" in str(error):
+        return not_durable()
+    if isinstance(error, UnconfirmedError):
+        message = "The queue's server could not put this where it is safe. Try again."
+    elif isinstance(error, OutOfMemoryError):
         message = "The queue's server is out of memory. Try again later."
     elif isinstance(error, _REFUSED):
         message = "The queue's server refuses these credentials. Check the configured URL."

@@ -2,8 +2,7 @@
 
 Each verb is one round trip. A transition is one script, so it happens wholly or not at all, and
 each may be sent again after a cut connection: the server recognises what it did already.
-Acknowledged is as durable as the server's `appendfsync` makes it; the embedded Valkey runs with
-`always`.
+What acknowledges is confirmed durable in the same round trip (`stockade.infra.durability`).
 """
 
 import itertools
@@ -36,13 +35,13 @@ from stockade.infra.redis_records import (
 )
 from stockade.infra.redis_replies import RedisReplies
 
-_SUBMIT = RedisScript.load("submit")
+_SUBMIT = RedisScript.load("submit", acknowledges=True)
 _BEGIN = RedisScript.load("begin")
-_COMPLETE = RedisScript.load("complete")
-_CANCEL = RedisScript.load("cancel")
+_COMPLETE = RedisScript.load("complete", acknowledges=True)
+_CANCEL = RedisScript.load("cancel", acknowledges=True)
 _DEAD_LETTERS = RedisScript.load("dead_letters")
-_REDRIVE = RedisScript.load("redrive")
-_HAND_BACK = RedisScript.load("hand_back")
+_REDRIVE = RedisScript.load("redrive", acknowledges=True)
+_HAND_BACK = RedisScript.load("hand_back", acknowledges=True)
 _HEARTBEAT = RedisScript.load("heartbeat")
 _PROGRESS = RedisScript.load("progress")
 _TICK = RedisScript.load("tick")

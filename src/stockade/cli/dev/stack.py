@@ -134,6 +134,7 @@ class DevStack:
         plan = self._plan
         return {
             "STOCKADE_REDIS_URL": self._valkey.url,
+            "STOCKADE_DURABILITY": "fsync" if plan.fsync == "always" else "memory",
             "STOCKADE_DATABASE_URL": plan.database_url,
             "STOCKADE_BLOB_DIR": str(plan.data_dir / "blobs"),
             "STOCKADE_CACHE_DIR": str(plan.data_dir / "cache"),
