@@ -1,6 +1,7 @@
 """The one table from error codes to HTTP, and how a refusal looks (RFC 9457)."""
 
 import json
+import math
 from http import HTTPStatus
 
 import structlog
@@ -131,11 +132,12 @@ STATUS: dict[str, int] = {
     "signer.not_found": 404,
     "signer.window_invalid": 400,
     "tenant.not_found": 404,
+    "tenant.rate_limited": 429,
     "version.not_found": 404,
 }
 """Every code that a caller can see."""
 
-_RETRY_AFTER_SECONDS = "1"
+_RETRY_AFTER_MS = 1000
 
 
 def problem_facts(error: StockadeError) -> dict[str, object]:
@@ -162,7 +164,7 @@ def problem(
     body = problem_facts(error) | (extra or {})
     sent = dict(headers or {})
     if status in {429, 503}:
-        sent["Retry-After"] = _RETRY_AFTER_SECONDS
+        sent["Retry-After"] = _retry_after(error)
     if status == HTTPStatus.UNAUTHORIZED:
         sent["WWW-Authenticate"] = "Bearer"
     return Response(json.dumps(body), status, sent, media_type="application/problem+json")
@@ -197,6 +199,12 @@ async def on_failure(request: Request, error: Exception) -> Response:
     """Answers our own mistakes: logged here, not told there."""
     _log.error("request_failed", method=request.method, exc_info=error)
     return problem(_internal_error())
+
+
+def _retry_after(error: StockadeError) -> str:
+    """In whole seconds, which is all the header can say: rounded up, so that it is long enough."""
+    wait_ms = error.detail.get("retry_after_ms")
+    return str(math.ceil((wait_ms if isinstance(wait_ms, int) else _RETRY_AFTER_MS) / 1000))
 
 
 def _internal_error() -> StockadeError:

@@ -34,7 +34,8 @@ async def submit_invocation(
     """Acknowledges the invocation and returns its id, or the earlier one's with the same key.
 
     Raises:
-        StockadeError: `queue.unavailable`, `queue.full`, `invocation.idempotency_conflict`.
+        StockadeError: `queue.unavailable`, `invocation.idempotency_conflict`, and what admission
+            refuses with: `tenant.rate_limited`, `queue.full`.
     """
     invocation = await new_invocation(services, version, invocation_id, data, options, waits=waits)
     try:
@@ -80,6 +81,8 @@ async def new_invocation(
         traceparent=options.traceparent,
         weight=share.weight,
         tenant_concurrency=share.concurrency,
+        rate_limit=share.rate_limit,
+        tenant_backlog=share.backlog,
     )
 
 

@@ -5,6 +5,7 @@ from enum import IntEnum
 
 from stockade.core.modules import FunctionContent
 from stockade.core.outcomes import Attempt, Event, LogLine, Outcome, Progress, State, Usage
+from stockade.core.shares import RateLimit
 
 
 class Priority(IntEnum):
@@ -23,8 +24,8 @@ class Invocation:
     Exactly one of `input_inline` and `input_blob` is set: an input over the inline bound stands in
     the blob store under its digest. `reply_to` names the gateway that waits, or is empty. `weight`
     is the tenant's share against others and `tenant_concurrency` how many of its run at once at
-    most; both are the tenant's as they are now, not part of the record. Times are Unix
-    milliseconds.
+    most, `rate_limit` how often it may submit and `tenant_backlog` how many of its may wait; all
+    are the tenant's as they are now, not part of the record. Times are Unix milliseconds.
     """
 
     id: str
@@ -44,6 +45,8 @@ class Invocation:
     traceparent: str = ""
     weight: int = field(default=1, compare=False)
     tenant_concurrency: int | None = field(default=None, compare=False)
+    rate_limit: RateLimit | None = field(default=None, compare=False)
+    tenant_backlog: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,10 @@ from stockade.core.invocations import (
 )
 from stockade.core.outcomes import Attempt, Outcome, Progress, State, Usage
 from stockade.core.ports import Clock
+from stockade.infra.memory_admission import refusal
 from stockade.infra.memory_queue_state import Job, MemoryQueueState
 from stockade.infra.queue_answers import (
+    Answer,
     SubmitAnswer,
     quarantine_detail,
     receipt_of,
@@ -63,10 +65,10 @@ class MemoryInvocationQueue:
         """Acknowledges an invocation durably, once.
 
         Raises:
-            StockadeError: `invocation.idempotency_conflict` (same key, other input), `queue.full`.
+            StockadeError: `invocation.idempotency_conflict` (same key, other input),
+                `tenant.rate_limited`, `queue.full`.
         """
-        answer, invocation_id = self._accept(invocation)
-        return receipt_of(answer, invocation_id, self._settings)
+        return receipt_of(self._accept(invocation), invocation, self._settings)
 
     async def record(self, tenant: str, invocation_id: str) -> InvocationRecord | None:
         """The record, or None when absent or another tenant's."""
@@ -97,8 +99,10 @@ class MemoryInvocationQueue:
     ) -> Sequence[SubmitReceipt | StockadeError]:
         """Submits many of one tenant's invocations; each is answered for itself, in their order."""
         del tenant
-        answers = [self._accept(invocation) for invocation in invocations]
-        return [receipt_or_refusal(code, of, self._settings) for code, of in answers]
+        return [
+            receipt_or_refusal(self._accept(invocation), invocation, self._settings)
+            for invocation in invocations
+        ]
 
     async def dead_letters(
         self, tenant: str, most: int, before: str = ""
@@ -254,22 +258,23 @@ class MemoryInvocationQueue:
         job = self._state.jobs.get(invocation_id)
         return job if job is not None and job.invocation.tenant == tenant else None
 
-    def _accept(self, invocation: Invocation) -> tuple[SubmitAnswer, str]:
+    def _accept(self, invocation: Invocation) -> Answer:
         state, tenant, of = self._state, invocation.tenant, invocation.id
         if of in state.jobs:
             same = state.jobs[of].invocation.tenant == tenant
-            return (SubmitAnswer.CREATED if same else SubmitAnswer.ID_TAKEN), of
+            return Answer(SubmitAnswer.CREATED if same else SubmitAnswer.ID_TAKEN, of)
         digest = submission_digest(invocation)
         earlier = state.keys.get((tenant, invocation.idempotency_key or ""))
         if earlier is not None and invocation.idempotency_key is not None:
             same = earlier[0] == digest
-            return (SubmitAnswer.EARLIER if same else SubmitAnswer.CONFLICT), earlier[1]
-        if state.waiting(tenant) >= self._settings.backlog_limit:
-            return SubmitAnswer.FULL, of
+            return Answer(SubmitAnswer.EARLIER if same else SubmitAnswer.CONFLICT, earlier[1])
+        now = self._clock.now_ms()
+        if refused := refusal(invocation, state, self._settings, now):
+            return refused
         if invocation.idempotency_key is not None:
             state.keys[tenant, invocation.idempotency_key] = (digest, of)
-        state.add(invocation, self._clock.now_ms())
-        return SubmitAnswer.CREATED, of
+        state.add(invocation, now)
+        return Answer(SubmitAnswer.CREATED, of)
 
     def _fenced(self, claim: Claim) -> Job | None:
         job = self._state.jobs.get(claim.invocation.id)

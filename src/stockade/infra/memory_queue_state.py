@@ -100,6 +100,7 @@ class MemoryQueueState:
         self.ready: dict[str, Job] = {}
         self.unclaimed: deque[str] = deque()
         self.cancelled: list[str] = []
+        self.full_us: dict[str, int] = {}
         self._told = asyncio.Event()
 
     def add(self, invocation: Invocation, now_ms: int) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from enum import IntEnum
+from typing import NamedTuple
 
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
@@ -17,6 +18,19 @@ class SubmitAnswer(IntEnum):
     CONFLICT = -1
     FULL = -2
     ID_TAKEN = -3
+    RATE_LIMITED = -4
+
+
+class Answer(NamedTuple):
+    """A submission's answer: of which invocation, and the figure that a refusal is made of.
+
+    `figure` is how many of the tenant's wait (`FULL`), or microseconds until a token
+    (`RATE_LIMITED`).
+    """
+
+    code: int
+    id: str
+    figure: int = 0
 
 
 def submission_digest(invocation: Invocation) -> str:
@@ -26,40 +40,69 @@ def submission_digest(invocation: Invocation) -> str:
     return hashlib.sha256(f"{invocation.function}\n{of_input}".encode()).hexdigest()
 
 
-def receipt_of(answer: int, invocation_id: str, settings: QueueSettings) -> SubmitReceipt:
+def receipt_of(answer: Answer, invocation: Invocation, settings: QueueSettings) -> SubmitReceipt:
     """The receipt.
 
     Raises:
-        StockadeError: `invocation.idempotency_conflict`, `queue.full` or `invocation.id_taken`.
+        StockadeError: `invocation.idempotency_conflict`, `invocation.id_taken`, `queue.full` or
+            `tenant.rate_limited`.
     """
-    match SubmitAnswer(answer):
-        case SubmitAnswer.CREATED | SubmitAnswer.EARLIER:
-            return SubmitReceipt(invocation_id, created=answer == SubmitAnswer.CREATED)
-        case SubmitAnswer.CONFLICT:
-            raise StockadeError(
-                "invocation.idempotency_conflict",
-                "This idempotency key was used for another function or input. Use a new key.",
-                detail={"id": invocation_id},
-            )
-        case SubmitAnswer.FULL:
-            raise StockadeError(
-                "queue.full",
-                f"This tenant has {settings.backlog_limit} invocations waiting. Try again later.",
-                retryable=True,
-                detail={"limit": settings.backlog_limit},
-            )
-        case SubmitAnswer.ID_TAKEN:
-            raise StockadeError("invocation.id_taken", "This invocation id is in use.")
+    receipt = receipt_or_refusal(answer, invocation, settings)
+    if isinstance(receipt, StockadeError):
+        raise receipt
+    return receipt
 
 
 def receipt_or_refusal(
-    answer: int, invocation_id: str, settings: QueueSettings
+    answer: Answer, invocation: Invocation, settings: QueueSettings
 ) -> SubmitReceipt | StockadeError:
     """The receipt, or the refusal as a value, where one of many must not end the others."""
-    try:
-        return receipt_of(answer, invocation_id, settings)
-    except StockadeError as refusal:
-        return refusal
+    match SubmitAnswer(answer.code):
+        case SubmitAnswer.CREATED:
+            return SubmitReceipt(answer.id, created=True)
+        case SubmitAnswer.EARLIER:
+            return SubmitReceipt(answer.id, created=False)
+        case SubmitAnswer.CONFLICT:
+            return StockadeError(
+                "invocation.idempotency_conflict",
+                "This idempotency key was used for another function or input. Use a new key.",
+                detail={"id": answer.id},
+            )
+        case SubmitAnswer.ID_TAKEN:
+            return StockadeError("invocation.id_taken", "This invocation id is in use.")
+        case SubmitAnswer.FULL:
+            return _full(answer.figure, invocation, settings)
+        case SubmitAnswer.RATE_LIMITED:
+            return _rate_limited(answer.figure, invocation)
+
+
+def backlog_limit(invocation: Invocation, settings: QueueSettings) -> int:
+    """How many of the invocation's tenant may wait."""
+    return invocation.tenant_backlog or settings.backlog_limit
+
+
+def _full(waiting: int, invocation: Invocation, settings: QueueSettings) -> StockadeError:
+    limit = backlog_limit(invocation, settings)
+    return StockadeError(
+        "queue.full",
+        f"This tenant has {waiting} invocations waiting, {limit} may. Try again later.",
+        retryable=True,
+        detail={"limit": limit, "waiting": waiting, "retry_after_ms": settings.full_retry_ms},
+    )
+
+
+def _rate_limited(wait_us: int, invocation: Invocation) -> StockadeError:
+    limit = invocation.rate_limit
+    return StockadeError(
+        "tenant.rate_limited",
+        "This tenant submits more than its rate allows. Try again after the time in Retry-After.",
+        retryable=True,
+        detail={
+            "rate_per_second": limit and limit.per_second,
+            "burst": limit and limit.burst,
+            "retry_after_ms": -(-wait_us // 1000),
+        },
+    )
 
 
 def quarantine_detail(deaths: int) -> str:

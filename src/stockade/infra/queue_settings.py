@@ -19,6 +19,7 @@ class QueueSettings:
         window_floor: At least so many are kept ready or in flight, however few workers there are.
         worker_ttl_ms: A worker that did not tick for so long no longer counts towards the window.
         waiters_limit: How many submissions one gateway keeps waiting places for.
+        full_retry_ms: When a tenant whose backlog is full is asked to try again.
     """
 
     lease_ms: int = 15_000
@@ -29,6 +30,7 @@ class QueueSettings:
     window_floor: int = 8
     worker_ttl_ms: int = 30_000
     waiters_limit: int = 10_000
+    full_retry_ms: int = 5_000
 
     @property
     def retention_seconds(self) -> float:

@@ -19,7 +19,13 @@ from stockade.core.invocations import (
     SubmitReceipt,
 )
 from stockade.core.outcomes import Progress
-from stockade.infra.queue_answers import receipt_of, receipt_or_refusal, submission_digest
+from stockade.infra.queue_answers import (
+    Answer,
+    backlog_limit,
+    receipt_of,
+    receipt_or_refusal,
+    submission_digest,
+)
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis_cancels import RedisCancels
 from stockade.infra.redis_connection import Part, RedisConnections, RedisScript
@@ -90,13 +96,14 @@ class RedisInvocationQueue:
         """Acknowledges an invocation durably, once.
 
         Raises:
-            StockadeError: `invocation.idempotency_conflict` (same key, other input), `queue.full`.
+            StockadeError: `invocation.idempotency_conflict` (same key, other input),
+                `tenant.rate_limited`, `queue.full`.
         """
         if invocation.reply_to and invocation.reply_to == self._gateway:
             self._replies.expect(invocation.tenant, invocation.id)
         try:
             answer = await self._run(_SUBMIT, invocation.tenant, *self._submission(invocation))
-            receipt = receipt_of(answer[0], answer[1].decode(), self._settings)
+            receipt = receipt_of(_answer(answer), invocation, self._settings)
         except BaseException:
             self._replies.forget(invocation.id)
             raise
@@ -125,7 +132,10 @@ class RedisInvocationQueue:
         prefix, common = self._keys_of(tenant).prefix, self._settings.common
         calls = [(*common, *self._submission(invocation)) for invocation in invocations]
         answers = await self._connections.run_many(_SUBMIT, prefix, calls)
-        return [receipt_or_refusal(code, of.decode(), self._settings) for code, of in answers]
+        return [
+            receipt_or_refusal(_answer(answer), invocation, self._settings)
+            for invocation, answer in zip(invocations, answers, strict=True)
+        ]
 
     async def dead_letters(
         self, tenant: str, most: int, before: str = ""
@@ -219,14 +229,14 @@ class RedisInvocationQueue:
         return int(seconds) * 1000 + int(microseconds) // 1000
 
     def _submission(self, invocation: Invocation) -> tuple[Part, ...]:
-        key = invocation.idempotency_key
+        key, rate = invocation.idempotency_key, invocation.rate_limit
         return (
             invocation.id,
             invocation.tenant,
             "" if key is None else idempotency_name(key),
             "" if key is None else submission_digest(invocation),
             self._settings.idempotency_ms,
-            self._settings.backlog_limit,
+            backlog_limit(invocation, self._settings),
             _or_empty(invocation.run_at_ms),
             _or_empty(invocation.deadline_ms),
             invocation.reply_to,
@@ -238,6 +248,8 @@ class RedisInvocationQueue:
             _or_empty(invocation.tenant_concurrency),
             invocation.function,
             _or_empty(invocation.content.concurrency),
+            "" if rate is None else rate.interval_us,
+            "" if rate is None else rate.allowance_us,
         )
 
     async def _is_done(self, tenant: str, invocation_id: str) -> bool | None:
@@ -257,6 +269,10 @@ class RedisInvocationQueue:
     async def _run(self, script: RedisScript, tenant: str, *arguments: Part) -> Any:  # noqa: ANN401 - any reply
         prefix = self._keys_of(tenant).prefix
         return await self._connections.run(script, prefix, *self._settings.common, *arguments)
+
+
+def _answer(row: list[Any]) -> Answer:
+    return Answer(row[0], row[1].decode(), *row[2:])
 
 
 def _or_empty(value: int | None) -> int | str:

@@ -1,19 +1,24 @@
 """Reads `policies/shares.toml`."""
 
+import math
 import tomllib
 from pathlib import Path
 
 import msgspec
 
 from stockade.core.errors import StockadeError
-from stockade.core.shares import SharePolicy, TenantShare
+from stockade.core.shares import RateLimit, SharePolicy, TenantShare
 
 _MAX_WEIGHT, _MAX_CONCURRENCY = 1000, 100_000
+_MIN_RATE, _MAX_RATE, _MAX_BURST, _MAX_BACKLOG = 0.001, 10_000.0, 1_000_000, 10_000_000
 
 
 class _Share(msgspec.Struct, forbid_unknown_fields=True):
     weight: int = 1
     concurrency: int | None = None
+    rate_per_second: float | None = None
+    burst: int | None = None
+    backlog: int | None = None
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -42,4 +47,19 @@ def _checked(share: _Share) -> TenantShare:
         raise ValueError(f"a weight is not between 1 and {_MAX_WEIGHT}")
     if share.concurrency is not None and not 1 <= share.concurrency <= _MAX_CONCURRENCY:
         raise ValueError(f"a concurrency is not between 1 and {_MAX_CONCURRENCY}")
-    return TenantShare(share.weight, share.concurrency)
+    if share.backlog is not None and not 1 <= share.backlog <= _MAX_BACKLOG:
+        raise ValueError(f"a backlog is not between 1 and {_MAX_BACKLOG}")
+    return TenantShare(share.weight, share.concurrency, _rate_limit(share), share.backlog)
+
+
+def _rate_limit(share: _Share) -> RateLimit | None:
+    rate, burst = share.rate_per_second, share.burst
+    if rate is None:
+        if burst is not None:
+            raise ValueError("a burst has no rate_per_second beside it")
+        return None
+    if not _MIN_RATE <= rate <= _MAX_RATE:
+        raise ValueError(f"a rate_per_second is not between {_MIN_RATE} and {_MAX_RATE:g}")
+    if burst is not None and not 1 <= burst <= _MAX_BURST:
+        raise ValueError(f"a burst is not between 1 and {_MAX_BURST}")
+    return RateLimit(rate, math.ceil(rate) if burst is None else burst)

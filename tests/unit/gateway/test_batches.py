@@ -8,6 +8,7 @@ import pytest
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Invocation, SubmitReceipt
 from stockade.core.outcomes import Outcome
+from stockade.core.shares import RateLimit, SharePolicy, TenantShare
 from stockade.infra.memory_queue import MemoryInvocationQueue
 from stockade.infra.memory_queue_state import MemoryQueueState
 from stockade.infra.queue_settings import QueueSettings
@@ -117,6 +118,17 @@ async def test_a_full_backlog_is_told_line_by_line() -> None:
         answers = await sent(gateway, b"1\n" * 30)
     codes = [answer.get("code") for answer in answers]
     assert codes == [None] * 18 + ["queue.full"] * 12
+
+
+async def test_lines_over_the_rate_are_told_when_to_come_again() -> None:
+    shares = SharePolicy(TenantShare(rate_limit=RateLimit(0.01, 4)))
+    async with installed(shares=shares) as gateway:
+        await gateway.deploy()
+        answers = await sent(gateway, b"1\n" * 6)
+    assert [answer.get("code") for answer in answers] == [None] * 4 + ["tenant.rate_limited"] * 2
+    facts = answers[-1]["facts"]
+    assert isinstance(facts, dict)
+    assert 90_000 < facts["retry_after_ms"] <= 100_000
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -10,7 +11,7 @@ from structlog.testing import capture_logs
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion, Invocation, Priority, SubmitReceipt
 from stockade.core.outcomes import Outcome
-from stockade.core.shares import SharePolicy, TenantShare
+from stockade.core.shares import RateLimit, SharePolicy, TenantShare
 from stockade.infra.memory_queue import MemoryInvocationQueue
 from stockade.infra.system_clock import SystemClock
 from tests.unit.gateway.installation import Installation, ending, installed, refused
@@ -318,9 +319,23 @@ async def test_a_hot_call_asks_the_catalog_nothing(gateway: Installation) -> Non
 
 
 async def test_a_submission_carries_its_tenants_share() -> None:
-    shares = SharePolicy(tenants={"alice": TenantShare(3, 5)})
+    shares = SharePolicy(tenants={"alice": TenantShare(3, 5, RateLimit(2, 4), 6)})
     async with installed(shares=shares) as gateway:
         await gateway.deploy()
         await gateway.invoke(**NO_WAIT)
         (claim,) = await gateway.worker.claim(1, 1)
     assert (claim.invocation.weight, claim.invocation.tenant_concurrency) == (3, 5)
+    assert (claim.invocation.rate_limit, claim.invocation.tenant_backlog) == (RateLimit(2, 4), 6)
+
+
+@pytest.mark.parametrize("call", ["invoke", "invocations"])
+async def test_over_its_rate_a_tenant_is_told_when_to_try_again(call: str) -> None:
+    shares = SharePolicy(tenants={"alice": TenantShare(rate_limit=RateLimit(0.01, 1))})
+    async with installed(shares=shares) as gateway:
+        await gateway.deploy()
+        await gateway.invoke(**NO_WAIT)
+        answer = await gateway.http.post(f"/v1/functions/f/{call}", content=b"x" * 40_000)
+        facts = refused(answer, 429, "tenant.rate_limited")["facts"]
+        assert isinstance(facts, dict)
+        assert int(answer.headers["retry-after"]) == math.ceil(facts["retry_after_ms"] / 1000)
+        assert gateway.payloads.held_ids() == []

@@ -53,6 +53,14 @@ def test_a_refusal_has_the_fields_of_a_problem(code: str) -> None:
     assert ("retry-after" in answer.headers) is (STATUS[code] in {429, 503})
 
 
+@pytest.mark.parametrize(
+    ("wait_ms", "seconds"), [(1, "1"), (1000, "1"), (1001, "2"), (86_400_001, "86401")]
+)
+def test_retry_after_is_long_enough(wait_ms: int, seconds: str) -> None:
+    error = StockadeError("tenant.rate_limited", "Wait.", detail={"retry_after_ms": wait_ms})
+    assert problem(error).headers["retry-after"] == seconds
+
+
 async def test_a_code_without_a_status_is_our_fault() -> None:
     with capture_logs() as logged:
         answer = await on_refusal(REQUEST, StockadeError("new.code", "secret detail"))

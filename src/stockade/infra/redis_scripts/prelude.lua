@@ -11,15 +11,18 @@ local AGING_MS = 60000       -- how long one step of priority can hold back an o
 local HINTS, HINT_MS = 10000, 3600000
 local DEAD = { trapped = true, limit_exceeded = true, crashed = true, lost = true, expired = true }
 
-local function now_ms()
+local function now_us()
   local time = call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  return time[1] * 1000000 + time[2]
 end
+
+local function now_ms() return math.floor(now_us() / 1000) end
 
 local function record_key(id) return P .. 'inv:' .. id end
 local function backlog_key(tenant) return P .. 'backlog:' .. tenant end
 local function later_key(tenant) return P .. 'later:' .. tenant end
 local function dead_key(tenant) return P .. 'dead:' .. tenant end
+local function rate_key(tenant) return P .. 'rate:' .. tenant end
 
 -- A tenant stands in ACTIVE or, at its cap, in PAUSED exactly once while its backlog is not empty.
 local function insert_backlog(id, tenant, score)
@@ -46,6 +49,9 @@ end
 -- say where it counts. The sets hold ids, not numbers, so what they hold can be checked (see tick).
 local function held_key(tenant) return P .. 'held:' .. tenant end
 local function parked_key(tenant) return P .. 'parked:' .. tenant end
+local function waiting_of(tenant)
+  return call('ZCARD', backlog_key(tenant)) + call('SCARD', later_key(tenant)) + call('SCARD', parked_key(tenant))
+end
 local function lane_name(tenant, lane) return #lane .. ':' .. lane .. ':' .. tenant end
 local function lane_key(name) return P .. 'lane:' .. name end
 local function queue_key(name) return P .. 'aside:' .. name end

@@ -1,13 +1,16 @@
 -- ARGV: id, tenant, idempotency key or '', input digest, its lifetime in ms, backlog limit, run_at_ms or '',
 -- deadline_ms or '', reply_to or '', priority, submitted_ms, spec, input, the tenant's weight, its cap or '', the
--- function and its cap or ''.
--- Answers {1, id} for a new one or the same one sent again, {0, earlier id}, {-1} conflict, {-2} full, {-3} id taken.
+-- function and its cap or '', the tenant's rate limit as microseconds for a token and for a full bucket, or ''.
+-- Answers {1, id} for a new one or the same one sent again, {0, earlier id}, {-1} conflict, {-2, id, how many wait} full,
+-- {-3} id taken, {-4, id, microseconds until a token} over the rate. A refusal writes nothing.
 local id, tenant, idem, digest = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local run_at, deadline, reply_to = tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12]
 local rank, submitted, spec, input = ARGV[13], ARGV[14], ARGV[15], ARGV[16]
 local weight, cap, lane, lane_cap = ARGV[17], tonumber(ARGV[18]), ARGV[19], tonumber(ARGV[20])
+local token_us, bucket_us = tonumber(ARGV[21]), tonumber(ARGV[22])
 local key, idem_key = record_key(id), P .. 'idem:' .. tenant .. ':' .. idem
-local now = now_ms()
+local at_us = now_us()
+local now = math.floor(at_us / 1000)
 
 local owner = call('HGET', key, 'tenant')
 if owner then return { owner == tenant and 1 or -3, id } end
@@ -18,8 +21,17 @@ if idem ~= '' then
     return { string.sub(held, 1, 64) == digest and 0 or -1, earlier }
   end
 end
-local waiting = call('ZCARD', backlog_key(tenant)) + call('SCARD', later_key(tenant)) + call('SCARD', parked_key(tenant))
-if waiting >= tonumber(ARGV[9]) then return { -2, id } end
+-- The token bucket as one time, GCRA: when the bucket will be full again. A time that this limit cannot have led to is
+-- of another limit, or of a clock that was set back: then the bucket is full. Source: ITU-T I.371, virtual scheduling.
+local full_us
+if token_us then
+  local until_us = tonumber(call('GET', rate_key(tenant)) or 0)
+  if until_us < at_us or until_us > at_us + bucket_us then until_us = at_us end
+  full_us = until_us + token_us
+  if full_us > at_us + bucket_us then return { -4, id, full_us - at_us - bucket_us } end
+end
+local waiting = waiting_of(tenant)
+if waiting >= tonumber(ARGV[9]) then return { -2, id, waiting } end
 
 local share = weight .. ':' .. ARGV[18]
 if share == '1:' then
@@ -31,6 +43,10 @@ if share == '1:' then
 elseif call('HGET', SHARES, tenant) ~= share then
   call('HSET', SHARES, tenant, share)
   unpause(tenant)
+end
+
+if full_us then
+  call('SET', rate_key(tenant), string.format('%.0f', full_us), 'PX', math.ceil((full_us - at_us) / 1000))
 end
 
 local fields = { 'v', '1', 'tenant', tenant, 'state', 'queued', 'attempt', '1', 'deaths', '0',

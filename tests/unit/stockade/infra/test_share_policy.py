@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from stockade.core.errors import StockadeError
-from stockade.core.shares import SharePolicy, TenantShare
+from stockade.core.shares import RateLimit, SharePolicy, TenantShare
 from stockade.infra.share_policy import load_share_policy
 
 SHIPPED = Path(__file__).parents[4] / "policies" / "shares.toml"
@@ -24,9 +24,27 @@ def test_a_tenant_may_have_a_share_of_its_own(tmp_path: Path) -> None:
     assert policy.share("other") == TenantShare(2, 3)
 
 
+def test_a_tenant_may_have_a_rate_and_a_backlog_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "shares.toml"
+    path.write_text(
+        "[default]\nrate_per_second = 2.5\n[tenants]\n"
+        "acme = { rate_per_second = 50, burst = 200, backlog = 10 }\n",
+        encoding="utf-8",
+    )
+    policy = load_share_policy(path)
+    assert policy.share("acme") == TenantShare(rate_limit=RateLimit(50, 200), backlog=10)
+    assert policy.share("other") == TenantShare(rate_limit=RateLimit(2.5, 3))
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "[default]\nrate_per_second = 0\n[tenants]\n",
+        "[default]\nrate_per_second = nan\n[tenants]\n",
+        "[default]\nrate_per_second = 10001\n[tenants]\n",
+        "[default]\nrate_per_second = 1\nburst = 0\n[tenants]\n",
+        "[default]\nburst = 5\n[tenants]\n",
+        "[default]\n[tenants]\na = { backlog = 0 }\n",
         "",
         "[default]\nweight = 0\n[tenants]\n",
         "[default]\nweight = 1001\n[tenants]\n",
