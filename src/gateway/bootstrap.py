@@ -88,10 +88,13 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         stack.push_async_callback(catalog.aclose)
         clock = SystemClock()
         name = f"gateway-{clock.new_id()}"
+        shares = load_share_policy(settings.policy_dir / "shares.toml")
         connections = RedisConnections(
             settings.redis_url, durability=settings.durability, replicas=settings.replicas
         )
-        queue = RedisInvocationQueue(connections, gateway=name)
+        queue = RedisInvocationQueue(
+            connections, gateway=name, settings=QueueSettings(shedding=shares.shedding)
+        )
         stack.push_async_callback(queue.aclose)
         await connections.check_durability()
         hints = RedisModuleHints(RedisConnections(settings.redis_url))
@@ -112,6 +115,6 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             schedules=catalog.schedule_store(),
             calendar=CronsimCalendar(),
             secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
-            shares=load_share_policy(settings.policy_dir / "shares.toml"),
+            shares=shares,
             egress_policy=load_egress_policy(settings.policy_dir / "egress.toml"),
         )

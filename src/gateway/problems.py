@@ -97,6 +97,7 @@ STATUS: dict[str, int] = {
     "module.version_unsupported": 422,
     "queue.not_durable": 503,
     "queue.full": 429,
+    "queue.shedding": 503,
     "queue.unavailable": 503,
     "request.content_type": 415,
     "request.encoding_unsupported": 415,

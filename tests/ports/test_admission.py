@@ -1,24 +1,37 @@
 """What is refused before it is taken in: over the tenant's rate, over a bound of what may wait."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
 from stockade.core.errors import StockadeError
-from stockade.core.invocations import Invocation, SubmitReceipt
+from stockade.core.invocations import Invocation, Priority, SubmitReceipt
 from stockade.core.outcomes import Outcome
 from stockade.core.ports import InvocationQueue
-from stockade.core.shares import RateLimit
+from stockade.core.rate_limits import RateLimit
+from stockade.core.shedding import Shedding
 from stockade.infra.embedded_valkey import EmbeddedValkey
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis_connection import RedisConnections
-from tests.ports.test_invocation_queue import asked, claim_running, drain_order, ended, until
+from stockade.infra.redis_keys import RedisKeys
+from tests.ports.test_invocation_queue import (
+    CONTENT,
+    asked,
+    claim_running,
+    drain_order,
+    ended,
+    until,
+)
 from tests.ports.valkey_fixture import CLOCK, Installation, flush, redis_maker
 
 pytest_plugins = ("tests.ports.valkey_fixture",)
 
 HOUR_MS = 3_600_000
+PREFIX = RedisKeys().prefix
 
 
 def slow(burst: int) -> RateLimit:
@@ -179,6 +192,135 @@ async def test_a_tenant_may_have_a_bound_of_its_own(
     assert (await queue.submit(asked("other", tenant_backlog=own))).created
 
 
+# Shedding
+
+
+def shedding(few: int = 0) -> QueueSettings:
+    """Low from 4 on, normal from 6, high from 8, at most 10; one at a time is on its way."""
+    return QueueSettings(window_floor=1, shedding=Shedding(10, 0.4, 0.6, 0.8, few))
+
+
+async def fill(queue: InvocationQueue, waiting: int, tenant: str = "acme") -> list[Invocation]:
+    """So much waiting work, and one that is on its way to a worker."""
+    later = CLOCK.now_ms() + HOUR_MS
+    filled = [
+        asked(tenant, priority=Priority.URGENT, run_at_ms=later if n % 2 else None)
+        for n in range(waiting + waiting % 2 + 1)
+    ][: waiting + 1]
+    for invocation in filled:
+        await queue.submit(invocation)
+    return filled
+
+
+@pytest.mark.parametrize(
+    ("priority", "bound"),
+    [(Priority.LOW, 4), (Priority.NORMAL, 6), (Priority.HIGH, 8), (Priority.URGENT, 10)],
+)
+async def test_low_is_shed_first_and_urgent_last(
+    installation: Installation, priority: Priority, bound: int
+) -> None:
+    installation.settings = shedding()
+    queue = installation.queue()
+    await fill(queue, bound - 1)
+    assert (await queue.submit(asked("other", priority=priority))).created
+    refused = await refusal_of(queue, asked("other", priority=priority))
+    assert (refused.code, refused.retryable) == ("queue.shedding", True)
+    assert refused.detail == {"priority": priority.name.lower(), "retry_after_ms": 2000}
+    if priority is not Priority.URGENT:
+        assert (await queue.submit(asked("other", priority=Priority.URGENT))).created
+
+
+async def test_a_tenant_of_whom_few_wait_is_spared_before_the_last_fraction(
+    installation: Installation,
+) -> None:
+    installation.settings = shedding(few=2)
+    queue, low = installation.queue(), Priority.LOW
+    await fill(queue, 4, "flood")
+    assert (await refusal_of(queue, asked("flood", priority=low))).code == "queue.shedding"
+    for _ in range(2):
+        assert (await queue.submit(asked("small", priority=low))).created
+    assert (await refusal_of(queue, asked("small", priority=low))).code == "queue.shedding"
+    for tenant in ("third", "fourth"):
+        assert (await queue.submit(asked(tenant, priority=low))).created
+    assert (await refusal_of(queue, asked("fifth", priority=low))).code == "queue.shedding"
+    assert (await queue.submit(asked("fifth", priority=Priority.URGENT))).created
+
+
+async def test_what_was_taken_in_is_never_shed(installation: Installation) -> None:
+    installation.settings = shedding()
+    queue, first = installation.queue(), asked(priority=Priority.LOW, idempotency_key="k")
+    await queue.submit(first)
+    claim = await claim_running(queue)
+    await fill(queue, 9)
+    assert (await queue.submit(first)).created
+    again = asked(priority=Priority.LOW, idempotency_key="k")
+    assert await queue.submit(again) == SubmitReceipt(first.id, created=False)
+    assert await queue.complete(claim, ended(Outcome.TRAPPED, retry_at_ms=CLOCK.now_ms()))
+    assert await queue.cancel("acme", first.id, CLOCK.now_ms()) is True
+    assert (await refusal_of(queue, asked(priority=Priority.LOW))).code == "queue.shedding"
+
+
+async def test_what_is_shed_costs_no_token(installation: Installation) -> None:
+    installation.settings = shedding()
+    queue = installation.queue()
+    cancelled = await fill(queue, 10)
+    await refusal_of(queue, asked("other", rate_limit=slow(1)))
+    for one in cancelled:
+        assert await queue.cancel("acme", one.id, CLOCK.now_ms()) is True
+    assert (await queue.submit(asked("other", rate_limit=slow(1)))).created
+    assert (await refusal_of(queue, asked("other", rate_limit=slow(1)))).code == (
+        "tenant.rate_limited"
+    )
+
+
+async def test_room_comes_back_however_work_ends(installation: Installation) -> None:
+    installation.settings = shedding()
+    queue, chance = installation.queue(), random.Random(11)  # noqa: S311 (repeatable)
+    for _ in range(40):
+        await any_step(queue, chance)
+    await end_all(queue)
+    # The first is on its way at once; then exactly as many wait as may.
+    for _ in range(11):
+        assert (await queue.submit(asked(priority=Priority.URGENT))).created
+    assert (await refusal_of(queue, asked(priority=Priority.URGENT))).code == "queue.shedding"
+
+
+async def any_step(queue: InvocationQueue, chance: random.Random) -> None:
+    """Submits, perhaps for later, capped or overdue; or ends, retries, or kills what is claimed."""
+    content = replace(CONTENT, concurrency=chance.choice([None, 1]))
+    now = CLOCK.now_ms()
+    invocation = asked(
+        chance.choice("abc"),
+        content=content,
+        priority=Priority.URGENT,
+        tenant_concurrency=chance.choice([None, 1]),
+        run_at_ms=chance.choice([None, None, now + 20]),
+        deadline_ms=chance.choice([None, None, now + 5]),
+    )
+    with suppress(StockadeError):
+        await queue.submit(invocation)
+    if chance.random() < 0.2:
+        await queue.cancel(invocation.tenant, invocation.id, now)
+    for claim in await queue.claim(1, 0.0):
+        outcome = chance.choice([Outcome.COMPLETED, Outcome.TRAPPED])
+        retry_at_ms = chance.choice([None, now, now + 20]) if outcome is Outcome.TRAPPED else None
+        end = ended(outcome, claim.attempt, retry_at_ms=retry_at_ms)
+        await queue.complete(claim, end)
+        if outcome is Outcome.TRAPPED and retry_at_ms is None and chance.random() < 0.5:
+            await queue.redrive(claim.invocation.tenant, claim.invocation.id)
+
+
+async def end_all(queue: InvocationQueue) -> None:
+    """Runs everything that waits to its end."""
+    idle = 0
+    while idle < 20:
+        await queue.tick(0, CLOCK.now_ms())
+        claims = await queue.claim(10, 0.01)
+        idle = 0 if claims else idle + 1
+        for claim in claims:
+            await queue.complete(claim, ended(number=claim.attempt))
+
+
 # What stands in Redis
 
 
@@ -215,7 +357,9 @@ async def test_only_a_limited_tenant_has_a_bucket_and_it_ends_by_itself(
     await until(gone)
 
 
-async def test_a_refusal_writes_nothing(store: tuple[Installation, RedisConnections]) -> None:
+async def test_a_refusal_writes_nothing(
+    store: tuple[Installation, RedisConnections], valkey: EmbeddedValkey
+) -> None:
     installation, connections = store
     installation.settings = QueueSettings(window_floor=1)
     queue = installation.queue()
@@ -227,3 +371,57 @@ async def test_a_refusal_writes_nothing(store: tuple[Installation, RedisConnecti
     full = {"tenant_backlog": 1, "deadline_ms": CLOCK.now_ms() + HOUR_MS}
     assert (await refusal_of(queue, asked(**full))).code == "queue.full"
     assert await contents(connections) == before
+    shed = QueueSettings(window_floor=1, shedding=Shedding(1))
+    other = redis_maker(valkey.url)("other", shed)
+    assert (await refusal_of(other, asked("new", rate_limit=slow(2)))).code == "queue.shedding"
+    await other.aclose()
+    assert await contents(connections) == before
+
+
+async def counted(connections: RedisConnections) -> tuple[int, int, dict[bytes, int]]:
+    """The sum of what waits, as kept and as it is, and the figures of its tenants as kept."""
+    kept = int(await connections.call("GET", PREFIX + "waiting") or 0)
+    real = await connections.call("ZCARD", PREFIX + "due")
+    for kind in ("backlog:", "aside:"):
+        for key in await connections.call("KEYS", PREFIX + kind + "*"):
+            real += await connections.call("ZCARD", key)
+    flat = await connections.call("HGETALL", PREFIX + "waits")
+    return kept, real, {of: int(n) for of, n in zip(flat[::2], flat[1::2], strict=True)}
+
+
+async def test_the_figures_of_what_waits_are_right_after_every_step(
+    store: tuple[Installation, RedisConnections],
+) -> None:
+    installation, connections = store
+    installation.settings = QueueSettings(window_floor=2)
+    queue, chance, most = installation.queue(), random.Random(5), 0  # noqa: S311 (repeatable)
+    for _ in range(150):
+        await any_step(queue, chance)
+        if chance.random() < 0.1:
+            await queue.tick(0, CLOCK.now_ms())
+        kept, real, waits = await counted(connections)
+        assert kept == real == sum(waits.values())
+        assert all(waits.values())
+        most = max(most, real)
+    assert most > 10
+    await end_all(queue)
+    assert await connections.call("EXISTS", PREFIX + "waiting", PREFIX + "waits") == 0
+
+
+async def test_figures_that_are_wrong_are_put_right(
+    store: tuple[Installation, RedisConnections],
+) -> None:
+    installation, connections = store
+    installation.settings = QueueSettings(window_floor=1)
+    queue = installation.queue()
+    for tenant in "aabbb":
+        await queue.submit(asked(tenant))
+    await connections.call("HSET", PREFIX + "waits", "a", 70, "ghost", 9)
+    await connections.call("HDEL", PREFIX + "waits", "b")
+    await connections.call("SET", PREFIX + "waiting", 12345)
+
+    async def right() -> bool:
+        await queue.tick(0, CLOCK.now_ms())
+        return await counted(connections) == (4, 4, {b"a": 1, b"b": 3})
+
+    await until(right)

@@ -35,7 +35,7 @@ async def submit_invocation(
 
     Raises:
         StockadeError: `queue.unavailable`, `invocation.idempotency_conflict`, and what admission
-            refuses with: `tenant.rate_limited`, `queue.full`.
+            refuses with: `tenant.rate_limited`, `queue.full`, `queue.shedding`.
     """
     invocation = await new_invocation(services, version, invocation_id, data, options, waits=waits)
     try:

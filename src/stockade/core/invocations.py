@@ -5,7 +5,7 @@ from enum import IntEnum
 
 from stockade.core.modules import FunctionContent
 from stockade.core.outcomes import Attempt, Event, LogLine, Outcome, Progress, State, Usage
-from stockade.core.shares import RateLimit
+from stockade.core.rate_limits import RateLimit
 
 
 class Priority(IntEnum):

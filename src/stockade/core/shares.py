@@ -3,26 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """A token bucket: `per_second` come in, at most `burst` are kept, each submission takes one.
-
-    Counted in whole microseconds, so that every store comes to the same answer.
-    """
-
-    per_second: float
-    burst: int
-
-    @property
-    def interval_us(self) -> int:
-        """How long one token takes to come in."""
-        return max(1, round(1_000_000 / self.per_second))
-
-    @property
-    def allowance_us(self) -> int:
-        """How long an empty bucket takes to be full."""
-        return self.burst * self.interval_us
+from stockade.core.rate_limits import RateLimit
+from stockade.core.shedding import DEFAULT_SHEDDING, Shedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +24,11 @@ class TenantShare:
 
 @dataclass(frozen=True, slots=True)
 class SharePolicy:
-    """Every tenant's share."""
+    """Every tenant's share, and what is refused when all of them together send too much."""
 
     default: TenantShare = TenantShare()
     tenants: Mapping[str, TenantShare] = field(default_factory=dict)
+    shedding: Shedding = DEFAULT_SHEDDING
 
     def share(self, tenant: str) -> TenantShare:
         """The tenant's share."""

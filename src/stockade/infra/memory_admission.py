@@ -16,6 +16,10 @@ def refusal(
     waiting = state.waiting(invocation.tenant)
     if waiting >= backlog_limit(invocation, settings):
         return Answer(SubmitAnswer.FULL, invocation.id, waiting)
+    shedding = settings.shedding
+    bound_of = shedding.bound_of_few if waiting < shedding.few else shedding.bound
+    if state.all_waiting() >= bound_of(invocation.priority):
+        return Answer(SubmitAnswer.SHED, invocation.id)
     if invocation.rate_limit is not None:
         state.full_us[invocation.tenant] = full_us
     return None

@@ -66,7 +66,7 @@ class MemoryInvocationQueue:
 
         Raises:
             StockadeError: `invocation.idempotency_conflict` (same key, other input),
-                `tenant.rate_limited`, `queue.full`.
+                `tenant.rate_limited`, `queue.full`, `queue.shedding`.
         """
         return receipt_of(self._accept(invocation), invocation, self._settings)
 

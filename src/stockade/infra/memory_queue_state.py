@@ -119,6 +119,11 @@ class MemoryQueueState:
         parked = sum(len(jobs) for (of, _), jobs in self._parked.items() if of == tenant)
         return len(self._backlog[tenant]) + due + parked
 
+    def all_waiting(self) -> int:
+        """How many of all tenants' wait."""
+        waiting = (*self._backlog.values(), *self._parked.values(), self._due)
+        return sum(map(len, waiting))
+
     def in_flight(self) -> Iterator[Job]:
         """What a worker holds."""
         return (job for job in self.ready.values() if job.holder is not None)

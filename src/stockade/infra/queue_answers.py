@@ -19,6 +19,7 @@ class SubmitAnswer(IntEnum):
     FULL = -2
     ID_TAKEN = -3
     RATE_LIMITED = -4
+    SHED = -5
 
 
 class Answer(NamedTuple):
@@ -44,8 +45,8 @@ def receipt_of(answer: Answer, invocation: Invocation, settings: QueueSettings) 
     """The receipt.
 
     Raises:
-        StockadeError: `invocation.idempotency_conflict`, `invocation.id_taken`, `queue.full` or
-            `tenant.rate_limited`.
+        StockadeError: `invocation.idempotency_conflict`, `invocation.id_taken`, `queue.full`,
+            `tenant.rate_limited` or `queue.shedding`.
     """
     receipt = receipt_or_refusal(answer, invocation, settings)
     if isinstance(receipt, StockadeError):
@@ -57,11 +58,13 @@ def receipt_or_refusal(
     answer: Answer, invocation: Invocation, settings: QueueSettings
 ) -> SubmitReceipt | StockadeError:
     """The receipt, or the refusal as a value, where one of many must not end the others."""
+    if answer.code in {SubmitAnswer.CREATED, SubmitAnswer.EARLIER}:
+        return SubmitReceipt(answer.id, created=answer.code == SubmitAnswer.CREATED)
+    return _refusal(answer, invocation, settings)
+
+
+def _refusal(answer: Answer, invocation: Invocation, settings: QueueSettings) -> StockadeError:
     match SubmitAnswer(answer.code):
-        case SubmitAnswer.CREATED:
-            return SubmitReceipt(answer.id, created=True)
-        case SubmitAnswer.EARLIER:
-            return SubmitReceipt(answer.id, created=False)
         case SubmitAnswer.CONFLICT:
             return StockadeError(
                 "invocation.idempotency_conflict",
@@ -74,6 +77,8 @@ def receipt_or_refusal(
             return _full(answer.figure, invocation, settings)
         case SubmitAnswer.RATE_LIMITED:
             return _rate_limited(answer.figure, invocation)
+        case _:
+            return _shed(invocation, settings)
 
 
 def backlog_limit(invocation: Invocation, settings: QueueSettings) -> int:
@@ -101,6 +106,20 @@ def _rate_limited(wait_us: int, invocation: Invocation) -> StockadeError:
             "rate_per_second": limit and limit.per_second,
             "burst": limit and limit.burst,
             "retry_after_ms": -(-wait_us // 1000),
+        },
+    )
+
+
+def _shed(invocation: Invocation, settings: QueueSettings) -> StockadeError:
+    # How much waits is not told: it is the other tenants' affair.
+    return StockadeError(
+        "queue.shedding",
+        "Too much work of all tenants waits for work of this priority to be taken. Try again"
+        " later.",
+        retryable=True,
+        detail={
+            "priority": invocation.priority.name.lower(),
+            "retry_after_ms": settings.shedding_retry_ms,
         },
     )
 

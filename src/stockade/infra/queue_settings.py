@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from stockade.core.shedding import DEFAULT_SHEDDING, Shedding
+
 HOUR_MS = 3_600_000
 
 
@@ -20,6 +22,8 @@ class QueueSettings:
         worker_ttl_ms: A worker that did not tick for so long no longer counts towards the window.
         waiters_limit: How many submissions one gateway keeps waiting places for.
         full_retry_ms: When a tenant whose backlog is full is asked to try again.
+        shedding: What is refused when too much of all tenants' work waits.
+        shedding_retry_ms: When those are asked to try again whose work was refused so.
     """
 
     lease_ms: int = 15_000
@@ -31,6 +35,8 @@ class QueueSettings:
     worker_ttl_ms: int = 30_000
     waiters_limit: int = 10_000
     full_retry_ms: int = 5_000
+    shedding: Shedding = DEFAULT_SHEDDING
+    shedding_retry_ms: int = 2_000
 
     @property
     def retention_seconds(self) -> float:

@@ -97,7 +97,7 @@ class RedisInvocationQueue:
 
         Raises:
             StockadeError: `invocation.idempotency_conflict` (same key, other input),
-                `tenant.rate_limited`, `queue.full`.
+                `tenant.rate_limited`, `queue.full`, `queue.shedding`.
         """
         if invocation.reply_to and invocation.reply_to == self._gateway:
             self._replies.expect(invocation.tenant, invocation.id)
@@ -230,6 +230,7 @@ class RedisInvocationQueue:
 
     def _submission(self, invocation: Invocation) -> tuple[Part, ...]:
         key, rate = invocation.idempotency_key, invocation.rate_limit
+        shedding, parts = self._settings.shedding, len(self._keys)
         return (
             invocation.id,
             invocation.tenant,
@@ -250,6 +251,9 @@ class RedisInvocationQueue:
             _or_empty(invocation.content.concurrency),
             "" if rate is None else rate.interval_us,
             "" if rate is None else rate.allowance_us,
+            shedding.bound(invocation.priority, parts),
+            shedding.bound_of_few(invocation.priority, parts),
+            shedding.few,
         )
 
     async def _is_done(self, tenant: str, invocation_id: str) -> bool | None:

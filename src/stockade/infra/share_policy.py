@@ -7,9 +7,12 @@ from pathlib import Path
 import msgspec
 
 from stockade.core.errors import StockadeError
-from stockade.core.shares import RateLimit, SharePolicy, TenantShare
+from stockade.core.rate_limits import RateLimit
+from stockade.core.shares import SharePolicy, TenantShare
+from stockade.core.shedding import DEFAULT_SHEDDING, Shedding
 
 _MAX_WEIGHT, _MAX_CONCURRENCY = 1000, 100_000
+_MAX_WAITING = 100_000_000
 _MIN_RATE, _MAX_RATE, _MAX_BURST, _MAX_BACKLOG = 0.001, 10_000.0, 1_000_000, 10_000_000
 
 
@@ -21,9 +24,18 @@ class _Share(msgspec.Struct, forbid_unknown_fields=True):
     backlog: int | None = None
 
 
+class _Shedding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    waiting_limit: int = DEFAULT_SHEDDING.waiting_limit
+    low: float = DEFAULT_SHEDDING.low
+    normal: float = DEFAULT_SHEDDING.normal
+    high: float = DEFAULT_SHEDDING.high
+    few: int = DEFAULT_SHEDDING.few
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     default: _Share
     tenants: dict[str, _Share]
+    shedding: _Shedding = _Shedding()
 
 
 def load_share_policy(path: Path) -> SharePolicy:
@@ -35,7 +47,7 @@ def load_share_policy(path: Path) -> SharePolicy:
     try:
         file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
         tenants = {name: _checked(share) for name, share in file.tenants.items()}
-        return SharePolicy(_checked(file.default), tenants)
+        return SharePolicy(_checked(file.default), tenants, _shedding(file.shedding))
     except (OSError, ValueError) as error:
         raise StockadeError(
             "config.shares_invalid", f"The shares in {path} cannot be used: {error}."
@@ -50,6 +62,16 @@ def _checked(share: _Share) -> TenantShare:
     if share.backlog is not None and not 1 <= share.backlog <= _MAX_BACKLOG:
         raise ValueError(f"a backlog is not between 1 and {_MAX_BACKLOG}")
     return TenantShare(share.weight, share.concurrency, _rate_limit(share), share.backlog)
+
+
+def _shedding(asked: _Shedding) -> Shedding:
+    if not 1 <= asked.waiting_limit <= _MAX_WAITING:
+        raise ValueError(f"the waiting_limit is not between 1 and {_MAX_WAITING}")
+    if not 0 < asked.low <= asked.normal <= asked.high <= 1:
+        raise ValueError("low, normal and high are not fractions, each at least the one before")
+    if asked.few < 0:
+        raise ValueError("few is below 0")
+    return Shedding(asked.waiting_limit, asked.low, asked.normal, asked.high, asked.few)
 
 
 def _rate_limit(share: _Share) -> RateLimit | None:

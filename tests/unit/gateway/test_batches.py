@@ -8,7 +8,8 @@ import pytest
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Invocation, SubmitReceipt
 from stockade.core.outcomes import Outcome
-from stockade.core.shares import RateLimit, SharePolicy, TenantShare
+from stockade.core.rate_limits import RateLimit
+from stockade.core.shares import SharePolicy, TenantShare
 from stockade.infra.memory_queue import MemoryInvocationQueue
 from stockade.infra.memory_queue_state import MemoryQueueState
 from stockade.infra.queue_settings import QueueSettings

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion, Invocation, Priority, SubmitReceipt
 from stockade.core.outcomes import Outcome
-from stockade.core.shares import RateLimit, SharePolicy, TenantShare
+from stockade.core.rate_limits import RateLimit
+from stockade.core.shares import SharePolicy, TenantShare
 from stockade.infra.memory_queue import MemoryInvocationQueue
 from stockade.infra.system_clock import SystemClock
 from tests.unit.gateway.installation import Installation, ending, installed, refused

@@ -6,7 +6,7 @@ local RETENTION_MS, MAX_DEATHS, WINDOW_FLOOR = ARGV[1], tonumber(ARGV[2]), tonum
 local READY, GROUP, ACTIVE, DUE = P .. 'ready', 'workers', P .. 'active', P .. 'due'
 local DEADLINES, WORKERS, CAPACITY = P .. 'deadlines', P .. 'workers', P .. 'capacity'
 local SHARES, TURNS, PAUSED, LANES = P .. 'shares', P .. 'turns', P .. 'paused', P .. 'lanes'
-local CANCELS = P .. 'cancels'
+local CANCELS, WAITS, WAITING = P .. 'cancels', P .. 'waits', P .. 'waiting'
 local AGING_MS = 60000       -- how long one step of priority can hold back an older invocation
 local HINTS, HINT_MS = 10000, 3600000
 local DEAD = { trapped = true, limit_exceeded = true, crashed = true, lost = true, expired = true }
@@ -24,6 +24,23 @@ local function later_key(tenant) return P .. 'later:' .. tenant end
 local function dead_key(tenant) return P .. 'dead:' .. tenant end
 local function rate_key(tenant) return P .. 'rate:' .. tenant end
 
+-- How much waits: WAITS has each tenant's figure, WAITING their sum. A figure is only ever read off the tenant's own
+-- sets, and the sum moves by what the figure moved, so that what was wrong is right again at the next look (see tick).
+local function waiting_of(tenant)
+  return call('ZCARD', backlog_key(tenant)) + call('SCARD', later_key(tenant)) + call('SCARD', P .. 'parked:' .. tenant)
+end
+
+local function set_sum(sum)
+  if sum > 0 then call('SET', WAITING, string.format('%.0f', sum)) else call('DEL', WAITING) end
+end
+
+local function recount(tenant)
+  local waits, counted = waiting_of(tenant), tonumber(call('HGET', WAITS, tenant) or 0)
+  if waits == counted then return end
+  if waits == 0 then call('HDEL', WAITS, tenant) else call('HSET', WAITS, tenant, waits) end
+  set_sum(tonumber(call('GET', WAITING) or 0) + waits - counted)
+end
+
 -- A tenant stands in ACTIVE or, at its cap, in PAUSED exactly once while its backlog is not empty.
 local function insert_backlog(id, tenant, score)
   local backlog = backlog_key(tenant)
@@ -34,6 +51,7 @@ end
 
 local function push_backlog(id, tenant, since_ms, rank)
   insert_backlog(id, tenant, since_ms + rank * AGING_MS)
+  recount(tenant)
 end
 
 local function drop_backlog(id, tenant)
@@ -49,9 +67,6 @@ end
 -- say where it counts. The sets hold ids, not numbers, so what they hold can be checked (see tick).
 local function held_key(tenant) return P .. 'held:' .. tenant end
 local function parked_key(tenant) return P .. 'parked:' .. tenant end
-local function waiting_of(tenant)
-  return call('ZCARD', backlog_key(tenant)) + call('SCARD', later_key(tenant)) + call('SCARD', parked_key(tenant))
-end
 local function lane_name(tenant, lane) return #lane .. ':' .. lane .. ':' .. tenant end
 local function lane_key(name) return P .. 'lane:' .. name end
 local function queue_key(name) return P .. 'aside:' .. name end
@@ -100,6 +115,7 @@ end
 local function push_due(id, tenant, at_ms)
   call('ZADD', DUE, at_ms, id)
   call('SADD', later_key(tenant), id)
+  recount(tenant)
 end
 
 local function drop_due(id, tenant)
@@ -138,6 +154,7 @@ local function finish(id, outcome, at_ms, ...)
     drop_backlog(id, r[1])
     drop_due(id, r[1])
     if r[6] then drop_parked(id, r[1], r[6]) end
+    recount(r[1])
   end
   send_hint(id, r[3])
 end
@@ -226,6 +243,7 @@ local function dispatch(now)
     local tenant = call('LPOP', ACTIVE)
     if not tenant then return end
     left, taken = serve(tenant, left, now)
+    recount(tenant)
     steps = steps + taken + 1
   end
 end

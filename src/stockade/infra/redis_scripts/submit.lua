@@ -1,8 +1,9 @@
 -- ARGV: id, tenant, idempotency key or '', input digest, its lifetime in ms, backlog limit, run_at_ms or '',
 -- deadline_ms or '', reply_to or '', priority, submitted_ms, spec, input, the tenant's weight, its cap or '', the
--- function and its cap or '', the tenant's rate limit as microseconds for a token and for a full bucket, or ''.
+-- function and its cap or '', the tenant's rate limit as microseconds for a token and for a full bucket, or '', from how
+-- much waiting work on this one is refused, also from a tenant of whom few wait, and how many are few.
 -- Answers {1, id} for a new one or the same one sent again, {0, earlier id}, {-1} conflict, {-2, id, how many wait} full,
--- {-3} id taken, {-4, id, microseconds until a token} over the rate. A refusal writes nothing.
+-- {-3} id taken, {-4, id, microseconds until a token} over the rate, {-5, id} shed. A refusal writes nothing.
 local id, tenant, idem, digest = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local run_at, deadline, reply_to = tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12]
 local rank, submitted, spec, input = ARGV[13], ARGV[14], ARGV[15], ARGV[16]
@@ -32,6 +33,8 @@ if token_us then
 end
 local waiting = waiting_of(tenant)
 if waiting >= tonumber(ARGV[9]) then return { -2, id, waiting } end
+local few = waiting < tonumber(ARGV[25])
+if tonumber(call('GET', WAITING) or 0) >= tonumber(ARGV[few and 24 or 23]) then return { -5, id } end
 
 local share = weight .. ':' .. ARGV[18]
 if share == '1:' then

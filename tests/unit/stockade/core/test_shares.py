@@ -1,6 +1,7 @@
 import pytest
 
-from stockade.core.shares import RateLimit, SharePolicy, TenantShare
+from stockade.core.rate_limits import RateLimit
+from stockade.core.shares import SharePolicy, TenantShare
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from stockade.core.errors import StockadeError
-from stockade.core.shares import RateLimit, SharePolicy, TenantShare
+from stockade.core.rate_limits import RateLimit
+from stockade.core.shares import SharePolicy, TenantShare
+from stockade.core.shedding import Shedding
 from stockade.infra.share_policy import load_share_policy
 
 SHIPPED = Path(__file__).parents[4] / "policies" / "shares.toml"
@@ -36,9 +38,25 @@ def test_a_tenant_may_have_a_rate_and_a_backlog_of_its_own(tmp_path: Path) -> No
     assert policy.share("other") == TenantShare(rate_limit=RateLimit(2.5, 3))
 
 
+def test_what_is_shed_may_be_set(tmp_path: Path) -> None:
+    path = tmp_path / "shares.toml"
+    path.write_text(
+        "[default]\n[tenants]\n[shedding]\nwaiting_limit = 50\nlow = 0.1\nfew = 0\n",
+        encoding="utf-8",
+    )
+    assert load_share_policy(path).shedding == Shedding(50, 0.1, 0.75, 0.9, 0)
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "[default]\n[tenants]\n[shedding]\nwaiting_limit = 0\n",
+        "[default]\n[tenants]\n[shedding]\nlow = 0\n",
+        "[default]\n[tenants]\n[shedding]\nlow = 0.8\n",
+        "[default]\n[tenants]\n[shedding]\nhigh = 1.1\n",
+        "[default]\n[tenants]\n[shedding]\nhigh = nan\n",
+        "[default]\n[tenants]\n[shedding]\nfew = -1\n",
+        "[default]\n[tenants]\n[shedding]\nmedium = 0.5\n",
         "[default]\nrate_per_second = 0\n[tenants]\n",
         "[default]\nrate_per_second = nan\n[tenants]\n",
         "[default]\nrate_per_second = 10001\n[tenants]\n",
