@@ -3,7 +3,8 @@
 ```
 StockadeClientError
 ├── ConnectionFailed        the gateway could not be reached, or hung up before it answered
-├── StockadeApiError        the platform refused or failed: `code`, `status`, `message`, `retryable`
+├── StockadeApiError        the platform refused or failed: `code`, `status`, `message`,
+│                           `retryable`, `retry_after_seconds`
 ├── GuestFailed             the platform worked, the guest did not: `outcome`, `limit`, `detail`
 └── InvocationPending       the wait is over, the invocation is not: `invocation_id`
 ```
@@ -31,6 +32,7 @@ class StockadeApiError(StockadeClientError):
         message: For people: what is wrong and what to do.
         retryable: Whether the same request may succeed later.
         detail: Further facts, by name.
+        retry_after_seconds: After how long it may, where the gateway says so (429 and 503).
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class StockadeApiError(StockadeClientError):
         *,
         retryable: bool = False,
         detail: Mapping[str, object] | None = None,
+        retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(f"{code} ({status}): {message}")
         self.code = code
@@ -48,6 +51,7 @@ class StockadeApiError(StockadeClientError):
         self.message = message
         self.retryable = retryable
         self.detail = dict(detail or {})
+        self.retry_after_seconds = retry_after_seconds
 
 
 class GuestFailed(StockadeClientError):

@@ -28,6 +28,7 @@ from stockade_client.types import (
 _Answer = TypeVar("_Answer")
 _STANDARD = ("type", "title", "status", "detail", "instance", "code", "retryable", "facts")
 _SHOWN_CHARACTERS = 200
+_LONGEST_RETRY_MS, _RETRY_DIGITS = 10**12, 9
 
 
 def read(response: httpx.Response, reader: Callable[[httpx.Response], _Answer]) -> _Answer:
@@ -235,17 +236,26 @@ def _refusal(response: httpx.Response) -> StockadeApiError | GuestFailed:
     outcome = fields.maybe_text("outcome")
     if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY and outcome is not None:
         return _guest_failed(fields, outcome, response.headers)
-    return _api_error(fields, response.status_code)
+    return _api_error(fields, response.status_code, response.headers.get("Retry-After", ""))
 
 
-def _api_error(fields: Fields, status: int) -> StockadeApiError:
+def _api_error(fields: Fields, status: int, retry_after: str = "") -> StockadeApiError:
     return StockadeApiError(
         fields.text("code"),
         status,
         fields.maybe_text("detail") or fields.maybe_text("title") or "",
         retryable=fields.flag("retryable"),
         detail=fields.rest(*_STANDARD) | fields.nested("facts").rest(),
+        retry_after_seconds=_retry_after_seconds(fields.nested("facts"), retry_after),
     )
+
+
+def _retry_after_seconds(facts: Fields, header: str) -> float | None:
+    """The exact time where the facts have it; the header, which has whole seconds, elsewhere."""
+    exact_ms = facts.maybe_count("retry_after_ms")
+    if exact_ms is not None and 0 <= exact_ms <= _LONGEST_RETRY_MS:
+        return exact_ms / 1000
+    return float(header) if header.isdecimal() and len(header) <= _RETRY_DIGITS else None
 
 
 def _guest_failed(fields: Fields, outcome: str, headers: httpx.Headers) -> GuestFailed:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from stockade.cli.connection import connected
+from stockade.cli.reporting import retry_hint
 from stockade.cli.words import EXIT_REFUSED, safe, say
 
 if TYPE_CHECKING:
-    from stockade_client import Client
+    from stockade_client import Client, StockadeApiError
 
 _MOST_LINES = 10_000
 _MOST_BYTES = 8 << 20
@@ -71,13 +72,14 @@ def batch(
         raise typer.Exit(EXIT_REFUSED)
 
 
-def _told(number: int, answer: object) -> bool:
+def _told(number: int, answer: "str | StockadeApiError") -> bool:
     """Prints one answer; whether it is an id."""
     if isinstance(answer, str):
         typer.echo(safe(answer))
         return True
     typer.echo()
-    say(f"Line {number}: {answer}")
+    hint = retry_hint(answer.retry_after_seconds)
+    say(f"Line {number}: {answer}" + (f" {hint}" if hint else ""))
     return False
 
 

@@ -9,6 +9,7 @@
 | 4 | still running |
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -65,7 +66,7 @@ def client_errors_in_words(url: str) -> Iterator[None]:
     try:
         yield
     except errors.StockadeApiError as error:
-        _refused(error.message, error.code, error.status)
+        _refused(error.message, error.code, error.status, error.retry_after_seconds)
     except errors.GuestFailed as error:
         limit = f" limit={error.limit}" if error.limit else ""
         say(f"{error.outcome}{limit} attempts={error.attempts} id={error.invocation_id}")
@@ -86,6 +87,14 @@ def hint_for(code: str) -> str | None:
     return next((hint for start, hint in _HINTS.items() if code.startswith(start)), None)
 
 
-def _refused(message: str, code: str, status: int) -> NoReturn:
+def retry_hint(retry_after_seconds: float | None) -> str | None:
+    """When to try again, if that was said."""
+    if retry_after_seconds is None:
+        return None
+    return f"Try again in {math.ceil(retry_after_seconds * 10) / 10:g} seconds."
+
+
+def _refused(message: str, code: str, status: int, retry_after_seconds: float | None) -> NoReturn:
     platform = status >= _FIRST_SERVER_ERROR or code.startswith("client.")
-    fail(message, code, hint_for(code), status=EXIT_PLATFORM if platform else EXIT_REFUSED)
+    hint = hint_for(code) or retry_hint(retry_after_seconds)
+    fail(message, code, hint, status=EXIT_PLATFORM if platform else EXIT_REFUSED)

@@ -177,6 +177,37 @@ def test_a_batch_answers_each_line(client: Client, gateway: FakeGateway) -> None
     assert gateway.last.headers["Stockade-Priority"] == "low"
 
 
+@pytest.mark.parametrize(
+    ("header", "facts", "seconds"),
+    [
+        ("3", {"retry_after_ms": 2001}, 2.001),
+        ("3", {}, 3.0),
+        (None, {}, None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None, None),
+        ("9" * 400, {"retry_after_ms": 10**400}, None),
+        ("1", {"retry_after_ms": -1}, 1.0),
+    ],
+)
+def test_a_refusal_says_when_to_try_again(
+    client: Client, gateway: FakeGateway, header: str | None, facts: object, seconds: float | None
+) -> None:
+    answer = problem(429, "tenant.rate_limited", retryable=True, facts=facts)
+    answer.headers.update({} if header is None else {"Retry-After": header})
+    gateway.on("POST /v1/functions/hello/invocations", answer)
+    with pytest.raises(StockadeApiError) as refused:
+        client.submit("hello")
+    assert refused.value.retry_after_seconds == seconds
+
+
+def test_a_refused_line_says_when_to_try_again(client: Client, gateway: FakeGateway) -> None:
+    refused = {"code": "tenant.rate_limited", "status": 429, "facts": {"retry_after_ms": 250}}
+    body = json.dumps(refused) + "\n"
+    gateway.on("POST /v1/functions/hello/invocations:batch", httpx.Response(202, text=body))
+    (error,) = client.submit_batch("hello", [b"1"])
+    assert isinstance(error, StockadeApiError)
+    assert error.retry_after_seconds == 0.25
+
+
 @pytest.mark.parametrize("line", [b"1\n2", b"", b" "])
 def test_an_input_that_would_shift_answers_is_not_sent(client: Client, line: bytes) -> None:
     with pytest.raises(ValueError, match="one line"):

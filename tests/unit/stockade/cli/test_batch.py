@@ -34,6 +34,13 @@ def test_refused_lines_keep_their_place_and_are_told_by_number(cli: CommandLine)
     assert done.stderr.splitlines() == ["Line 3: batch.line_invalid (400): No JSON."]
 
 
+def test_a_line_that_is_refused_for_now_says_when_to_try_again(cli: CommandLine) -> None:
+    over = REFUSED | {"code": "tenant.rate_limited", "facts": {"retry_after_ms": 12_000}}
+    cli.gateway.on(PATH, answered(over))
+    done = cli.run("batch", "echo", data=b"1\n")
+    assert done.stderr == ("Line 1: tenant.rate_limited (400): No JSON. Try again in 12 seconds.\n")
+
+
 def test_lines_that_were_not_read_are_told_too(cli: CommandLine) -> None:
     stop = {"code": "queue.unavailable", "status": 503, "detail": "Away.", "retryable": True}
     cli.gateway.on(PATH, answered({"id": ID}, stop))

@@ -104,6 +104,14 @@ def test_refusals_and_failures_differ_by_exit_code(
     assert "Traceback" not in result.output
 
 
+def test_a_refusal_for_now_says_when_to_try_again(cli: CommandLine) -> None:
+    refused = problem(429, "tenant.rate_limited", facts={"retry_after_ms": 1_401})
+    cli.gateway.on(INVOKE, refused)
+    result = cli.run("invoke", "hello")
+    assert result.exit_code == 2
+    assert "Hint: Try again in 1.5 seconds." in result.stderr
+
+
 def test_nobody_listening_is_told_with_a_hint(cli: CommandLine) -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
