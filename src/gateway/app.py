@@ -6,6 +6,7 @@ from starlette.exceptions import HTTPException
 
 from gateway.auth import Authenticator
 from gateway.body_room import BodyRoom
+from gateway.metrics import GatewayMetrics
 from gateway.openapi import REFUSALS, describe
 from gateway.problems import on_failure, on_http_exception, on_refusal
 from gateway.routes import (
@@ -53,6 +54,7 @@ def create_app(services: Services) -> FastAPI:
         FunctionResolver(services.catalog, cache_seconds),
         Waiters(),
         BodyRoom(services.settings.body_memory_bytes),
+        GatewayMetrics(),
     )
     # The hot path first: routes are tried in order.
     for part in (

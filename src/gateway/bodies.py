@@ -32,7 +32,7 @@ async def read_bounded(request: Request, bound: int, take: Take = _take_freely) 
     check_encoding(request)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > _MAX_DIGITS or int(declared) > bound):
-        raise _too_large(bound)
+        raise _too_large(bound, int(declared) if len(declared) <= _MAX_DIGITS else None)
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await _read(request, bound, take)
@@ -110,9 +110,12 @@ def _refuse_json(reason: str) -> NoReturn:
     raise StockadeError("request.invalid", f"The JSON body is not as it must be: {shown}.")
 
 
-def _too_large(bound: int) -> StockadeError:
+def _too_large(bound: int, size_bytes: int | None = None) -> StockadeError:
+    # Without a declared length nobody knows: what is too much is not read.
+    shown = "more" if size_bytes is None else f"{size_bytes} bytes, more"
+    facts: dict[str, object] = {"max_bytes": bound}
     return StockadeError(
         "request.too_large",
-        f"The body has more than the {bound} bytes that are allowed here.",
-        detail={"max_bytes": bound},
+        f"The body has {shown} than the {bound} bytes that are allowed here.",
+        detail=facts if size_bytes is None else facts | {"size_bytes": size_bytes},
     )

@@ -56,9 +56,15 @@ OUTPUT: dict[int | str, _Schema] = {
 }
 """The answers of calls that return an output."""
 
+_SIZE_WARNING: _Schema = {
+    "description": "Sent with an input above 80 % of the bytes that the function takes.",
+    "schema": {"type": "string"},
+}
+OUTPUT[200]["headers"]["Stockade-Size-Warning"] = _SIZE_WARNING
 ACCEPTED: dict[int | str, _Schema] = {
     202: {
         "description": "Acknowledged and kept; `Location` names the invocation.",
+        "headers": {"Stockade-Size-Warning": _SIZE_WARNING},
         "content": {
             "application/json": {
                 "schema": {"type": "object", "properties": {"id": {"type": "string"}}}

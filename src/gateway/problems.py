@@ -171,35 +171,44 @@ def problem(
     return Response(json.dumps(body), status, sent, media_type="application/problem+json")
 
 
-async def on_refusal(_request: Request, error: Exception) -> Response:
+async def on_refusal(request: Request, error: Exception) -> Response:
     """Answers a `StockadeError`."""
     if not isinstance(error, StockadeError):
         raise error
     if error.code in STATUS:
-        return problem(error)
+        return _counted(request, error)
     _log.error("code_without_status", code=error.code)
-    return problem(_internal_error())
+    return _counted(request, _internal_error())
 
 
-async def on_http_exception(_request: Request, error: Exception) -> Response:
+async def on_http_exception(request: Request, error: Exception) -> Response:
     """Answers what the router itself refuses."""
     if isinstance(error, RequestValidationError):
-        return problem(_not_valid(error))
+        return _counted(request, _not_valid(error))
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return problem(
+        return _counted(
+            request,
             StockadeError("request.method_not_allowed", "This path does not take this method."),
             headers=dict(getattr(error, "headers", None) or {}),
         )
     if status == HTTPStatus.NOT_FOUND:
-        return problem(StockadeError("request.not_found", "There is nothing at this path."))
-    return problem(StockadeError("request.invalid", "The request cannot be read."))
+        missing = StockadeError("request.not_found", "There is nothing at this path.")
+        return _counted(request, missing)
+    return _counted(request, StockadeError("request.invalid", "The request cannot be read."))
 
 
 async def on_failure(request: Request, error: Exception) -> Response:
     """Answers our own mistakes: logged here, not told there."""
     _log.error("request_failed", method=request.method, exc_info=error)
-    return problem(_internal_error())
+    return _counted(request, _internal_error())
+
+
+def _counted(
+    request: Request, error: StockadeError, headers: dict[str, str] | None = None
+) -> Response:
+    request.app.state.context.metrics.refused(error.code)
+    return problem(error, headers=headers)
 
 
 def _retry_after(error: StockadeError) -> str:

@@ -1,16 +1,18 @@
 """`POST /v1/functions/{name}/invocations:batch`: many inputs in one call, each line answered."""
 
 import json
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
 from gateway.bodies import check_content_type, check_encoding
 from gateway.line_reader import LineReader
+from gateway.metrics import GatewayMetrics, size_warning
 from gateway.openapi import binary_body, optional
 from gateway.problems import problem_facts
 from gateway.routes.context import caller_of
 from gateway.routes.headers import SUBMIT_HEADERS, VERSION_QUERY, invoke_options, version_choice
-from gateway.usecases.submit_batch import Target, submit_lines
+from gateway.usecases.submit_batch import Line, Target, submit_lines
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import SubmitReceipt
 
@@ -39,7 +41,8 @@ async def submit_batch(request: Request, name: str) -> Response:
     alias, version = version_choice(request)
     target = Target(caller.tenant, name, alias, version)
     found = await context.resolver.resolve(caller.tenant, name, alias, version, name)
-    reader = LineReader(request, found.content.limits.input_bytes)
+    bound, largest = found.content.limits.input_bytes, 0
+    reader = LineReader(request, bound)
     answers: list[SubmitReceipt | StockadeError] = []
     try:
         while True:
@@ -47,13 +50,26 @@ async def submit_batch(request: Request, name: str) -> Response:
                 lines = await reader.group(take)
                 if not lines:
                     break
+                largest = max(largest, _count(context.metrics, lines, bound))
                 answers += await submit_lines(services, context.resolver, target, options, lines)
     except StockadeError as error:
         # What was answered before stands; the caller must learn of it.
         if not answers:
             raise
         answers.append(error)
-    return Response(b"".join(map(_line, answers)), 202, media_type=NDJSON)
+    for answer in answers:
+        if isinstance(answer, StockadeError):
+            context.metrics.refused(answer.code)
+    headers = size_warning(largest, bound)
+    return Response(b"".join(map(_line, answers)), 202, headers, media_type=NDJSON)
+
+
+def _count(metrics: GatewayMetrics, lines: Sequence[Line], bound: int) -> int:
+    """Counts the sizes of these lines; the largest."""
+    sizes = [len(line.body) for line in lines if line.body is not None]
+    for size in sizes:
+        metrics.took_input(size, bound)
+    return max(sizes, default=0)
 
 
 def _line(answer: SubmitReceipt | StockadeError) -> bytes:

@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from gateway.auth import Authenticator, Principal
 from gateway.body_room import BodyRoom
+from gateway.metrics import GatewayMetrics
 from gateway.services import Services
 from gateway.usecases.resolve_function import FunctionResolver
 from gateway.waiters import Waiters
@@ -20,6 +21,7 @@ class Context:
     resolver: FunctionResolver
     waiters: Waiters
     room: BodyRoom
+    metrics: GatewayMetrics
 
 
 def context_of(request: Request) -> Context:

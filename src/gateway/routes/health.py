@@ -1,4 +1,4 @@
-"""Liveness, readiness, version: the routes without a key."""
+"""Liveness, readiness, version, metrics: the routes without a key."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -7,6 +7,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, Request, Response
 
 from gateway.json_response import JSONResponse
+from gateway.metrics import CONTENT_TYPE
 from gateway.routes.context import context_of
 from stockade.core.errors import StockadeError
 
@@ -39,6 +40,16 @@ async def readyz(request: Request) -> Response:
 async def get_version() -> Response:
     """The release."""
     return JSONResponse({"version": version("stockade")})
+
+
+@router.get(
+    "/metrics",
+    summary="What does it count?",
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def get_metrics(request: Request) -> Response:
+    """Sizes of inputs and refusals by code, in Prometheus' text format; nothing by tenant."""
+    return Response(context_of(request).metrics.text(), media_type=CONTENT_TYPE)
 
 
 async def _answers(check: Awaitable[object]) -> bool:

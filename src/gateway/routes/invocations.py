@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from gateway.auth import Principal
 from gateway.bodies import read_bounded
 from gateway.json_response import JSONResponse
+from gateway.metrics import size_warning
 from gateway.openapi import ACCEPTED, OUTPUT, binary_body, optional
 from gateway.problems import problem
 from gateway.routes.context import Context, caller_of
@@ -54,13 +55,17 @@ async def invoke(request: Request, name: str) -> Response:
     context, caller = await caller_of(request)
     settings = context.services.settings
     patience = wait_seconds(request, settings.default_wait_seconds, settings.max_wait_seconds)
-    invocation_id = await _submit(request, context, caller, name, waits=True)
+    invocation_id, headers = await _submit(request, context, caller, name, waits=True)
     try:
         async with context.waiters.waiting():
             record = await wait_for_end(context.services, caller.tenant, invocation_id, patience)
     except TimeoutError:
         record = None
-    return _accepted(invocation_id) if record is None else await _answer(context, record)
+    if record is None:
+        return _accepted(invocation_id, headers)
+    answer = await _answer(context, record)
+    answer.headers.update(headers)
+    return answer
 
 
 @router.post(
@@ -73,7 +78,7 @@ async def invoke(request: Request, name: str) -> Response:
 async def submit(request: Request, name: str) -> Response:
     """The body is the input; 202 with the id once the invocation is on disk."""
     context, caller = await caller_of(request)
-    return _accepted(await _submit(request, context, caller, name, waits=False))
+    return _accepted(*await _submit(request, context, caller, name, waits=False))
 
 
 @router.get("/v1/invocations/{invocation_id}", summary="Show an invocation")
@@ -113,14 +118,20 @@ async def cancel(request: Request, invocation_id: str) -> Response:
 
 async def _submit(
     request: Request, context: Context, caller: Principal, name: str, *, waits: bool
-) -> str:
+) -> tuple[str, dict[str, str]]:
+    """The invocation's id, and what headers say about its input."""
     services = context.services
     options = invoke_options(request, services.clock.now_ms())
     invocation_id = services.clock.new_id()
     version = await _version(request, context, caller, name, invocation_id)
     with context.room.holding(caller.tenant) as take:
-        data = await read_bounded(request, version.content.limits.input_bytes, take)
-        return await submit_invocation(services, version, invocation_id, data, options, waits=waits)
+        bound = version.content.limits.input_bytes
+        data = await read_bounded(request, bound, take)
+        context.metrics.took_input(len(data), bound)
+        invocation_id = await submit_invocation(
+            services, version, invocation_id, data, options, waits=waits
+        )
+    return invocation_id, size_warning(len(data), bound)
 
 
 async def _version(
@@ -146,9 +157,9 @@ def check_id(invocation_id: str) -> None:
         raise not_found("invocation", invocation_id[:64])
 
 
-def _accepted(invocation_id: str) -> Response:
+def _accepted(invocation_id: str, headers: dict[str, str]) -> Response:
     location = f"/v1/invocations/{invocation_id}"
-    return JSONResponse({"id": invocation_id}, 202, {"Location": location})
+    return JSONResponse({"id": invocation_id}, 202, {"Location": location, **headers})
 
 
 async def _answer(context: Context, record: InvocationRecord) -> Response:

@@ -37,6 +37,27 @@ async def test_a_body_without_end(gateway: Installation) -> None:
             refused(answer, 413, "request.too_large")
 
 
+@pytest.mark.parametrize("call", ["invoke", "invocations"])
+async def test_an_input_over_its_bound_is_not_read_to_its_end(
+    gateway: Installation, call: str
+) -> None:
+    await gateway.deploy()
+    read = 0
+
+    async def counted() -> AsyncIterator[bytes]:
+        nonlocal read
+        async for piece in endless():
+            read += len(piece)
+            yield piece
+
+    answer = await gateway.http.post(f"/v1/functions/f/{call}", content=counted())
+    problem = refused(answer, 413, "request.too_large")
+    assert problem["facts"] == {"max_bytes": 6 << 20}
+    assert str(6 << 20) in str(problem["detail"])
+    assert read <= 8 << 20
+    assert gateway.payloads.held_ids() == []
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", ""])
 async def test_a_content_encoding(gateway: Installation, encoding: str) -> None:
     headers = WASM | {"content-encoding": encoding}

@@ -234,7 +234,8 @@ async def test_the_functions_own_input_bound(gateway: Installation) -> None:
     await gateway.deploy(limits={"input_bytes": 10})
     assert (await gateway.worked(gateway.invoke(b"x" * 10))).status_code == 200
     problem = refused(await gateway.invoke(b"x" * 11), 413, "request.too_large")
-    assert problem["facts"] == {"max_bytes": 10}
+    assert problem["facts"] == {"max_bytes": 10, "size_bytes": 11}
+    assert "11 bytes, more than the 10 bytes" in str(problem["detail"])
 
 
 async def test_cancelling(gateway: Installation) -> None:

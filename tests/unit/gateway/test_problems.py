@@ -4,13 +4,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from structlog.testing import capture_logs
 
+from gateway.metrics import GatewayMetrics
 from gateway.problems import STATUS, on_failure, on_http_exception, on_refusal, problem
 from stockade.core.errors import StockadeError
 
@@ -27,7 +30,9 @@ NEVER_OVER_HTTP = (
     "kv.",
 )
 AT_START_ONLY = {"queue.port_busy", "queue.data_dir_busy", "queue.start_failed"}
-REQUEST = Request({"type": "http", "method": "GET", "path": "/", "headers": []})
+APP = FastAPI()
+APP.state.context = SimpleNamespace(metrics=GatewayMetrics())
+REQUEST = Request({"type": "http", "method": "GET", "path": "/", "headers": [], "app": APP})
 
 
 def test_every_code_that_can_reach_a_caller_has_a_status() -> None:
