@@ -31,6 +31,17 @@ _Capacity = Annotated[
         show_default=False,
     ),
 ]
+_PolicyDir = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="STOCKADE_POLICY_DIR",
+        exists=True,
+        file_okay=False,
+        resolve_path=True,
+        help="Policies of your own, in place of those that Stockade comes with.",
+        show_default=False,
+    ),
+]
 
 
 @reported
@@ -40,6 +51,7 @@ def dev(
     data_dir: _DataDir = Path(".stockade"),
     fsync: _Fsync = "always",
     workers_capacity: _Capacity = None,
+    policy_dir: _PolicyDir = None,
     die_with: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run all of Stockade on this machine: an embedded Valkey, the gateway, a worker.
@@ -57,5 +69,5 @@ def dev(
 
         configure_logging("dev", "info")
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every look
-        plan = DevPlan(held, chosen, fsync, workers_capacity)
+        plan = DevPlan(held, chosen, fsync, workers_capacity, policy_dir)
         asyncio.run(DevStack(plan).run())

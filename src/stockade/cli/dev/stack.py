@@ -34,6 +34,7 @@ class DevPlan:
     port: int
     fsync: Literal["always", "everysec"]
     capacity: int | None = None
+    policy_dir: Path | None = None
 
     @property
     def url(self) -> str:
@@ -138,7 +139,7 @@ class DevStack:
             "STOCKADE_DATABASE_URL": plan.database_url,
             "STOCKADE_BLOB_DIR": str(plan.data_dir / "blobs"),
             "STOCKADE_CACHE_DIR": str(plan.data_dir / "cache"),
-            "STOCKADE_POLICY_DIR": str(policy_dir()),
+            "STOCKADE_POLICY_DIR": str(plan.policy_dir or policy_dir()),
             "STOCKADE_SECRETS_KEY_FILE": str(plan.data_dir / "secrets.key"),
         }
 
