@@ -16,15 +16,12 @@ from stockade.core.invocations import (
 )
 from stockade.core.outcomes import Attempt, Outcome, Progress, State, Usage
 from stockade.core.ports import Clock
-from stockade.infra.memory_admission import refusal
+from stockade.infra.memory_admission import accept
 from stockade.infra.memory_queue_state import Job, MemoryQueueState
 from stockade.infra.queue_answers import (
-    Answer,
-    SubmitAnswer,
     quarantine_detail,
     receipt_of,
     receipt_or_refusal,
-    submission_digest,
 )
 from stockade.infra.queue_settings import QueueSettings
 
@@ -68,7 +65,8 @@ class MemoryInvocationQueue:
             StockadeError: `invocation.idempotency_conflict` (same key, other input),
                 `tenant.rate_limited`, `queue.full`, `queue.shedding`.
         """
-        return receipt_of(self._accept(invocation), invocation, self._settings)
+        answer = accept(invocation, self._state, self._settings, self._clock.now_ms())
+        return receipt_of(answer, invocation, self._settings)
 
     async def record(self, tenant: str, invocation_id: str) -> InvocationRecord | None:
         """The record, or None when absent or another tenant's."""
@@ -99,9 +97,11 @@ class MemoryInvocationQueue:
     ) -> Sequence[SubmitReceipt | StockadeError]:
         """Submits many of one tenant's invocations; each is answered for itself, in their order."""
         del tenant
+        now, settings = self._clock.now_ms(), self._settings
+        answers = [accept(one, self._state, settings, now) for one in invocations]
         return [
-            receipt_or_refusal(self._accept(invocation), invocation, self._settings)
-            for invocation in invocations
+            receipt_or_refusal(answer, invocation, settings)
+            for invocation, answer in zip(invocations, answers, strict=True)
         ]
 
     async def dead_letters(
@@ -257,24 +257,6 @@ class MemoryInvocationQueue:
         self._state.forget_old(self._clock.now_ms())
         job = self._state.jobs.get(invocation_id)
         return job if job is not None and job.invocation.tenant == tenant else None
-
-    def _accept(self, invocation: Invocation) -> Answer:
-        state, tenant, of = self._state, invocation.tenant, invocation.id
-        if of in state.jobs:
-            same = state.jobs[of].invocation.tenant == tenant
-            return Answer(SubmitAnswer.CREATED if same else SubmitAnswer.ID_TAKEN, of)
-        digest = submission_digest(invocation)
-        earlier = state.keys.get((tenant, invocation.idempotency_key or ""))
-        if earlier is not None and invocation.idempotency_key is not None:
-            same = earlier[0] == digest
-            return Answer(SubmitAnswer.EARLIER if same else SubmitAnswer.CONFLICT, earlier[1])
-        now = self._clock.now_ms()
-        if refused := refusal(invocation, state, self._settings, now):
-            return refused
-        if invocation.idempotency_key is not None:
-            state.keys[tenant, invocation.idempotency_key] = (digest, of)
-        state.add(invocation, now)
-        return Answer(SubmitAnswer.CREATED, of)
 
     def _fenced(self, claim: Claim) -> Job | None:
         job = self._state.jobs.get(claim.invocation.id)

@@ -11,13 +11,7 @@ from stockade.core.outcomes import Attempt, Outcome, Progress, State, Usage
 from stockade.infra.queue_settings import QueueSettings
 
 _AGING_MS = 60_000
-_DEAD = {
-    Outcome.TRAPPED,
-    Outcome.LIMIT_EXCEEDED,
-    Outcome.CRASHED,
-    Outcome.LOST,
-    Outcome.EXPIRED,
-}
+_DEAD = {Outcome.TRAPPED, Outcome.LIMIT_EXCEEDED, Outcome.CRASHED, Outcome.LOST, Outcome.EXPIRED}
 
 
 @dataclass(slots=True)
@@ -116,13 +110,12 @@ class MemoryQueueState:
     def waiting(self, tenant: str) -> int:
         """How many of the tenant's invocations wait for their turn or their time."""
         due = sum(self.jobs[key].invocation.tenant == tenant for key in self._due)
-        parked = sum(len(jobs) for (of, _), jobs in self._parked.items() if of == tenant)
-        return len(self._backlog[tenant]) + due + parked
+        parked = (len(jobs) for (of, _), jobs in self._parked.items() if of == tenant)
+        return len(self._backlog[tenant]) + due + sum(parked)
 
     def all_waiting(self) -> int:
         """How many of all tenants' wait."""
-        waiting = (*self._backlog.values(), *self._parked.values(), self._due)
-        return sum(map(len, waiting))
+        return sum(map(len, (*self._backlog.values(), *self._parked.values(), self._due)))
 
     def in_flight(self) -> Iterator[Job]:
         """What a worker holds."""
