@@ -9,6 +9,7 @@ from typing import Literal
 from stockade.core.invocations import Claim, Completion, Invocation
 from stockade.core.modules import Abi, FunctionContent
 from stockade.core.outcomes import Attempt, Outcome, Usage
+from stockade.core.shedding import Shedding
 from stockade.infra.embedded_valkey import EmbeddedValkey
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis_connection import RedisConnections
@@ -18,7 +19,7 @@ from stockade.infra.system_clock import SystemClock
 MANY = 1000
 CAPACITY = 16
 BODY = b"x" * 1024
-SETTINGS = QueueSettings(backlog_limit=10_000_000)
+SETTINGS = QueueSettings(backlog_limit=10_000_000, shedding=Shedding(100_000_000))
 _CLOCK = SystemClock()
 _CONTENT = FunctionContent("sha256:" + "a" * 64, Abi.STOCKADE_V1, deterministic=True)
 
