@@ -305,8 +305,9 @@ async def test_a_worker_whose_clock_is_an_hour_off_is_no_different(
     assert record.started_ms is not None
     assert record.finished_ms is not None
     times = [before_ms, record.started_ms, record.finished_ms, after_ms]
-    assert all(one - 50 <= next_one for one, next_one in pairwise(times))
-    assert 0 <= record.usage.queue_ms <= after_ms - before_ms
+    # Half a round trip is what the clock may be off; an hour would show.
+    assert all(one - 1000 <= next_one for one, next_one in pairwise(times))
+    assert 0 <= record.usage.queue_ms <= after_ms - before_ms + 1000
 
 
 async def _until_running(platform: Platform, invocation: Invocation) -> None:
