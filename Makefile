@@ -11,7 +11,7 @@ UV_LOCK := pip compile pyproject.toml --universal --python-version 3.11 --genera
 	--no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench examples lock venv clean
+.PHONY: help demo test lint bench soak examples lock venv clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ lint: venv ## Check style, format, types and import contracts
 
 bench: venv ## Measure speed and cost, each figure against the floor of the same run
 	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+soak: venv ## Harm a running installation at random for two minutes, then count what was lost (SOAK_ARGS)
+	@$(BIN)/python -m tests.faults.soak $(SOAK_ARGS)
 
 examples: venv ## Build the example guests from source (needs Rust and Node.js)
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/build_examples.py

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -171,6 +172,12 @@ class Fleet:
         shown: dict[str, Any] = answer.json()
         return shown
 
+    async def outcome(self, invocation_id: str) -> str | None:
+        """How it ended, or None when it has not, or is nowhere to be found."""
+        answer = await self.http.get(f"/v1/invocations/{invocation_id}")
+        outcome: str | None = answer.json().get("outcome")
+        return outcome
+
     async def until_state(self, invocation_id: str, state: str) -> dict[str, Any]:
         """The record once it is in this state."""
 
@@ -221,6 +228,16 @@ class Fleet:
             )
         self._started.append(process)
         return process
+
+
+def executors_of(worker: int) -> set[int]:
+    """The children of the worker's zygote."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            parents[int(entry.parent.name)] = int(entry.read_text().rpartition(")")[2].split()[1])
+    zygotes = {pid for pid, parent in parents.items() if parent == worker}
+    return {pid for pid, parent in parents.items() if parent in zygotes}
 
 
 def _free_port() -> int:

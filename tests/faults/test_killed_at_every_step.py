@@ -4,15 +4,13 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from itertools import count
-from pathlib import Path
 
 import httpx
 import pytest
 import pytest_asyncio
 
-from tests.faults.fleet import BUSY, Fleet, counting, until
+from tests.faults.fleet import BUSY, Fleet, counting, executors_of, until
 from tests.faults.step_proxy import CLAIMED, Step, StepProxy, after, before
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -243,13 +241,3 @@ async def test_a_cancelled_run_is_killed(fleet: Fleet) -> None:
     record = await fleet.until_state(invocation_id, "done")
     assert record["outcome"] == "cancelled"
     assert busy - executors_of(worker.pid)
-
-
-def executors_of(worker: int) -> set[int]:
-    """The children of the worker's zygote."""
-    parents = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            parents[int(entry.parent.name)] = int(entry.read_text().rpartition(")")[2].split()[1])
-    zygotes = {pid for pid, parent in parents.items() if parent == worker}
-    return {pid for pid, parent in parents.items() if parent in zygotes}

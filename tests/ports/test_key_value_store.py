@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import pytest
 
@@ -161,12 +162,12 @@ async def test_what_ended_makes_room(store: KeyValueStore) -> None:
         await store.set("acme", "n", str(number), b"x", 1)
     await refused("kv.quota_exceeded", store.set("acme", "n", "more", b"x", 0))
 
-    async def taken() -> bool:
+    async def taken(name: str) -> bool:
         try:
-            await store.set("acme", "n", "more", b"x" * 480, 0)
+            await store.set("acme", "n", name, b"x" * 480, 0)
         except StockadeError:
             return False
         return True
 
-    await until(taken)
-    await store.set("acme", "n", "again", b"x" * 480, 0)
+    await until(partial(taken, "more"))
+    await until(partial(taken, "again"))

@@ -1,0 +1,11 @@
+from pathlib import Path
+
+from tests.faults.soak import soak
+
+
+async def test_random_faults_under_load_break_no_promise(tmp_path: Path) -> None:
+    found = await soak(tmp_path, seconds=5.0, seed=7)
+    assert found.kept, found
+    assert sum(found.faults.values()) >= 2
+    assert found.acknowledged >= 20
+    assert found.outcomes["completed"] >= 0.9 * found.acknowledged
