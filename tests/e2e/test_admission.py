@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,7 @@ import pytest
 from registry.signing import sign
 from stockade.core.api_keys import ApiKey, generate_key
 from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.system_clock import SystemClock
 from stockade_client import Client, StockadeApiError
 from tests.e2e.service import KEY, PUBLIC, Service, running_service
 from tests.e2e.test_bad_requests import _child_named, _until, refused
@@ -36,7 +38,8 @@ low = 0.2
 few = 0
 """
 SUBMIT = "/v1/functions/echo/invocations"
-LATER = {"Stockade-Run-At": "2027-06-01T00:00:00Z"}
+IN_AN_HOUR = datetime.fromtimestamp(SystemClock().now_ms() / 1000 + 3600, UTC)
+LATER = {"Stockade-Run-At": IN_AN_HOUR.isoformat()}
 
 
 @pytest.fixture(scope="module")
