@@ -7,7 +7,7 @@ import platform
 import statistics
 from pathlib import Path
 
-from bench import attacks, backlog, crowd, end_to_end, fairness, floors, sandbox
+from bench import arithmetic, attacks, backlog, crowd, end_to_end, fairness, floors, sandbox
 from bench.measure import Row, against, p50_ms, p99_ms, table
 
 BODY = b"x" * 1024
@@ -139,6 +139,22 @@ async def queue_rows() -> list[Row]:
     ]
 
 
+async def arithmetic_rows() -> list[Row]:
+    """What one invocation asks of the queue's server; `docs/scaling.md` reckons with it."""
+    with end_to_end.running_service("always") as service:
+        asked = await arithmetic.asked_of_the_server(service, BODY)
+    of = "for one invocation, 1 KB in and out"
+    return [
+        Row(f"commands sent to Valkey {of}", f"{asked.commands:.1f}"),
+        Row(f"commands inside its scripts {of}", f"{asked.inner_commands:.1f}"),
+        Row(f"Valkey's time in commands {of}", f"{asked.server_us:.0f} µs"),
+        Row(f"bytes to Valkey {of}", f"{asked.in_bytes:.0f}"),
+        Row(f"bytes from Valkey {of}", f"{asked.out_bytes:.0f}"),
+        Row(f"bytes of the append-only file {of}", f"{asked.file_bytes:.0f}"),
+        Row("memory of a record that is done", f"{asked.record_bytes:.0f} bytes"),
+    ]
+
+
 def main() -> None:
     """Measures, prints the table, and with `--write` puts it into the report."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -148,6 +164,7 @@ def main() -> None:
     for fsync in ("always", "everysec"):
         rows += asyncio.run(service_rows(fsync))
     rows += asyncio.run(queue_rows())
+    rows += asyncio.run(arithmetic_rows())
     text = table(rows)
     print(text)
     if options.write:
