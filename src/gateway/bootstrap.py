@@ -23,7 +23,7 @@ from stockade.infra.logging import configure_logging
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_module_hints import RedisModuleHints
-from stockade.infra.redis_queue import RedisInvocationQueue
+from stockade.infra.redis_partitions import RedisPartitions
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.share_policy import load_share_policy
 from stockade.infra.sql_catalog import SqlCatalog
@@ -89,14 +89,13 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         clock = SystemClock()
         name = f"gateway-{clock.new_id()}"
         shares = load_share_policy(settings.policy_dir / "shares.toml")
-        connections = RedisConnections(
-            settings.redis_url, durability=settings.durability, replicas=settings.replicas
+        partitions = RedisPartitions(
+            settings.redis_url, settings.partitions, settings.durability, settings.replicas
         )
-        queue = RedisInvocationQueue(
-            connections, gateway=name, settings=QueueSettings(shedding=shares.shedding)
-        )
+        bounds = QueueSettings(partitions=settings.partitions, shedding=shares.shedding)
+        queue = partitions.queue(bounds, gateway=name)
         stack.push_async_callback(queue.aclose)
-        await connections.check_durability()
+        await partitions.check()
         hints = RedisModuleHints(RedisConnections(settings.redis_url))
         stack.push_async_callback(hints.aclose)
         yield Services(

@@ -19,6 +19,7 @@ class GatewaySettings(BaseSettings):
     redis_url: str
     durability: Durability = Durability.FSYNC
     replicas: int = Field(default=1, ge=1, le=16)
+    partitions: int = Field(default=1, ge=1, le=64)
     database_url: str
     blob_dir: Path
     policy_dir: Path

@@ -33,7 +33,7 @@ from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_key_values import RedisKeyValueStore
 from stockade.infra.redis_module_hints import RedisModuleHints
-from stockade.infra.redis_queue import RedisInvocationQueue
+from stockade.infra.redis_partitions import RedisPartitions
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.secrets_file import read_or_create_secret
 from stockade.infra.sql_catalog import SqlCatalog
@@ -71,20 +71,18 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
         catalog = await SqlCatalog.open(settings.database_url)
         stack.push_async_callback(catalog.aclose)
         clock = SystemClock()
-        connections = RedisConnections(
-            settings.redis_url, durability=settings.durability, replicas=settings.replicas
+        partitions = RedisPartitions(
+            settings.redis_url, settings.partitions, settings.durability, settings.replicas
         )
-        queue = RedisInvocationQueue(
-            connections,
-            consumer=clock.new_id(),
-            settings=QueueSettings(lease_ms=round(settings.lease_seconds * 1000)),
-        )
+        lease_ms = round(settings.lease_seconds * 1000)
+        bounds = QueueSettings(partitions=settings.partitions, lease_ms=lease_ms)
+        queue = partitions.queue(bounds, consumer=clock.new_id())
         stack.push_async_callback(queue.aclose)
-        await connections.check_durability()
+        await partitions.check()
         meter = ProcMeter()
         isolation = load_isolation_policy(settings.policy_dir / "isolation.toml")
-        bounds = _bounds(settings)
-        pool = ExecutorPool(jail, _pool_settings(settings), isolation, meter, bounds)
+        process_bounds = _bounds(settings)
+        pool = ExecutorPool(jail, _pool_settings(settings), isolation, meter, process_bounds)
         stack.push_async_callback(pool.aclose)
         blobs = DirectoryBlobStore(settings.blob_dir)
         loader = ModuleLoader(
@@ -96,7 +94,8 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             trust_seconds=settings.trust_seconds,
         )
         quota = load_key_value_quota(settings.policy_dir / "key_values.toml")
-        key_values = RedisKeyValueStore(RedisConnections(settings.redis_url), quota)
+        places = RedisPartitions(settings.redis_url, settings.partitions)
+        key_values = RedisKeyValueStore(places.connections, quota)
         stack.push_async_callback(key_values.aclose)
         broker = HostCallBroker(
             egress=GuardedHttp(load_egress_policy(settings.policy_dir / "egress.toml")),

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -143,3 +144,42 @@ async def acknowledge_six_times(queue: RedisInvocationQueue) -> None:
     await queue.cancel("acme", first.invocation.id, CLOCK.now_ms())
     later = CLOCK.now_ms() + 3_600_000
     await queue.submit_many("acme", [replace(asked(), run_at_ms=later) for _ in range(50)])
+
+
+def both(first: EmbeddedValkey, second: EmbeddedValkey) -> str:
+    """A URL with both addresses, and the password that both are given."""
+    place, other = urlsplit(first.url), urlsplit(second.url)
+    return f"redis://:{place.password}@127.0.0.1:{other.port},127.0.0.1:{place.port}/0"
+
+
+@pytest.mark.parametrize("end", ["dies", "is demoted"])
+async def test_whoever_is_the_primary_is_found(
+    primary: EmbeddedValkey, replica: EmbeddedValkey, end: str
+) -> None:
+    place = urlsplit(primary.url)
+    await command(replica, "CONFIG", "SET", "requirepass", str(place.password))
+    queue = queue_at(both(primary, replica), Durability.FSYNC)
+    before, after = asked(), asked()
+    await queue.submit(before)
+    replica_url = f"redis://:{place.password}@127.0.0.1:{urlsplit(replica.url).port}/0"
+    heir = RedisConnections(replica_url)
+
+    async def copied() -> bool:
+        return bool(await heir.call("EXISTS", f"sk:{{p00}}:inv:{before.id}"))
+
+    await until(copied)
+    if end == "dies":
+        os.kill(primary.pid, signal.SIGKILL)
+    await heir.call("REPLICAOF", "NO", "ONE")
+    if end == "is demoted":
+        await command(primary, "CONFIG", "SET", "masterauth", str(place.password))
+        await command(primary, "REPLICAOF", "127.0.0.1", str(urlsplit(replica.url).port))
+    assert (await queue.submit(after)).created
+    assert await heir.call("EXISTS", f"sk:{{p00}}:inv:{after.id}") == 1
+    taken: list[str] = []
+    while len(taken) < 2:
+        with suppress(StockadeError):
+            taken += [one.invocation.id for one in await queue.claim(9, 0.2)]
+    assert sorted(taken) == sorted([before.id, after.id])
+    await heir.close()
+    await queue.aclose()

@@ -219,7 +219,7 @@ async def test_after_a_restart_nothing_is_sent_over_what_was_closed(
     valkey: EmbeddedValkey,
 ) -> None:
     connections = RedisConnections(valkey.url)
-    store = RedisKeyValueStore(connections, KeyValueQuota())
+    store = RedisKeyValueStore([connections], KeyValueQuota())
     assert await store.add("acme", "n", "k", 1) == 1
     await kill(valkey)
     await valkey.start()

@@ -19,8 +19,8 @@ from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.key_values import KeyValueQuota
 from stockade.core.modules import Signer
 from stockade.infra.embedded_valkey import EmbeddedValkey
-from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_key_values import RedisKeyValueStore
+from stockade.infra.redis_partitions import RedisPartitions
 from stockade.infra.sql_catalog import SqlCatalog
 from tests.guest import guests
 
@@ -58,16 +58,24 @@ async def until(look: Callable[[], Awaitable[T]], seconds: float = PATIENCE_SECO
 
 
 class Fleet:
-    """An installation in `directory`; what it starts it ends."""
+    """An installation in `directory`; what it starts it ends.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: For all its files.
+        cluster_url: Nodes to use in place of a Valkey of its own.
+        partitions: How many there are.
+    """
+
+    def __init__(self, directory: Path, cluster_url: str = "", partitions: int = 1) -> None:
         self._directory = directory
+        self._cluster_url, self._partitions = cluster_url, partitions
         self._started: list[subprocess.Popen[bytes]] = []
         self.valkey = EmbeddedValkey(directory / "valkey")
 
     async def start(self) -> None:
         """Starts Valkey and a first gateway; the tenant trusts the tests' key."""
-        await self.valkey.start()
+        if not self._cluster_url:
+            await self.valkey.start()
         catalog = await SqlCatalog.open(self._database)
         await catalog.ensure_tenant(TENANT)
         text, key = generate_key("test")
@@ -75,8 +83,8 @@ class Fleet:
         await catalog.add_signer(TENANT, Signer("tests", public_bytes(KEY)))
         await catalog.aclose()
         self._headers = {"Authorization": f"Bearer {text}"}
-        self._connections = RedisConnections(self.valkey.url, retry_seconds=20.0)
-        self.key_values = RedisKeyValueStore(self._connections, KeyValueQuota())
+        places = RedisPartitions(self._redis_url, self._partitions)
+        self.key_values = RedisKeyValueStore(places.connections, KeyValueQuota())
         self.http = await self.client(await self.gateway())
 
     async def stop(self) -> None:
@@ -208,12 +216,17 @@ class Fleet:
         return [letter["id"] for letter in answer.json()["dead_letters"]]
 
     @property
+    def _redis_url(self) -> str:
+        return self._cluster_url or self.valkey.url
+
+    @property
     def _database(self) -> str:
         return f"sqlite:///{self._directory}/catalog.sqlite"
 
     def _spawn(self, kind: str, redis_url: str, **own: str) -> subprocess.Popen[bytes]:
         environment = {
-            "STOCKADE_REDIS_URL": redis_url or self.valkey.url,
+            "STOCKADE_REDIS_URL": redis_url or self._redis_url,
+            "STOCKADE_PARTITIONS": str(self._partitions),
             "STOCKADE_DATABASE_URL": self._database,
             "STOCKADE_BLOB_DIR": str(self._directory / "blobs"),
             "STOCKADE_POLICY_DIR": str(POLICIES),

@@ -17,9 +17,17 @@ from tests.ports.test_invocation_queue import (
     record_of,
     until,
 )
-from tests.ports.valkey_fixture import CLOCK, Installation
+from tests.ports.valkey_fixture import CLOCK, Installation, queue_url_of
 
 pytest_plugins = ("tests.ports.valkey_fixture",)
+
+
+@pytest.fixture(params=["memory", "redis", "partitions", "cluster"])
+def queue_url(request: pytest.FixtureRequest) -> str:
+    """Where the store is: several partitions and a cluster of three nodes as well."""
+    return queue_url_of(request)
+
+
 DEAD = [Outcome.TRAPPED, Outcome.LIMIT_EXCEEDED, Outcome.CRASHED, Outcome.LOST]
 
 

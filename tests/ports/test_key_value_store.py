@@ -10,11 +10,17 @@ from stockade.core.errors import StockadeError
 from stockade.core.key_values import KeyValueQuota
 from stockade.core.ports import KeyValueStore
 from stockade.infra.memory_key_values import MemoryKeyValueStore
-from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_key_values import RedisKeyValueStore
-from tests.ports.valkey_fixture import CLOCK, flush
+from tests.ports.valkey_fixture import CLOCK, flush, partitions_of, queue_url_of
 
 pytest_plugins = ("tests.ports.valkey_fixture",)
+
+
+@pytest.fixture(params=["memory", "redis", "partitions", "cluster"])
+def queue_url(request: pytest.FixtureRequest) -> str:
+    """Where the store is: several partitions and a cluster of three nodes as well."""
+    return queue_url_of(request)
+
 
 QUOTA = KeyValueQuota(max_keys=10, max_bytes=1000, max_value_bytes=500)
 BIG = (1 << 63) - 1
@@ -25,7 +31,7 @@ async def store(queue_url: str) -> AsyncIterator[KeyValueStore]:
     if queue_url:
         await flush(queue_url)
         made: RedisKeyValueStore | MemoryKeyValueStore = RedisKeyValueStore(
-            RedisConnections(queue_url), QUOTA
+            partitions_of(queue_url).connections, QUOTA
         )
     else:
         made = MemoryKeyValueStore(CLOCK, QUOTA)

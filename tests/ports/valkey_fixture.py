@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
@@ -12,10 +13,12 @@ from stockade.infra.memory_queue import MemoryInvocationQueue
 from stockade.infra.memory_queue_state import MemoryQueueState
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_queue import RedisInvocationQueue
+from stockade.infra.redis_partitions import RedisPartitions
 from stockade.infra.system_clock import SystemClock
+from tests.ports.valkey_cluster import ValkeyCluster, urls_of
 
 CLOCK = SystemClock()
+CLUSTER_PARTITIONS = 4
 
 
 class ClosableQueue(InvocationQueue, Protocol):
@@ -50,16 +53,45 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]
     asyncio.run(server.stop())
 
 
+def partitions_of(url: str) -> RedisPartitions:
+    """Connections to the partitions that a URL of the tests names."""
+    place, _, count = url.partition("#")
+    return RedisPartitions(place, int(count or 1))
+
+
 async def flush(url: str) -> None:
-    connections = RedisConnections(url)
-    await connections.call("FLUSHALL")
-    await connections.close()
+    """Empties the server, or every node of the cluster."""
+    for one in urls_of(url.partition("#")[0]):
+        connections = RedisConnections(one)
+        await connections.call("FLUSHALL")
+        await connections.close()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCluster]:
+    """Three nodes that share the slots."""
+    made = ValkeyCluster(tmp_path_factory.mktemp("cluster"), primaries=3)
+    asyncio.run(made.start())
+    yield made
+    made.stop()
 
 
 @pytest.fixture(params=["memory", "redis"])
 def queue_url(request: pytest.FixtureRequest) -> str:
-    """Where the queue's store is; empty for memory."""
-    return "" if request.param == "memory" else str(request.getfixturevalue("valkey").url)
+    """Where the queue's store is: empty for memory, else with its number of partitions behind #."""
+    return queue_url_of(request)
+
+
+def queue_url_of(request: pytest.FixtureRequest) -> str:
+    match request.param:
+        case "memory":
+            return ""
+        case "redis":
+            return f"{request.getfixturevalue('valkey').url}#1"
+        case "partitions":
+            return f"{request.getfixturevalue('valkey').url}#3"
+        case _:
+            return f"{request.getfixturevalue('cluster').url}#{CLUSTER_PARTITIONS}"
 
 
 @pytest.fixture
@@ -86,7 +118,8 @@ def memory_maker() -> Callable[[str, QueueSettings], ClosableQueue]:
 
 def redis_maker(url: str) -> Callable[[str, QueueSettings], ClosableQueue]:
     def make(name: str, settings: QueueSettings) -> ClosableQueue:
-        connections = RedisConnections(url)
-        return RedisInvocationQueue(connections, gateway=name, consumer=name, settings=settings)
+        partitions = partitions_of(url)
+        bounds = replace(settings, partitions=len(partitions.connections))
+        return partitions.queue(bounds, gateway=name, consumer=name)
 
     return make

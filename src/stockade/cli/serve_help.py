@@ -1,10 +1,13 @@
 """What each setting of the processes means, for `--help`."""
 
 HELP = {
-    "redis_url": "Valkey, or Redis 7.2, or newer: redis://:PASSWORD@HOST:PORT/0.",
+    "redis_url": "Valkey, or Redis 7.2, or newer: redis://:PASSWORD@HOST:PORT/0; several"
+    " HOST:PORT with commas between are a primary and its replicas, or nodes of a cluster.",
     "durability": "What an acknowledgement waits for: fsync (on the server's disk), replicated (on"
     " its replicas' disks as well) or memory (nothing).",
     "replicas": "How many replicas must have it, where durability is 'replicated'.",
+    "partitions": "Into how many partitions tenants are divided, the same in all processes and for"
+    " good; more than one is for a cluster.",
     "database_url": "The catalog: sqlite:///FILE or postgresql://….",
     "blob_dir": "Directory with modules, large inputs and outputs; all processes share it.",
     "cache_dir": "Directory for compiled modules; this host's own.",

@@ -12,6 +12,7 @@ class QueueSettings:
     """Bounds and times of the queue.
 
     Args:
+        partitions: Into how many tenants are divided; bounds of all tenants are divided by it.
         lease_ms: A claim not renewed for so long is taken over by another worker.
         retention_ms: How long a record stays readable after its invocation is done.
         idempotency_ms: How long an idempotency key names the first invocation.
@@ -26,6 +27,7 @@ class QueueSettings:
         shedding_retry_ms: When those are asked to try again whose work was refused so.
     """
 
+    partitions: int = 1
     lease_ms: int = 15_000
     retention_ms: int = 7 * 24 * HOUR_MS
     idempotency_ms: int = 24 * HOUR_MS

@@ -14,24 +14,27 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from hiredis import pack_command
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
+    ClusterDownError,
+    MovedError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from stockade.core.durability import Durability
 from stockade.core.errors import StockadeError
+from stockade.infra.redis_addresses import ERRORS, RedisAddresses
 from stockade.infra.redis_confirmation import (
     UnconfirmedError,
     check_confirmed,
@@ -41,9 +44,6 @@ from stockade.infra.redis_confirmation import (
 
 Part = str | bytes | int
 
-_ERRORS = "surrogatepass"
-"""Hostile names may hold lone surrogates; they must be absent, not an error."""
-
 _FAILURES = (RedisError, OSError, TimeoutError, UnconfirmedError)
 _PASSING = (
     RedisConnectionError,
@@ -52,7 +52,11 @@ _PASSING = (
     OSError,
     TimeoutError,
     UnconfirmedError,
+    AskError,
+    ClusterDownError,
+    TryAgainError,
 )
+_MOST_MOVES = 4
 _PASSING_WORDS = (
     "BUSY",
     "CLUSTERDOWN",
@@ -93,7 +97,7 @@ class RedisConnections:
     """Idle connections to one server, taken and given back around each command.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`, with user and password as needed.
+        url: Where the server may be; see `RedisAddresses`.
         command_seconds: A command that takes longer (beyond its own blocking time) failed.
         most: So many commands are under way at once; blocking ones do not count.
         retry_seconds: How long a command that may be repeated is retried before the failure shows.
@@ -112,14 +116,7 @@ class RedisConnections:
         replicas: int = 1,
     ) -> None:
         self._confirmation = confirmation_of(durability, replicas, int(command_seconds * 500))
-        self._factory = ConnectionPool.from_url(
-            url,
-            protocol=2,
-            encoding_errors=_ERRORS,
-            socket_timeout=None,
-            socket_connect_timeout=command_seconds,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._addresses = RedisAddresses(url, command_seconds)
         self._command_seconds = command_seconds
         self._retry_seconds = retry_seconds
         self._slots = asyncio.Semaphore(most)
@@ -243,15 +240,32 @@ class RedisConnections:
     async def _exchange_now(
         self, commands: Sequence[tuple[Part, ...]], seconds: float, *, many: bool = False
     ) -> Any:  # noqa: ANN401
+        for _ in range(_MOST_MOVES):
+            try:
+                return await self._exchange_here(commands, seconds, many=many)
+            except MovedError as moved:
+                # Nothing was carried out: a cluster has these keys at another node.
+                self._addresses.follow(moved)
+                await self._drop_idle()
+        raise RedisConnectionError("The keys move from node to node.")
+
+    async def _exchange_here(
+        self, commands: Sequence[tuple[Part, ...]], seconds: float, *, many: bool = False
+    ) -> Any:  # noqa: ANN401
         if self._closed:
             raise RedisConnectionError("The queue was closed.")
-        connection = await self._taken()
+        connection, fresh = await self._taken()
         try:
             async with asyncio.timeout(seconds):
+                if fresh:
+                    await self._addresses.check(connection)
                 packed = b"".join(_packed(parts) for parts in commands)
                 await connection.send_packed_command(packed, check_health=False)
                 replies = [await connection.read_response(disable_decoding=True) for _ in commands]
-        except ResponseError:
+        except ResponseError as refusal:
+            if isinstance(refusal, ReadOnlyError):
+                self._addresses.turn()
+                many = True
             # After a refusal in the middle, the answers behind it are still on their way.
             await (connection.disconnect(nowait=True) if many else self._give_back(connection))
             raise
@@ -261,22 +275,20 @@ class RedisConnections:
         except BaseException:
             await connection.disconnect(nowait=True)
             await self._drop_idle()
+            self._addresses.turn()
             raise
         await self._give_back(connection)
         return replies if many else replies[0]
 
-    async def _taken(self) -> AbstractConnection:
+    async def _taken(self) -> tuple[AbstractConnection, bool]:
         # A server that went away closed what is idle: a command that may not be sent twice must not
         # find that out.
         while self._idle:
             connection = self._idle.pop()
             if not _is_closed(connection):
-                return connection
+                return connection, False
             await connection.disconnect(nowait=True)
-        return self._new_connection()
-
-    def _new_connection(self) -> AbstractConnection:
-        return self._factory.connection_class(**self._factory.connection_kwargs)
+        return self._addresses.connection(), True
 
     async def _give_back(self, connection: AbstractConnection) -> None:
         if self._closed:
@@ -299,7 +311,7 @@ def _is_closed(connection: AbstractConnection) -> bool:
 
 def _packed(parts: tuple[Part, ...]) -> bytes:
     """One command on the wire, by hiredis: redis-py packs several times slower in Python."""
-    encoded = (part.encode("utf-8", _ERRORS) if isinstance(part, str) else part for part in parts)
+    encoded = (part.encode("utf-8", ERRORS) if isinstance(part, str) else part for part in parts)
     packed: bytes = pack_command(tuple(encoded))  # type: ignore[arg-type] # its stub takes one part
     return packed
 

@@ -1,6 +1,6 @@
 """`KeyValueStore` in Redis: one hash for each tenant, in the tenant's own partition."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from stockade.core.errors import StockadeError
 from stockade.core.key_values import KeyValueQuota, full, not_a_number, overflow
@@ -22,17 +22,18 @@ class RedisKeyValueStore:
     """See `KeyValueStore`.
 
     Args:
-        connections: To the server, closed with this store.
+        connections: To each partition's server, closed with this store.
         quota: What a tenant may keep.
     """
 
-    def __init__(self, connections: RedisConnections, quota: KeyValueQuota) -> None:
+    def __init__(self, connections: Sequence[RedisConnections], quota: KeyValueQuota) -> None:
         self._connections = connections
         self._quota = quota
 
     async def aclose(self) -> None:
         """Closes the connections."""
-        await self._connections.close()
+        for connections in self._connections:
+            await connections.close()
 
     async def get(self, tenant: str, namespace: str, key: str) -> bytes | None:
         """The value, or None."""
@@ -56,9 +57,10 @@ class RedisKeyValueStore:
     async def add(self, tenant: str, namespace: str, key: str, delta: int) -> int:
         """Adds to the number that the value is, absent counting as 0; the sum."""
         # Never sent twice: an answer that was lost on its way would count double.
-        answer = await self._connections.run_once(
+        connections, prefix = self._place(tenant)
+        answer = await connections.run_once(
             _SCRIPT,
-            RedisKeys(partition_of(tenant)).prefix,
+            prefix,
             *_COMMON,
             *("add", tenant, _name(namespace, key), delta, *self._bounds),
         )
@@ -75,9 +77,13 @@ class RedisKeyValueStore:
         return self._quota.max_keys, self._quota.max_bytes
 
     async def _run(self, tenant: str, *parts: str | bytes | int) -> list[int | bytes]:
-        prefix = RedisKeys(partition_of(tenant)).prefix
-        answer: list[int | bytes] = await self._connections.run(_SCRIPT, prefix, *_COMMON, *parts)
+        connections, prefix = self._place(tenant)
+        answer: list[int | bytes] = await connections.run(_SCRIPT, prefix, *_COMMON, *parts)
         return answer
+
+    def _place(self, tenant: str) -> tuple[RedisConnections, str]:
+        partition = partition_of(tenant, len(self._connections))
+        return self._connections[partition], RedisKeys(partition).prefix
 
 
 def _name(namespace: str, key: str) -> str:

@@ -8,11 +8,10 @@ before a fixed-length hash, so that no tenant name or id can make two keys equal
 import hashlib
 import zlib
 
-PARTITIONS = 1
 GROUP = b"workers"
 
 
-def partition_of(tenant: str, partitions: int = PARTITIONS) -> int:
+def partition_of(tenant: str, partitions: int) -> int:
     """The partition that holds everything of this tenant."""
     return zlib.crc32(tenant.encode(errors="surrogatepass")) % partitions
 
@@ -25,6 +24,7 @@ class RedisKeys:
         self.ready = self.prefix + "ready"
         self.cancels = self.prefix + "cancels"
         self.uploads = self.prefix + "uploads"
+        self.partitions = self.prefix + "partitions"
 
     def record(self, invocation_id: str) -> str:
         """The hash that is the invocation's record."""

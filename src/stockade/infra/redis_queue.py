@@ -29,7 +29,7 @@ from stockade.infra.queue_answers import (
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis_cancels import RedisCancels
 from stockade.infra.redis_connection import Part, RedisConnections, RedisScript
-from stockade.infra.redis_keys import PARTITIONS, RedisKeys, idempotency_name, partition_of
+from stockade.infra.redis_keys import RedisKeys, idempotency_name
 from stockade.infra.redis_ready import RedisReadyStream
 from stockade.infra.redis_records import (
     RECORD_FIELDS,
@@ -57,7 +57,7 @@ _MOVED_AT_ONCE = 1000
 
 
 class RedisInvocationQueue:
-    """The queue of one process, gateway or worker.
+    """The queue of one process, gateway or worker, over one partition of all tenants.
 
     Args:
         connections: To the server; closed with the queue.
@@ -65,6 +65,7 @@ class RedisInvocationQueue:
         consumer: This process as a worker, new at each start: two that share a name take each
             other's work.
         settings: Bounds and times, the same in all processes.
+        partition: Which one, from 0.
     """
 
     def __init__(
@@ -74,17 +75,18 @@ class RedisInvocationQueue:
         gateway: str = "",
         consumer: str = "",
         settings: QueueSettings = _DEFAULTS,
+        partition: int = 0,
     ) -> None:
         self._connections = connections
         self._gateway = gateway
         self._consumer = consumer
         self._settings = settings
-        self._keys = [RedisKeys(partition) for partition in range(PARTITIONS)]
-        self._ready = RedisReadyStream(connections, self._keys[0], consumer, settings)
-        self._cancels = RedisCancels(connections, self._keys[0])
+        self._keys = RedisKeys(partition)
+        self._ready = RedisReadyStream(connections, self._keys, consumer, settings)
+        self._cancels = RedisCancels(connections, self._keys)
         start = secrets.token_hex(8)
         self._nonces = (f"{start}:{n}" for n in itertools.count())
-        stream = self._keys[0].reply(gateway)
+        stream = self._keys.reply(gateway)
         self._replies = RedisReplies(connections, stream, self._is_done, settings.waiters_limit)
 
     async def aclose(self) -> None:
@@ -102,7 +104,7 @@ class RedisInvocationQueue:
         if invocation.reply_to and invocation.reply_to == self._gateway:
             self._replies.expect(invocation.tenant, invocation.id)
         try:
-            answer = await self._run(_SUBMIT, invocation.tenant, *self._submission(invocation))
+            answer = await self._run(_SUBMIT, *self._submission(invocation))
             receipt = receipt_of(_answer(answer), invocation, self._settings)
         except BaseException:
             self._replies.forget(invocation.id)
@@ -122,14 +124,15 @@ class RedisInvocationQueue:
         Returns None when absent or another tenant's, False when it was done already.
         """
         nonce = next(self._nonces)
-        answer = await self._run(_CANCEL, tenant, invocation_id, tenant, now_ms, nonce)
+        answer = await self._run(_CANCEL, invocation_id, tenant, now_ms, nonce)
         return None if answer < 0 else answer == 1
 
     async def submit_many(
         self, tenant: str, invocations: Sequence[Invocation]
     ) -> Sequence[SubmitReceipt | StockadeError]:
         """Submits many of one tenant's invocations; each is answered for itself, in their order."""
-        prefix, common = self._keys_of(tenant).prefix, self._settings.common
+        del tenant
+        prefix, common = self._keys.prefix, self._settings.common
         calls = [(*common, *self._submission(invocation)) for invocation in invocations]
         answers = await self._connections.run_many(_SUBMIT, prefix, calls)
         return [
@@ -141,7 +144,7 @@ class RedisInvocationQueue:
         self, tenant: str, most: int, before: str = ""
     ) -> Sequence[InvocationRecord]:
         """What failed for good and could be redriven, newest submission first."""
-        rows = await self._run(_DEAD_LETTERS, tenant, tenant, most, before, *RECORD_FIELDS)
+        rows = await self._run(_DEAD_LETTERS, tenant, most, before, *RECORD_FIELDS)
         return [decode_record(row) for row in rows]
 
     async def redrive(self, tenant: str, invocation_id: str) -> bool | None:
@@ -150,7 +153,7 @@ class RedisInvocationQueue:
         Returns None when absent or another tenant's, False when it is no dead letter.
         """
         nonce = next(self._nonces)
-        answer = await self._run(_REDRIVE, tenant, invocation_id, tenant, nonce)
+        answer = await self._run(_REDRIVE, invocation_id, tenant, nonce)
         return None if answer < 0 else answer == 1
 
     async def wait(self, tenant: str, invocation_id: str, timeout_seconds: float) -> bool:
@@ -164,7 +167,7 @@ class RedisInvocationQueue:
     async def begin(self, claim: Claim, now_ms: int) -> bool:
         """Marks the attempt running; False when the claim is stale or the invocation cancelled."""
         of, token = claim.invocation, claim.attempt
-        began = bool(await self._run(_BEGIN, of.tenant, of.id, claim.entry, token, now_ms))
+        began = bool(await self._run(_BEGIN, of.id, claim.entry, token, now_ms))
         if not began:
             self._ready.release(claim.entry)
         return began
@@ -174,7 +177,6 @@ class RedisInvocationQueue:
         attempt, of = completion.attempt, claim.invocation
         answer = await self._run(
             _COMPLETE,
-            of.tenant,
             *(of.id, claim.entry, claim.attempt, next(self._nonces)),
             *(encode_attempt(attempt), attempt.outcome.value, completion.finished_ms),
             _or_empty(completion.retry_at_ms),
@@ -187,7 +189,7 @@ class RedisInvocationQueue:
     async def hand_back(self, claim: Claim, *, ran: bool) -> bool:
         """Gives a claim up for another worker to take at once; False when it is stale."""
         of, began = claim.invocation, "1" if ran else ""
-        answer = await self._run(_HAND_BACK, of.tenant, of.id, claim.entry, claim.attempt, began)
+        answer = await self._run(_HAND_BACK, of.id, claim.entry, claim.attempt, began)
         self._ready.release(claim.entry)
         return bool(answer)
 
@@ -198,6 +200,10 @@ class RedisInvocationQueue:
             parts += (claim.entry, claim.invocation.id, claim.attempt)
         places = await self._ready.run(_HEARTBEAT, *parts)
         return [claims[place] for place in places]
+
+    async def await_more(self, timeout_seconds: float) -> bool:
+        """Waits until something was made ready since the last look; takes nothing."""
+        return await self._ready.await_more(timeout_seconds)
 
     async def cancellations(self, timeout_seconds: float) -> Sequence[str]:
         """Ids that were cancelled while a worker had them; a hint, which a heartbeat backs."""
@@ -230,7 +236,7 @@ class RedisInvocationQueue:
 
     def _submission(self, invocation: Invocation) -> tuple[Part, ...]:
         key, rate = invocation.idempotency_key, invocation.rate_limit
-        shedding, parts = self._settings.shedding, len(self._keys)
+        shedding, parts = self._settings.shedding, self._settings.partitions
         return (
             invocation.id,
             invocation.tenant,
@@ -263,16 +269,13 @@ class RedisInvocationQueue:
     async def _fields(
         self, tenant: str, invocation_id: str, names: tuple[str, ...]
     ) -> list[bytes | None] | None:
-        key = self._keys_of(tenant).record(invocation_id)
+        key = self._keys.record(invocation_id)
         values: list[bytes | None] = await self._connections.repeat("HMGET", key, *names)
         return values if values[0] == tenant.encode(errors="surrogatepass") else None
 
-    def _keys_of(self, tenant: str) -> RedisKeys:
-        return self._keys[partition_of(tenant, len(self._keys))]
-
-    async def _run(self, script: RedisScript, tenant: str, *arguments: Part) -> Any:  # noqa: ANN401 - any reply
-        prefix = self._keys_of(tenant).prefix
-        return await self._connections.run(script, prefix, *self._settings.common, *arguments)
+    async def _run(self, script: RedisScript, *arguments: Part) -> Any:  # noqa: ANN401 - any reply
+        prefix, common = self._keys.prefix, self._settings.common
+        return await self._connections.run(script, prefix, *common, *arguments)
 
 
 def _answer(row: list[Any]) -> Answer:

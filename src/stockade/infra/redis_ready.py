@@ -41,6 +41,7 @@ class RedisReadyStream:
         self._held: set[str] = set()
         self._reading = 0
         self._reply_lost = False
+        self._seen: bytes | None = None
         self._recovering = asyncio.Lock()
 
     async def claim(self, count: int, timeout_seconds: float) -> list[Claim]:
@@ -62,6 +63,20 @@ class RedisReadyStream:
             raise
         finally:
             self._reading -= 1
+
+    async def await_more(self, timeout_seconds: float) -> bool:
+        """Waits until an entry was added since the last look, up to the timeout; takes nothing.
+
+        The first look answers at once, since there may be something.
+        """
+        if self._seen is not None:
+            block = ("BLOCK", max(1, int(timeout_seconds * 1000)))
+            parts = ("XREAD", "COUNT", 1, *block, "STREAMS", self._keys.ready, self._seen)
+            if not await self._connections.call(*parts, block_seconds=timeout_seconds):
+                return False
+        newest = await self._connections.call("XREVRANGE", self._keys.ready, "+", "-", "COUNT", 1)
+        self._seen = newest[0][0] if newest else b"0-0"
+        return True
 
     async def reclaim(self, count: int) -> list[Claim]:
         """Entries whose lease ran out, now under this worker's name."""
