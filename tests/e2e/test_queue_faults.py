@@ -292,6 +292,32 @@ async def test_an_entry_without_its_record_is_acknowledged_away(valkey: Embedded
         await until(emptied)
 
 
+@pytest.mark.parametrize("ended_first", [False, True])
+async def test_a_second_delivery_of_the_same_invocation_is_refused(
+    valkey: EmbeddedValkey, *, ended_first: bool
+) -> None:
+    async with opened(valkey.url, "a") as first, opened(valkey.url, "b") as second:
+        invocation = asked()
+        await first.submit(invocation)
+        entries = await command(valkey, "XRANGE", "sk:{p00}:ready", "-", "+")
+        assert isinstance(entries, list)
+        ((_, fields),) = entries
+        await command(valkey, "XADD", "sk:{p00}:ready", "*", *fields)
+        (claim,) = await first.claim(1, 1.0)
+        (again,) = await second.claim(1, 1.0)
+        assert again.invocation == claim.invocation == invocation
+        if ended_first:
+            assert await first.complete(claim, ended())
+        assert not await second.begin(again, CLOCK.now_ms())
+        assert not await second.complete(again, ended())
+        assert list(await second.heartbeat([again])) == [again]
+        if not ended_first:
+            assert await first.complete(claim, ended())
+        record = await first.record("acme", invocation.id)
+        assert record is not None
+        assert (record.state, len(record.attempts)) == (State.DONE, 1)
+
+
 async def test_finished_work_leaves_only_records_behind(valkey: EmbeddedValkey) -> None:
     async with opened(valkey.url) as queue:
         await queue.tick(4, CLOCK.now_ms())
@@ -314,7 +340,7 @@ async def test_finished_work_leaves_only_records_behind(valkey: EmbeddedValkey) 
 
 
 class CuttingProxy:
-    """Hands bytes on; while armed, it closes a connection instead of handing on a reply."""
+    """Hands bytes on; while armed, it hands on half a reply and closes the connection."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -345,6 +371,7 @@ class CuttingProxy:
         while data := await source.read(65536):
             if cuts and self.armed:
                 self.armed = False
+                sink.write(data[: len(data) // 2])  # in the middle of the reply
                 return
             sink.write(data)
         sink.close()
