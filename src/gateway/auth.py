@@ -8,6 +8,7 @@ from starlette.requests import Request
 from stockade.core.api_keys import ApiKey, parse_key
 from stockade.core.errors import StockadeError
 from stockade.core.ports import Catalog, Clock
+from stockade.core.single_flight import SingleFlight
 
 _MAX_CACHED = 10_000
 _MAX_HEADER_CHARACTERS = 200
@@ -29,6 +30,7 @@ class Authenticator:
         self._clock = clock
         self._cache_seconds = cache_seconds
         self._cached: dict[str, tuple[float, ApiKey]] = {}
+        self._flights: SingleFlight[str, ApiKey | None] = SingleFlight()
 
     async def authenticate(self, request: Request) -> Principal:
         """The caller.
@@ -54,6 +56,10 @@ class Authenticator:
         cached = self._cached.get(key_id)
         if cached is not None and now - cached[0] < self._cache_seconds:
             return cached[1]
+        return await self._flights.run(key_id, lambda: self._look_up(key_id))
+
+    async def _look_up(self, key_id: str) -> ApiKey | None:
+        now = time.monotonic()
         stored = await self._catalog.find_key(key_id)
         if stored is not None:
             if len(self._cached) >= _MAX_CACHED:

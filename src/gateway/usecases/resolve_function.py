@@ -2,12 +2,13 @@
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.modules import Alias, FunctionVersion
 from stockade.core.names import check_name
 from stockade.core.ports import Catalog
+from stockade.core.single_flight import SingleFlight
 
 _MAX_CACHED = 10_000
 
@@ -19,6 +20,8 @@ class FunctionResolver:
         self._catalog = catalog
         self._cache_seconds = cache_seconds
         self._cached: dict[tuple[str, str, object], tuple[float, FunctionVersion | Alias]] = {}
+        self._flights: SingleFlight[Hashable, FunctionVersion | Alias | None] = SingleFlight()
+        self._changes = 0
 
     async def resolve(
         self, tenant: str, name: str, alias: str | None, version: int | None, draw: str
@@ -44,6 +47,7 @@ class FunctionResolver:
 
     def forget(self, tenant: str, name: str) -> None:
         """Drops what is remembered of a function that has just been changed here."""
+        self._changes += 1
         for key in [key for key in self._cached if key[:2] == (tenant, name)]:
             del self._cached[key]
 
@@ -67,8 +71,21 @@ class FunctionResolver:
         cached = self._cached.get(key)
         if cached is not None and now - cached[0] < self._cache_seconds:
             return cached[1]
+        changes = self._changes
+        return await self._flights.run(
+            (*key, changes), lambda: self._look_up(key, look_up, changes)
+        )
+
+    async def _look_up(
+        self,
+        key: tuple[str, str, object],
+        look_up: Callable[[], Awaitable[FunctionVersion | Alias | None]],
+        changes: int,
+    ) -> FunctionVersion | Alias | None:
+        now = time.monotonic()
         found = await look_up()
-        if found is not None:
+        # What was read before a change must not be remembered behind it.
+        if found is not None and changes == self._changes:
             if len(self._cached) >= _MAX_CACHED:
                 self._cached.clear()
             self._cached[key] = now, found

@@ -1,12 +1,20 @@
 """Who calls: keys are checked before anything else, and nothing crosses tenants."""
 
+import asyncio
+from collections import Counter
+from dataclasses import replace
+
 import httpx
 import pytest
+from starlette.requests import Request
 
 from gateway import auth
 from gateway.usecases import resolve_function
+from gateway.usecases.resolve_function import FunctionResolver
 from stockade.core.api_keys import ApiKey, generate_key
+from stockade.core.modules import Abi, FunctionContent, FunctionVersion
 from stockade.infra.memory_catalog import MemoryCatalog
+from stockade.infra.system_clock import SystemClock
 from tests.unit.gateway.installation import SETTINGS, Installation, installed, refused
 from tests.unit.registry.signed_modules import SIGNER
 
@@ -118,3 +126,63 @@ async def test_what_is_remembered_is_bounded(
     context = gateway.app.state.context
     assert len(context.authenticator._cached) <= 2
     assert len(context.resolver._cached) <= 2
+
+
+class Slow(MemoryCatalog):
+    """Answers when it is told to, and counts the questions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+        self.asked: Counter[str] = Counter()
+
+    async def find_key(self, key_id: str) -> ApiKey | None:
+        self.asked["key"] += 1
+        await self.answers.wait()
+        return await super().find_key(key_id)
+
+    async def function_version(
+        self, tenant: str, name: str, version: int | None
+    ) -> FunctionVersion | None:
+        self.asked["version"] += 1
+        found = await super().function_version(tenant, name, version)
+        await self.answers.wait()
+        return found
+
+
+async def test_callers_at_once_ask_the_catalog_once() -> None:
+    catalog = Slow()
+    text, made = generate_key("test")
+    content = FunctionContent("sha256:" + "a" * 64, Abi.STOCKADE_V1, deterministic=True)
+    await catalog.ensure_tenant("alice")
+    await catalog.add_key(ApiKey(made.id, "alice", "k", made.secret_hash, 0))
+    await catalog.put_function("alice", "f", content, 1)
+    authenticator = auth.Authenticator(catalog, SystemClock(), 5.0)
+    resolver = FunctionResolver(catalog, 5.0)
+    request = Request({"type": "http", "headers": [(b"authorization", f"Bearer {text}".encode())]})
+    keys = [asyncio.ensure_future(authenticator.authenticate(request)) for _ in range(20)]
+    versions = [
+        asyncio.ensure_future(resolver.resolve("alice", "f", None, None, "x")) for _ in range(20)
+    ]
+    while not (catalog.asked["key"] and catalog.asked["version"]):
+        await asyncio.sleep(0)
+    catalog.answers.set()
+    assert {principal.tenant for principal in await asyncio.gather(*keys)} == {"alice"}
+    assert {found.version for found in await asyncio.gather(*versions)} == {1}
+    assert catalog.asked == {"key": 1, "version": 1}
+
+
+async def test_what_was_read_before_a_change_is_not_remembered_behind_it() -> None:
+    catalog = Slow()
+    content = FunctionContent("sha256:" + "a" * 64, Abi.STOCKADE_V1, deterministic=True)
+    await catalog.ensure_tenant("alice")
+    await catalog.put_function("alice", "f", content, 1)
+    resolver = FunctionResolver(catalog, 5.0)
+    before = asyncio.ensure_future(resolver.resolve("alice", "f", None, None, "x"))
+    while not catalog.asked["version"]:
+        await asyncio.sleep(0)
+    await catalog.put_function("alice", "f", replace(content, env=(("K", "V"),)), 2)
+    resolver.forget("alice", "f")
+    catalog.answers.set()
+    assert (await before).version == 1
+    assert (await resolver.resolve("alice", "f", None, None, "x")).version == 2
