@@ -1,8 +1,11 @@
 """Puts a gateway together: chooses the adapters, serves, drains on SIGTERM."""
 
+import asyncio
+import math
+import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import uvicorn
 import uvloop
@@ -30,28 +33,47 @@ from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 from stockade.infra.walled_jail import open_jail
 
-_DRAIN_SECONDS = 10
-_LET_GO_SECONDS = 9.0
+_ANSWER_SECONDS = 1
+"""For the answers of those who were let go."""
 _KEEP_ALIVE_SECONDS = 75
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(settings: GatewaySettings) -> None:
-    """Serves until SIGTERM or SIGINT; requests under way may finish."""
+    """Serves until SIGTERM or SIGINT; requests under way may finish. A second one ends it."""
     configure_logging("gateway", settings.log_level)
     uvloop.run(_serve(settings))
 
 
 class _DrainingServer(uvicorn.Server):
-    """Lets go whoever waits for a result shortly before the time to stop is over."""
+    """Lets go whoever waits for a result when the time to stop is over."""
 
-    def __init__(self, config: uvicorn.Config, waiters: Waiters) -> None:
+    def __init__(self, config: uvicorn.Config, waiters: Waiters, drain_seconds: float) -> None:
         super().__init__(config)
         self._waiters = waiters
+        self._drain_seconds = drain_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops listening, and waits for what is under way."""
-        self._waiters.let_go_within(_LET_GO_SECONDS)
+        self._waiters.let_go_within(self._drain_seconds)
         await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stops at the first signal; what is open is closed, and the process ends with 0.
+
+        uvicorn's own way raises the signal again behind it, before anything else is closed.
+        """
+        loop = asyncio.get_running_loop()
+        for number in _STOPS:
+            loop.add_signal_handler(number, self._stop)
+        yield
+
+    def _stop(self) -> None:
+        self.should_exit = True
+        for number in _STOPS:
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
 
 
 async def _serve(settings: GatewaySettings) -> None:
@@ -70,11 +92,12 @@ async def _serve(settings: GatewaySettings) -> None:
             server_header=False,
             lifespan="off",
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=_DRAIN_SECONDS,
+            timeout_graceful_shutdown=math.ceil(settings.drain_seconds) + _ANSWER_SECONDS,
         )
         context = app.state.context
         async with firing_schedules(services, context.resolver):
-            await _DrainingServer(config, context.waiters).serve()
+            drain_seconds = settings.drain_seconds
+            await _DrainingServer(config, context.waiters, drain_seconds).serve()
 
 
 @asynccontextmanager

@@ -41,6 +41,7 @@ class GatewaySettings(BaseSettings):
     )
     default_wait_seconds: float = Field(default=30.0, ge=0)
     max_wait_seconds: float = Field(default=120.0, ge=0)
+    drain_seconds: float = Field(default=10.0, ge=0)
     catalog_cache_seconds: float = Field(default=1.0, ge=0, le=5)
 
     @field_validator("require_walls")

@@ -47,7 +47,7 @@ _ARTIFACT_KEY_BYTES = 32
 
 
 def run(settings: WorkerSettings) -> None:
-    """Runs a worker until SIGTERM or SIGINT."""
+    """Runs a worker until SIGTERM or SIGINT; a second one hands back at once what still runs."""
     configure_logging("worker", settings.log_level)
     uvloop.run(_serve(settings))
 

@@ -52,12 +52,19 @@ class Supervisor:
         self._running: dict[str, RunningAttempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._stopping = False
 
     def stop(self) -> None:
-        """Stops claiming; `run` returns when what runs is finished or the drain time is over."""
+        """Stops claiming; `run` returns when what runs is finished or the drain time is over.
+
+        Called again, it ends the drain time: what still runs is handed back at once.
+        """
+        if self._stopping:
+            self._hurry.set()
         self._stopping = True
         self._wake.set()
+        _log.info("worker_stopping", running=len(self._running))
 
     async def run(self) -> None:
         """Claims and runs until `stop`."""
@@ -102,7 +109,7 @@ class Supervisor:
         # What came while the stop was on its way is another worker's to run.
         for claim in claims:
             if self._stopping:
-                await self._queue.hand_back(claim, ran=False)
+                await self._hand_back(claim, ran=False)
                 continue
             attempt = self._running[claim.entry] = RunningAttempt(claim, self._services)
             task = asyncio.ensure_future(self._work(attempt))
@@ -165,22 +172,28 @@ class Supervisor:
 
     async def _drain(self) -> None:
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._drain_seconds)
+            hurried = asyncio.ensure_future(self._hurry.wait())
+            finished = asyncio.ensure_future(asyncio.wait(self._tasks))
+            ends = (hurried, finished)
+            await asyncio.wait(
+                ends, timeout=self._drain_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            for end in ends:
+                end.cancel()
         unfinished, tasks = list(self._running.values()), list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for attempt in unfinished:
-            await self._give_up(attempt.claim)
+        await asyncio.gather(*(self._hand_back(one.claim, ran=True) for one in unfinished))
 
-    async def _give_up(self, claim: Claim) -> None:
+    async def _hand_back(self, claim: Claim, *, ran: bool) -> None:
         try:
-            handed_back = await self._queue.hand_back(claim, ran=True)
+            held = await self._queue.hand_back(claim, ran=ran)
         except StockadeError as error:
             # Its lease runs out; then another worker takes it over.
             _log.warning("hand_back_failed", invocation=claim.invocation.id, code=error.code)
         else:
-            _log.info("handed_back", invocation=claim.invocation.id, held=handed_back)
+            _log.info("handed_back", invocation=claim.invocation.id, held=held)
 
     @property
     def _queue(self) -> InvocationQueue:

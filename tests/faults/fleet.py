@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,6 +70,7 @@ class Fleet:
     def __init__(self, directory: Path, cluster_url: str = "", partitions: int = 1) -> None:
         self._directory = directory
         self._cluster_url, self._partitions = cluster_url, partitions
+        self._numbers = count()
         self._started: list[subprocess.Popen[bytes]] = []
         self.valkey = EmbeddedValkey(directory / "valkey")
 
@@ -94,10 +96,10 @@ class Fleet:
         self.end_all_but(0)
         await self.valkey.stop()
 
-    async def gateway(self, redis_url: str = "") -> int:
+    async def gateway(self, redis_url: str = "", **own: str) -> int:
         """Starts a gateway and waits until it can serve; its port."""
         port = _free_port()
-        self._spawn("gateway", redis_url, STOCKADE_PORT=str(port))
+        self._spawn("gateway", redis_url, STOCKADE_PORT=str(port), **own)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
 
             async def ready() -> bool:
@@ -114,16 +116,15 @@ class Fleet:
         url = f"http://127.0.0.1:{port}"
         return httpx.AsyncClient(base_url=url, headers=self._headers, timeout=PATIENCE_SECONDS)
 
-    def worker(self, redis_url: str = "") -> subprocess.Popen[bytes]:
+    def worker(self, redis_url: str = "", **own: str) -> subprocess.Popen[bytes]:
         """Starts a worker."""
-        return self._spawn(
-            "worker",
-            redis_url,
-            STOCKADE_CACHE_DIR=str(self._directory / "cache"),
-            STOCKADE_LEASE_SECONDS=str(LEASE_SECONDS),
-            STOCKADE_DRAIN_SECONDS="5",
-            STOCKADE_CAPACITY="4",
-        )
+        usual = {
+            "STOCKADE_CACHE_DIR": str(self._directory / "cache"),
+            "STOCKADE_LEASE_SECONDS": str(LEASE_SECONDS),
+            "STOCKADE_DRAIN_SECONDS": "5",
+            "STOCKADE_CAPACITY": "4",
+        }
+        return self._spawn("worker", redis_url, **usual | own)
 
     async def kill_valkey(self) -> None:
         """kill -9; the same data is there when it is started again."""
@@ -164,6 +165,17 @@ class Fleet:
         content = {"module": uploaded.json()["digest"], "grants": ["kv:runs"], "limits": limits}
         answer = await self.http.put(f"/v1/functions/{name}", json=content | settings)
         assert answer.is_success, answer.text
+
+    async def deploy_counting(self, then: str = "", **settings: Any) -> str:  # noqa: ANN401
+        """Deploys a guest that counts its executions under its own name; the name."""
+        name = f"f{next(self._numbers)}"
+        await self.deploy(name, counting(name, then), **settings)
+        return name
+
+    async def warm_up(self, name: str) -> None:
+        """Runs once, so that the server knows all scripts and the worker the module."""
+        done = await self.until_state(await self.submit(name), "done")
+        assert (done["outcome"], await self.executions(name)) == ("completed", 1)
 
     async def submit(self, name: str, **headers: str) -> str:
         """Submits an invocation; its id."""
@@ -243,12 +255,20 @@ class Fleet:
         return process
 
 
-def executors_of(worker: int) -> set[int]:
-    """The children of the worker's zygote."""
+def living() -> dict[int, int]:
+    """All processes that have not ended, and the parent of each."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with suppress(FileNotFoundError, ProcessLookupError):
-            parents[int(entry.parent.name)] = int(entry.read_text().rpartition(")")[2].split()[1])
+            state, parent = entry.read_text().rpartition(")")[2].split()[:2]
+            if state not in "XZ":
+                parents[int(entry.parent.name)] = int(parent)
+    return parents
+
+
+def executors_of(worker: int) -> set[int]:
+    """The children of the worker's zygote."""
+    parents = living()
     zygotes = {pid for pid, parent in parents.items() if parent == worker}
     return {pid for pid, parent in parents.items() if parent in zygotes}
 

@@ -63,6 +63,11 @@ class StepProxy:
         self._drop.clear()
         self._step = step
 
+    async def held(self) -> None:
+        """Waits until the step came by and is held."""
+        async with asyncio.timeout(20):
+            await self.reached.wait()
+
     def hand_on(self) -> None:
         """Lets what is held go its way."""
         self._silent = False
@@ -109,7 +114,7 @@ class StepProxy:
         while data := await source.read(1 << 20):
             flow.request, step = data, self._step
             due = step is not None and not step.carried_out and step.command in data
-            if due and not await self._held():
+            if due and not await self._hold_here():
                 return
             if self._silent:
                 await self._forward.wait()
@@ -122,11 +127,11 @@ class StepProxy:
             # The request may have been on its way, and waiting, before the step was named.
             step = self._step
             due = step is not None and step.carried_out and step.command in flow.request
-            if due and step.answer in data and not await self._held():
+            if due and step.answer in data and not await self._hold_here():
                 return
             sink.write(data)
 
-    async def _held(self) -> bool:
+    async def _hold_here(self) -> bool:
         """Holds until the test says what becomes of it; whether it goes on."""
         self._step = None
         self.reached.set()

@@ -3,58 +3,14 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
-from itertools import count
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from tests.faults.fleet import BUSY, Fleet, counting, executors_of, until
+from tests.faults.fleet import BUSY, Fleet, executors_of, until
 from tests.faults.step_proxy import CLAIMED, Step, StepProxy, after, before
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-NAMES: Iterator[str] = (f"f{number}" for number in count())
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
-    made = Fleet(tmp_path_factory.mktemp("fleet"))
-    await made.start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture(autouse=True)
-def alone(fleet: Fleet) -> Iterator[None]:
-    """Ends what a test started, so that nothing of it serves the next one."""
-    yield
-    fleet.end_all_but(1)
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def proxy(fleet: Fleet) -> AsyncIterator[tuple[StepProxy, str]]:
-    made = StepProxy(fleet.valkey.url)
-    yield made, await made.start()
-    await made.stop()
-
-
-async def counted(fleet: Fleet, then: str = "", **settings: object) -> str:
-    """Deploys a guest that counts its executions under its own name; the name."""
-    name = next(NAMES)
-    await fleet.deploy(name, counting(name, then), **settings)
-    return name
-
-
-async def warmed_up(fleet: Fleet, name: str) -> None:
-    """Runs once, so that the server knows all scripts and the worker the module."""
-    done = await fleet.until_state(await fleet.submit(name), "done")
-    assert (done["outcome"], await fleet.executions(name)) == ("completed", 1)
-
-
-async def held(proxy: StepProxy) -> None:
-    async with asyncio.timeout(20):
-        await proxy.reached.wait()
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("alone")]
 
 
 WORKER_STEPS = {
@@ -68,11 +24,11 @@ WORKER_STEPS = {
 async def test_a_killed_worker(fleet: Fleet, proxy: tuple[StepProxy, str], when: str) -> None:
     step, executions, outcomes = WORKER_STEPS[when]
     holder, url = proxy
-    name, victim = await counted(fleet), fleet.worker(url)
-    await warmed_up(fleet, name)
+    name, victim = await fleet.deploy_counting(), fleet.worker(url)
+    await fleet.warm_up(name)
     holder.hold(step)
     invocation_id = await fleet.submit(name)
-    await held(holder)
+    await holder.held()
     fleet.end(victim)
     holder.drop()
     fleet.worker()
@@ -83,7 +39,7 @@ async def test_a_killed_worker(fleet: Fleet, proxy: tuple[StepProxy, str], when:
 
 
 async def test_a_worker_killed_while_the_guest_runs(fleet: Fleet) -> None:
-    name = await counted(fleet, BUSY)
+    name = await fleet.deploy_counting(BUSY)
     victim = fleet.worker()
     invocation_id = await fleet.submit(name)
     await fleet.until_executed(name, 1)
@@ -100,15 +56,15 @@ async def test_a_gateway_killed_around_the_acknowledgement(
     fleet: Fleet, proxy: tuple[StepProxy, str], step: Step
 ) -> None:
     holder, url = proxy
-    name, _ = await counted(fleet), fleet.worker()
-    await warmed_up(fleet, name)
+    name, _ = await fleet.deploy_counting(), fleet.worker()
+    await fleet.warm_up(name)
     port = await fleet.gateway(url)
     victim, path = fleet.last, f"/v1/functions/{name}/invocations"
     sent = {"Idempotency-Key": f"once-{name}"}
     async with await fleet.client(port) as doomed:
         holder.hold(step)
         call = asyncio.ensure_future(doomed.post(path, content=b"in", headers=sent))
-        await held(holder)
+        await holder.held()
         fleet.end(victim)
         holder.drop()
         with pytest.raises(httpx.TransportError):
@@ -134,14 +90,14 @@ VALKEY_STEPS = {
 async def test_a_killed_valkey(fleet: Fleet, proxy: tuple[StepProxy, str], when: str) -> None:
     step, executions = VALKEY_STEPS[when]
     holder, url = proxy
-    worker, name = fleet.worker(url), await counted(fleet)
+    worker, name = fleet.worker(url), await fleet.deploy_counting()
     port = await fleet.gateway(url)
     gateway = fleet.last
-    await warmed_up(fleet, name)
+    await fleet.warm_up(name)
     async with await fleet.client(port) as http:
         holder.hold(step)
         call = asyncio.ensure_future(http.post(f"/v1/functions/{name}/invoke", content=b"in"))
-        await held(holder)
+        await holder.held()
         await fleet.kill_valkey()
         holder.drop()
         await fleet.valkey.start()
@@ -155,7 +111,7 @@ async def test_a_killed_valkey(fleet: Fleet, proxy: tuple[StepProxy, str], when:
 
 
 async def test_a_stopped_worker_that_comes_back_changes_nothing(fleet: Fleet) -> None:
-    name, sleeper = await counted(fleet, BUSY), fleet.worker()
+    name, sleeper = await fleet.deploy_counting(BUSY), fleet.worker()
     invocation_id = await fleet.submit(name)
     await fleet.until_executed(name, 1)
     sleeper.send_signal(signal.SIGSTOP)
@@ -178,12 +134,12 @@ async def test_a_late_word_is_refused(
     fleet: Fleet, proxy: tuple[StepProxy, str], script: str
 ) -> None:
     holder, url = proxy
-    name = await counted(fleet, BUSY)
+    name = await fleet.deploy_counting(BUSY)
     fleet.worker(url)
-    await warmed_up(fleet, name)
+    await fleet.warm_up(name)
     holder.hold(before(script))
     invocation_id = await fleet.submit(name)
-    await held(holder)
+    await holder.held()
     holder.hold_all()
     fleet.worker()
     record = await fleet.until_state(invocation_id, "done")
@@ -195,7 +151,7 @@ async def test_a_late_word_is_refused(
 
 
 async def test_many_workers_execute_each_once(fleet: Fleet) -> None:
-    name = await counted(fleet)
+    name = await fleet.deploy_counting()
     for _ in range(3):
         fleet.worker()
     ids = await asyncio.gather(*(fleet.submit(name) for _ in range(150)))
@@ -205,7 +161,7 @@ async def test_many_workers_execute_each_once(fleet: Fleet) -> None:
 
 
 async def test_a_killed_executor_crashes_its_run_alone(fleet: Fleet) -> None:
-    name, worker = await counted(fleet, BUSY, retry={"max_attempts": 1}), fleet.worker()
+    name, worker = await fleet.deploy_counting(BUSY, retry={"max_attempts": 1}), fleet.worker()
     invocation_id = await fleet.submit(name)
     await fleet.until_executed(name, 1)
     for pid in executors_of(worker.pid):
@@ -217,7 +173,7 @@ async def test_a_killed_executor_crashes_its_run_alone(fleet: Fleet) -> None:
 
 
 async def test_what_kills_its_worker_again_and_again_is_put_aside(fleet: Fleet) -> None:
-    name = await counted(fleet, BUSY)
+    name = await fleet.deploy_counting(BUSY)
     invocation_id = await fleet.submit(name)
     for number in range(3):
         victim = fleet.worker()
@@ -232,7 +188,7 @@ async def test_what_kills_its_worker_again_and_again_is_put_aside(fleet: Fleet) 
 
 
 async def test_a_cancelled_run_is_killed(fleet: Fleet) -> None:
-    name, worker = await counted(fleet, "(loop br 0)"), fleet.worker()
+    name, worker = await fleet.deploy_counting("(loop br 0)"), fleet.worker()
     invocation_id = await fleet.submit(name)
     await fleet.until_executed(name, 1)
     busy = executors_of(worker.pid)

@@ -26,7 +26,7 @@ HELP = {
     "spare_executors": "So many jailed processes are kept ready for whoever comes next.",
     "trust_seconds": "For so long a signer's trust is remembered; a revocation takes this long.",
     "lease_seconds": "A worker silent for so long loses its invocations to others.",
-    "drain_seconds": "How long running work may go on after SIGTERM.",
+    "drain_seconds": "How long work under way may go on after SIGTERM.",
     "inline_output_bytes": "Larger outputs go to the blob directory.",
     "body_memory_bytes": "What request bodies may hold at once; a tenant gets a quarter of it.",
     "inline_input_bytes": "Larger inputs go to the blob directory.",
