@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _SHORT_RUN_SECONDS = 0.005
-_COMPLETE_BACKOFF_SECONDS = (0.05, 0.2, 0.5, 1, 2, 4, 8)
+_BEGIN_AGAIN_SECONDS = 1.0
+_COMPLETE_BACKOFF_SECONDS = (0.05, 0.2, 0.5, 1, 2, 4, *(8,) * 36)
+"""Five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +86,29 @@ class RunningAttempt:
         await self._record(await self._completion(result, now_ms))
 
     async def _begin(self, now_ms: int) -> bool:
-        """Tells that the run began, unless it is over at once: then its completion says it all."""
-        if self.claim.invocation.deadline_ms is None:
+        """Tells that the run began, unless it is over at once: then its completion says it all.
+
+        A queue that cannot be told does not end the run: it is told later, or by the completion.
+        """
+        deadline_ms = self.claim.invocation.deadline_ms
+        if deadline_ms is None and await self._is_over_within(_SHORT_RUN_SECONDS):
+            return True
+        in_time = deadline_ms is None or now_ms < deadline_ms
+        while True:
             try:
-                async with asyncio.timeout(_SHORT_RUN_SECONDS):
-                    await self._over.wait()
-                    return True
-            except TimeoutError:
-                pass
-        return await self._services.queue.begin(self.claim, now_ms)
+                return await self._services.queue.begin(self.claim, now_ms)
+            except StockadeError as error:
+                if not (error.retryable and in_time):
+                    raise
+            if await self._is_over_within(_BEGIN_AGAIN_SECONDS):
+                return True
+
+    async def _is_over_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._over.wait()
+        except TimeoutError:
+            return False
 
     async def _execute(self, begun: asyncio.Task[bool]) -> RunResult:
         try:

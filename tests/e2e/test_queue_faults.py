@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -190,6 +191,81 @@ async def test_a_truncated_tail_is_accepted(valkey: EmbeddedValkey, tmp_path: Pa
         assert await queue.record("acme", first.id) is not None
 
 
+async def test_a_tail_cut_anywhere_leaves_no_half_transition(
+    valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    invocations = [asked() for _ in range(12)]
+    async with opened(valkey.url) as queue:
+        await queue.tick(len(invocations), CLOCK.now_ms())
+        for number, invocation in enumerate(invocations):
+            await queue.submit(invocation)
+            (claim,) = await queue.claim(1, 1.0)
+            assert await queue.begin(claim, CLOCK.now_ms())
+            if number % 4 == 0:
+                assert await queue.complete(claim, ended())
+            elif number % 4 == 1:
+                await queue.hand_back(claim, ran=True)
+                (claim,) = await queue.claim(1, 1.0)
+            elif number % 4 == 2:
+                await queue.cancel("acme", invocation.id, CLOCK.now_ms())
+    await kill(valkey)
+    (tail,) = tmp_path.glob("*/appendonlydir/*.incr.aof")
+    size, kept_of = tail.stat().st_size, []
+    for share in range(1, 14):
+        copy = tmp_path / f"copy{share}"
+        shutil.copytree(tail.parent.parent, copy)
+        os.truncate(copy / "appendonlydir" / tail.name, size * share // 14)
+        kept_of.append(await kept_and_finished(EmbeddedValkey(copy), invocations))
+    assert kept_of == sorted(kept_of)
+    assert len(set(kept_of)) > 6
+
+
+async def kept_and_finished(server: EmbeddedValkey, invocations: list[Invocation]) -> int:
+    """How many of the invocations the server still has, once each of them has its outcome."""
+    await server.start()
+    try:
+        async with opened(server.url, "heir", lease_ms=20) as queue:
+            records = [await queue.record("acme", one.id) for one in invocations]
+            kept = sum(record is not None for record in records)
+            # What was acknowledged before the cut, and nothing else.
+            assert all(record is not None for record in records[:kept])
+
+            async def all_done() -> bool:
+                for claim in (*await queue.claim(9, 0.0), *await queue.reclaim(9)):
+                    assert await queue.complete(claim, ended())
+                found = [await queue.record("acme", one.id) for one in invocations[:kept]]
+                return all(one is not None and one.state is State.DONE for one in found)
+
+            await until(all_done)
+            assert await command(server, "XLEN", "sk:{p00}:ready") == 0
+            return kept
+    finally:
+        await server.stop()
+
+
+async def test_an_outage_does_not_end_leases(valkey: EmbeddedValkey) -> None:
+    async with opened(valkey.url, "heir", lease_ms=300) as heir, opened(valkey.url, "w") as worker:
+        assert list(await heir.reclaim(9)) == []
+        await worker.submit(asked())
+        (claim,) = await worker.claim(1, 1.0)
+        assert await worker.begin(claim, CLOCK.now_ms())
+        await kill(valkey)
+        await valkey.start()
+
+        async def idle_past_the_lease() -> bool:
+            parts = ("sk:{p00}:ready", "workers", "IDLE", 300, "-", "+", 9)
+            return bool(await command(valkey, "XPENDING", *parts))
+
+        await until(idle_past_the_lease)
+        assert list(await heir.reclaim(9)) == []
+        assert list(await worker.heartbeat([claim])) == []
+        # Once it has been back for as long as a lease, who is silent loses his claims again.
+        (taken,) = await until(lambda: heir.reclaim(9))
+        assert (taken.attempt, taken.deaths) == (2, 1)
+        assert not await worker.complete(claim, ended())
+        assert await heir.complete(taken, ended())
+
+
 async def test_a_stopped_server_says_unavailable(valkey: EmbeddedValkey) -> None:
     connections = RedisConnections(valkey.url, retry_seconds=0.1)
     queue = RedisInvocationQueue(connections, consumer="w")
@@ -226,6 +302,25 @@ async def test_after_a_restart_nothing_is_sent_over_what_was_closed(
     # An addition is not repeated: it must not be lost on a connection of before.
     assert await store.add("acme", "n", "k", 1) == 2
     await store.aclose()
+
+
+async def test_a_full_server_takes_nobody_for_dead(valkey: EmbeddedValkey) -> None:
+    async with opened(valkey.url, "heir", lease_ms=50) as heir, opened(valkey.url, "w") as worker:
+        assert list(await heir.reclaim(9)) == []
+        await worker.submit(asked())
+        (claim,) = await worker.claim(1, 1.0)
+        await command(valkey, "CONFIG", "SET", "maxmemory", 1)
+
+        async def refused() -> bool:
+            try:
+                return bool(await heir.reclaim(9))
+            except StockadeError as error:
+                return "memory" in error.message
+
+        await until(refused)
+        assert list(await worker.heartbeat([claim])) == []
+        await command(valkey, "CONFIG", "SET", "maxmemory", 0)
+        assert await worker.complete(claim, ended())
 
 
 async def test_a_wrong_password_is_not_retried(valkey: EmbeddedValkey) -> None:

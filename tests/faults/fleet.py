@@ -20,6 +20,7 @@ from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.key_values import KeyValueQuota
 from stockade.core.modules import Signer
 from stockade.infra.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_key_values import RedisKeyValueStore
 from stockade.infra.redis_partitions import RedisPartitions
 from stockade.infra.sql_catalog import SqlCatalog
@@ -134,6 +135,12 @@ class Fleet:
             return not self.valkey.running
 
         await until(dead)
+
+    async def bound_memory(self, most_bytes: int) -> None:
+        """Gives Valkey so much memory; 0 is all there is, and 1 is too little for any write."""
+        connections = RedisConnections(self.valkey.url)
+        await connections.call("CONFIG", "SET", "maxmemory", most_bytes)
+        await connections.close()
 
     @property
     def last(self) -> subprocess.Popen[bytes]:
@@ -266,11 +273,15 @@ def living() -> dict[int, int]:
     return parents
 
 
+def zygotes_of(worker: int) -> set[int]:
+    """The worker's zygote, which is its only child."""
+    return {pid for pid, parent in living().items() if parent == worker}
+
+
 def executors_of(worker: int) -> set[int]:
     """The children of the worker's zygote."""
-    parents = living()
-    zygotes = {pid for pid, parent in parents.items() if parent == worker}
-    return {pid for pid, parent in parents.items() if parent in zygotes}
+    zygotes = zygotes_of(worker)
+    return {pid for pid, parent in living().items() if parent in zygotes}
 
 
 def _free_port() -> int:

@@ -136,10 +136,10 @@ class StepProxy:
         self._step = None
         self.reached.set()
         ways = [asyncio.ensure_future(way.wait()) for way in (self._forward, self._drop)]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for way in ways:
             way.cancel()
-        return self._forward.is_set()
+        return ways[0] in done
 
 
 class _Flow:

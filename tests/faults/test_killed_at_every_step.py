@@ -3,11 +3,12 @@
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 
 import httpx
 import pytest
 
-from tests.faults.fleet import BUSY, Fleet, executors_of, until
+from tests.faults.fleet import BUSY, Fleet, executors_of, until, zygotes_of
 from tests.faults.step_proxy import CLAIMED, Step, StepProxy, after, before
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("alone")]
@@ -74,6 +75,23 @@ async def test_a_gateway_killed_around_the_acknowledgement(
     record = await fleet.until_state(invocation_id, "done")
     assert (record["outcome"], len(record["attempts"])) == ("completed", 1)
     assert await fleet.executions(name) - 1 == 1
+
+
+async def test_a_gateway_killed_while_a_client_waits(fleet: Fleet) -> None:
+    name = await fleet.deploy_counting(BUSY)
+    fleet.worker()
+    port = await fleet.gateway()
+    victim, path = fleet.last, f"/v1/functions/{name}/invoke"
+    sent = {"Idempotency-Key": f"once-{name}"}
+    async with await fleet.client(port) as doomed:
+        call = asyncio.ensure_future(doomed.post(path, content=b"in", headers=sent))
+        await fleet.until_executed(name, 1)
+        fleet.end(victim)
+        with pytest.raises(httpx.TransportError):
+            await call
+    answer = await fleet.http.post(path, content=b"in", headers=sent)
+    assert (answer.status_code, answer.headers["stockade-attempts"]) == (200, "1")
+    assert await fleet.executions(name) == 1
 
 
 VALKEY_STEPS = {
@@ -170,6 +188,34 @@ async def test_a_killed_executor_crashes_its_run_alone(fleet: Fleet) -> None:
     assert record["outcome"] == "crashed"
     assert invocation_id in await fleet.dead_letters()
     assert (await fleet.until_state(await fleet.submit(name), "done"))["outcome"] == "completed"
+
+
+@pytest.mark.parametrize("find", [executors_of, zygotes_of], ids=["executor", "zygote"])
+async def test_what_crashed_is_tried_again(fleet: Fleet, find: Callable[[int], set[int]]) -> None:
+    name, worker = await fleet.deploy_counting(BUSY), fleet.worker()
+    invocation_id = await fleet.submit(name)
+    await fleet.until_executed(name, 1)
+    for pid in find(worker.pid):
+        os.kill(pid, signal.SIGKILL)
+    record = await fleet.until_state(invocation_id, "done")
+    assert [attempt["outcome"] for attempt in record["attempts"]] == ["crashed", "completed"]
+    assert await fleet.executions(name) == 2
+    assert worker.poll() is None
+
+
+async def test_what_kills_its_executor_again_and_again_is_put_aside(fleet: Fleet) -> None:
+    often = {"max_attempts": 10, "base_delay_ms": 1}
+    name, worker = await fleet.deploy_counting("(loop br 0)", retry=often), fleet.worker()
+    invocation_id = await fleet.submit(name)
+    for number in range(3):
+        await fleet.until_executed(name, number + 1)
+        for pid in executors_of(worker.pid):
+            os.kill(pid, signal.SIGKILL)
+    record = await fleet.until_state(invocation_id, "done")
+    assert record["outcome"] == "crashed"
+    assert [attempt["outcome"] for attempt in record["attempts"]] == ["crashed"] * 3
+    assert invocation_id in await fleet.dead_letters()
+    assert await fleet.executions(name) == 3
 
 
 async def test_what_kills_its_worker_again_and_again_is_put_aside(fleet: Fleet) -> None:

@@ -6,7 +6,7 @@ local RETENTION_MS, MAX_DEATHS, WINDOW_FLOOR = ARGV[1], tonumber(ARGV[2]), tonum
 local READY, GROUP, ACTIVE, DUE = P .. 'ready', 'workers', P .. 'active', P .. 'due'
 local DEADLINES, WORKERS, CAPACITY = P .. 'deadlines', P .. 'workers', P .. 'capacity'
 local SHARES, TURNS, PAUSED, LANES = P .. 'shares', P .. 'turns', P .. 'paused', P .. 'lanes'
-local CANCELS, WAITS, WAITING = P .. 'cancels', P .. 'waits', P .. 'waiting'
+local CANCELS, WAITS, WAITING, SERVING = P .. 'cancels', P .. 'waits', P .. 'waiting', P .. 'serving'
 local AGING_MS = 60000       -- how long one step of priority can hold back an older invocation
 local HINTS, HINT_MS = 10000, 3600000
 local DEAD = { trapped = true, limit_exceeded = true, crashed = true, lost = true, expired = true }

@@ -3,6 +3,17 @@
 local consumer, lease, count = ARGV[4], ARGV[5], ARGV[6]
 local now, rows = now_ms(), {}
 
+-- While a server is away nobody can renew a lease. So after a restart or a failover (another `run_id`) leases count
+-- again when it has served for as long as one.
+local function leases_count()
+  local info = redis.pcall('INFO', 'server')
+  local run = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or 'unknown'
+  local known = call('HMGET', SERVING, 'run', 'since')
+  if known[1] == run and tonumber(known[2]) <= now then return now - known[2] >= tonumber(lease) end
+  call('HSET', SERVING, 'run', run, 'since', now)
+  return false
+end
+
 local function lose(id)
   local key = record_key(id)
   local r = call('HMGET', key, 'attempt', 'deaths', 'attempts', 'attempts_count', 'cancel', 'deadline_ms')
@@ -23,7 +34,11 @@ local function lose(id)
   end
 end
 
-for _, pending in ipairs(call('XPENDING', READY, GROUP, 'IDLE', lease, '-', '+', count)) do
+local lapsed = call('XPENDING', READY, GROUP, 'IDLE', lease, '-', '+', count)
+if not leases_count() then lapsed = {} end
+-- A full server refuses this write, before it lets anyone be taken for dead whose words it refused.
+if lapsed[1] then call('HSET', SERVING, 'taken_over', now) end
+for _, pending in ipairs(lapsed) do
   local entry = pending[1]
   local taken = call('XCLAIM', READY, GROUP, consumer, 0, entry)[1]
   local id = taken and taken[2][2]
