@@ -5,9 +5,9 @@ FROM python:3.13-slim AS build
 WORKDIR /build
 COPY requirements.lock requirements-runtime.lock ./
 RUN python -m venv tools \
- && tools/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock \
+ && tools/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement requirements.lock \
  && python -m venv /opt/stockade \
- && /opt/stockade/bin/pip install --no-cache-dir --require-hashes --requirement requirements-runtime.lock
+ && /opt/stockade/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement requirements-runtime.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY policies policies
 COPY sdk/python sdk/python

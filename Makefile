@@ -74,7 +74,7 @@ new-venv:
 	echo "Making $(VENV) with $$("$$found" --version) ..." >&2; \
 	rm -rf $(VENV); \
 	"$$found" -m venv $(VENV); \
-	$(PIP) install --require-hashes --requirement requirements.lock; \
+	$(PIP) install --no-deps --require-hashes --requirement requirements.lock; \
 	cp requirements.lock $(VENV)/requirements.lock
 
 clean: ## Remove the environment, caches and build output
