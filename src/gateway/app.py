@@ -5,6 +5,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from gateway.auth import Authenticator
+from gateway.authorizer import Authorizer
 from gateway.body_room import BodyRoom
 from gateway.metrics import GatewayMetrics
 from gateway.openapi import REFUSALS, describe
@@ -24,7 +25,7 @@ from gateway.routes import (
 from gateway.routes.context import Context
 from gateway.routes.dead_letters import RedriveRequest
 from gateway.routes.functions import AliasRequest
-from gateway.routes.keys import KeyRequest
+from gateway.routes.keys import KeyRequest, RotationRequest
 from gateway.routes.schedules import ScheduleRequest
 from gateway.routes.signers import SignerRequest
 from gateway.services import Services
@@ -50,7 +51,10 @@ def create_app(services: Services) -> FastAPI:
     cache_seconds = services.settings.catalog_cache_seconds
     app.state.context = Context(
         services,
-        Authenticator(services.catalog, services.clock, cache_seconds),
+        Authenticator(
+            services.catalog, services.clock, cache_seconds, services.settings.trusted_proxies
+        ),
+        Authorizer(services.policies),
         FunctionResolver(services.catalog, cache_seconds),
         Waiters(),
         BodyRoom(services.settings.body_memory_bytes),
@@ -71,7 +75,7 @@ def create_app(services: Services) -> FastAPI:
     ):
         app.include_router(part.router)
     described = (DeployRequest, AliasRequest, SignerRequest, KeyRequest, RedriveRequest)
-    describe(app, (*described, ScheduleRequest))
+    describe(app, (*described, RotationRequest, ScheduleRequest))
     app.add_exception_handler(StockadeError, on_refusal)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_http_exception)

@@ -1,42 +1,42 @@
-"""Who calls: a bearer key in, a principal out."""
+"""Who calls: a bearer credential in, a principal out."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from starlette.requests import Request
 
-from stockade.core.api_keys import ApiKey, parse_key
+from gateway.sources import FailureThrottle, parse_networks, source_of
+from stockade.core.api_keys import ApiKey, PresentedKey, parse_key
 from stockade.core.errors import StockadeError
 from stockade.core.ports import Catalog, Clock
+from stockade.core.principals import Principal
 from stockade.core.single_flight import SingleFlight
 
 _MAX_CACHED = 10_000
 _MAX_HEADER_CHARACTERS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """An authenticated caller, of one tenant."""
-
-    tenant: str
-    key_id: str
-
-
 class Authenticator:
     """Checks keys; what the catalog said is trusted for `cache_seconds`."""
 
-    def __init__(self, catalog: Catalog, clock: Clock, cache_seconds: float) -> None:
+    def __init__(
+        self, catalog: Catalog, clock: Clock, cache_seconds: float, trusted_proxies: str = ""
+    ) -> None:
         self._catalog = catalog
         self._clock = clock
         self._cache_seconds = cache_seconds
+        self._proxies = parse_networks(trusted_proxies)
+        self._throttle = FailureThrottle()
         self._cached: dict[str, tuple[float, ApiKey]] = {}
+        self._used: dict[str, int] = {}
         self._flights: SingleFlight[str, ApiKey | None] = SingleFlight()
 
     async def authenticate(self, request: Request) -> Principal:
         """The caller.
 
         Raises:
-            StockadeError: `auth.key_missing`, `auth.key_malformed` or `auth.key_invalid`.
+            StockadeError: `auth.key_missing`, `auth.key_malformed`, `auth.key_invalid` or
+                `auth.too_many_failures`.
         """
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not text:
@@ -44,19 +44,42 @@ class Authenticator:
                 "auth.key_missing", "Send your API key: 'Authorization: Bearer stk_…'."
             )
         presented = parse_key(text.strip()[:_MAX_HEADER_CHARACTERS])
-        stored = await self._find(presented.id)
-        if stored is None or not presented.opens(stored, self._clock.now_ms()):
-            raise StockadeError(
-                "auth.key_invalid", "This API key is unknown or has expired. Ask for a new one."
-            )
-        return Principal(stored.tenant, stored.id)
+        now_ms = self._clock.now_ms()
+        stored = self._remembered(presented.id)
+        if stored is None or not presented.opens(stored, now_ms):
+            stored = await self._checked(request, presented, now_ms)
+        self._used[stored.id] = now_ms
+        return Principal(stored.tenant, stored.id, stored.role, stored.scopes)
 
-    async def _find(self, key_id: str) -> ApiKey | None:
-        now = time.monotonic()
-        cached = self._cached.get(key_id)
-        if cached is not None and now - cached[0] < self._cache_seconds:
-            return cached[1]
-        return await self._flights.run(key_id, lambda: self._look_up(key_id))
+    def forget(self, key_id: str) -> None:
+        """Asks the catalog anew at the key's next use; it was changed here."""
+        self._cached.pop(key_id, None)
+
+    def take_used(self) -> dict[str, int]:
+        """When each key was last used, of those used since this was last asked."""
+        used, self._used = self._used, {}
+        return used
+
+    def give_back(self, used: Mapping[str, int]) -> None:
+        """Takes back what could not be noted; it is told again the next time."""
+        self._used = {**used, **self._used}
+
+    async def _checked(self, request: Request, presented: PresentedKey, now_ms: int) -> ApiKey:
+        """The key as the catalog has it. Sources that were wrong too often must wait for this."""
+        source = source_of(request, self._proxies)
+        self._throttle.check(source)
+        stored = await self._flights.run(presented.id, lambda: self._look_up(presented.id))
+        if stored is None or not presented.opens(stored, now_ms):
+            self._throttle.failed(source)
+            raise StockadeError(
+                "auth.key_invalid",
+                "This API key is unknown, has expired or was revoked. Ask for a new one.",
+            )
+        return stored
+
+    def _remembered(self, key_id: str) -> ApiKey | None:
+        since, stored = self._cached.get(key_id, (0.0, None))
+        return stored if time.monotonic() - since < self._cache_seconds else None
 
     async def _look_up(self, key_id: str) -> ApiKey | None:
         now = time.monotonic()

@@ -12,6 +12,7 @@ import uvloop
 
 from gateway.app import create_app
 from gateway.http_protocol import BoundedProtocol
+from gateway.key_use import noting_use
 from gateway.profile import load_profile
 from gateway.schedule_loop import firing_schedules
 from gateway.services import Services
@@ -32,6 +33,7 @@ from stockade.infra.share_policy import load_share_policy
 from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 from stockade.infra.walled_jail import open_jail
+from stockade.infra.watched_policies import watched_policies
 
 _ANSWER_SECONDS = 1
 """For the answers of those who were let go."""
@@ -95,7 +97,10 @@ async def _serve(settings: GatewaySettings) -> None:
             timeout_graceful_shutdown=math.ceil(settings.drain_seconds) + _ANSWER_SECONDS,
         )
         context = app.state.context
-        async with firing_schedules(services, context.resolver):
+        async with (
+            firing_schedules(services, context.resolver),
+            noting_use(services.catalog, context.authenticator),
+        ):
             drain_seconds = settings.drain_seconds
             await _DrainingServer(config, context.waiters, drain_seconds).serve()
 
@@ -109,6 +114,9 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         stack.push_async_callback(jail.aclose)
         catalog = await SqlCatalog.open(settings.database_url)
         stack.push_async_callback(catalog.aclose)
+        policies = await stack.enter_async_context(
+            watched_policies(settings.policy_dir / "authorization")
+        )
         clock = SystemClock()
         name = f"gateway-{clock.new_id()}"
         shares = load_share_policy(settings.policy_dir / "shares.toml")
@@ -133,6 +141,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             compiler=JailedCompiler(jail),
             clock=clock,
             profile=profile,
+            policies=policies,
             hints=hints,
             schedules=catalog.schedule_store(),
             calendar=CronsimCalendar(),

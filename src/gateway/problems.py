@@ -15,9 +15,13 @@ from stockade.core.errors import StockadeError
 _log = structlog.get_logger()
 
 STATUS: dict[str, int] = {
+    "auth.denied": 403,
     "auth.key_missing": 401,
     "auth.key_malformed": 401,
     "auth.key_invalid": 401,
+    "auth.policy_failed": 403,
+    "auth.scope_missing": 403,
+    "auth.too_many_failures": 429,
     "batch.line_invalid": 400,
     "batch.too_many_lines": 413,
     "blobs.corrupt": 500,
@@ -59,8 +63,13 @@ STATUS: dict[str, int] = {
     "jail.probe_failed": 503,
     "jail.unavailable": 503,
     "jail.wall_missing": 503,
+    "key.exceeds_caller": 403,
     "key.exists": 409,
+    "key.expiry_invalid": 400,
     "key.name_invalid": 400,
+    "key.not_found": 404,
+    "key.not_in_force": 409,
+    "key.scope_invalid": 400,
     "limits.above_ceiling": 400,
     "limits.not_positive": 400,
     "limits.unknown": 400,

@@ -14,6 +14,7 @@ from stockade.core.ports import (
     ModuleCompiler,
     ModuleHints,
     PayloadStore,
+    PolicyEngine,
     ScheduleStore,
     SecretBox,
 )
@@ -42,6 +43,7 @@ class Services:
     compiler: ModuleCompiler
     clock: Clock
     profile: LimitProfile
+    policies: PolicyEngine
     egress_policy: EgressPolicy
     shares: SharePolicy
     secret_box: SecretBox

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gateway.sources import parse_networks
 from stockade.core.durability import Durability
 from stockade.core.walls import DEFAULT_REQUIRED, parse_walls
 
@@ -42,7 +43,16 @@ class GatewaySettings(BaseSettings):
     default_wait_seconds: float = Field(default=30.0, ge=0)
     max_wait_seconds: float = Field(default=120.0, ge=0)
     drain_seconds: float = Field(default=10.0, ge=0)
+    trusted_proxies: str = Field(
+        default="", description="Networks whose X-Forwarded-For is believed: 10.0.0.0/8, fd00::/8."
+    )
     catalog_cache_seconds: float = Field(default=1.0, ge=0, le=5)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks_are_such(cls, text: str) -> str:
+        parse_networks(text)
+        return text
 
     @field_validator("require_walls")
     @classmethod

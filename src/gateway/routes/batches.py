@@ -13,6 +13,7 @@ from gateway.problems import problem_facts
 from gateway.routes.context import caller_of
 from gateway.routes.headers import SUBMIT_HEADERS, VERSION_QUERY, invoke_options, version_choice
 from gateway.usecases.submit_batch import Line, Target, submit_lines
+from stockade.core.actions import Action
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import SubmitReceipt
 
@@ -33,7 +34,7 @@ async def submit_batch(request: Request, name: str) -> Response:
     What is answered with an id is on disk. An `Idempotency-Key` counts for each line by its number,
     so a batch whose answer was lost may be sent again.
     """
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.INVOKE, name)
     services = context.services
     check_content_type(request, NDJSON)
     check_encoding(request)

@@ -1,15 +1,19 @@
-"""What every route gets at: the services, the authenticator, the resolver."""
+"""What every route gets at: the services, who calls, whether it may, the resolver."""
 
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from gateway.auth import Authenticator, Principal
+from gateway.auth import Authenticator
+from gateway.authorizer import Authorizer
 from gateway.body_room import BodyRoom
 from gateway.metrics import GatewayMetrics
 from gateway.services import Services
 from gateway.usecases.resolve_function import FunctionResolver
 from gateway.waiters import Waiters
+from stockade.core.actions import Action
+from stockade.core.names import check_name
+from stockade.core.principals import Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,7 @@ class Context:
 
     services: Services
     authenticator: Authenticator
+    authorizer: Authorizer
     resolver: FunctionResolver
     waiters: Waiters
     room: BodyRoom
@@ -30,11 +35,26 @@ def context_of(request: Request) -> Context:
     return context
 
 
-async def caller_of(request: Request) -> tuple[Context, Principal]:
-    """The context and the authenticated caller.
+async def authenticated(request: Request) -> tuple[Context, Principal]:
+    """The context and the caller, who may not do anything yet.
 
     Raises:
         StockadeError: `auth.…`.
     """
     context = context_of(request)
     return context, await context.authenticator.authenticate(request)
+
+
+async def caller_of(
+    request: Request, action: Action, function: str | None = None
+) -> tuple[Context, Principal]:
+    """The context and the caller, who may do this to its tenant, or to the function.
+
+    Raises:
+        StockadeError: `auth.…`, `function.name_invalid`.
+    """
+    context, caller = await authenticated(request)
+    if function is not None:
+        check_name("function", function)
+    context.authorizer.check(caller, action, function)
+    return context, caller

@@ -8,8 +8,9 @@ from gateway.json_response import JSONResponse
 from gateway.openapi import ACCEPTED, json_body, optional
 from gateway.problems import problem_facts
 from gateway.routes.context import caller_of
-from gateway.routes.invocations import check_id, shown
+from gateway.routes.invocations import check_id, record_of, shown
 from gateway.usecases.redrive_dead_letters import redrive, redrive_all
+from stockade.core.actions import Action
 from stockade.core.errors import StockadeError
 
 router = APIRouter(tags=["dead letters"])
@@ -35,7 +36,7 @@ class RedriveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 )
 async def get_dead_letters(request: Request) -> Response:
     """Invocations that ended as trapped, limit_exceeded, crashed, lost or expired, newest first."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.READ)
     most, after = _page(request)
     found = await context.services.queue.dead_letters(caller.tenant, most, after)
     following = found[-1].id if len(found) == most else None
@@ -50,9 +51,8 @@ async def get_dead_letters(request: Request) -> Response:
 )
 async def post_redrive(request: Request, invocation_id: str) -> Response:
     """Settings are kept, attempts counted on; a deadline that passed is dropped."""
-    context, caller = await caller_of(request)
-    check_id(invocation_id)
-    await redrive(context.services, caller.tenant, invocation_id)
+    context, record = await record_of(request, invocation_id, Action.REDRIVE)
+    await redrive(context.services, record.tenant, invocation_id)
     return JSONResponse({"id": invocation_id}, 202)
 
 
@@ -64,7 +64,7 @@ async def post_redrive(request: Request, invocation_id: str) -> Response:
 )
 async def post_redrive_many(request: Request) -> Response:
     """Answers which were queued, and why the others were not."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.REDRIVE)
     asked = await read_json(request, RedriveRequest)
     _check(asked)
     services = context.services

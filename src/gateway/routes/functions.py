@@ -6,9 +6,10 @@ from fastapi import APIRouter, Request, Response
 from gateway.bodies import read_json
 from gateway.json_response import JSONResponse
 from gateway.openapi import json_body, optional
-from gateway.routes.context import caller_of
+from gateway.routes.context import authenticated, caller_of
 from gateway.routes.headers import VERSION_QUERY, version_choice
 from gateway.usecases.deploy_function import DeployRequest, deploy_function
+from stockade.core.actions import Action
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.modules import Alias, FunctionVersion
 from stockade.core.names import check_name
@@ -32,10 +33,13 @@ class AliasRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 )
 async def put_function(request: Request, name: str) -> Response:
     """201 with a new version, 200 when the latest has the same content."""
-    context, caller = await caller_of(request)
+    context, caller = await authenticated(request)
     check_name("function", name)
+    caller.check_scope(Action.DEPLOY, name)
     asked = await read_json(request, DeployRequest)
-    version, created = await deploy_function(context.services, caller.tenant, name, asked)
+    version, created = await deploy_function(
+        context.services, context.authorizer, caller, name, asked
+    )
     context.resolver.forget(caller.tenant, name)
     return JSONResponse(_shown(version), 201 if created else 200)
 
@@ -43,7 +47,7 @@ async def put_function(request: Request, name: str) -> Response:
 @router.get("/v1/functions", summary="List functions")
 async def get_functions(request: Request) -> Response:
     """The latest version of each function."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.READ)
     versions = await context.services.catalog.functions(caller.tenant)
     return JSONResponse({"functions": [_shown(version) for version in versions]})
 
@@ -55,7 +59,7 @@ async def get_functions(request: Request) -> Response:
 )
 async def get_function(request: Request, name: str) -> Response:
     """The latest version, or the one that `alias` or `version` names."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.READ, name)
     alias, version = version_choice(request)
     found = await context.resolver.resolve(caller.tenant, name, alias, version, draw="")
     return JSONResponse(_shown(found))
@@ -69,8 +73,7 @@ async def get_function(request: Request, name: str) -> Response:
 )
 async def put_alias(request: Request, name: str, alias: str) -> Response:
     """Points to one version, or shares invocations out by weight."""
-    context, caller = await caller_of(request)
-    check_name("function", name)
+    context, caller = await caller_of(request, Action.POINT_ALIAS, name)
     check_name("alias", alias)
     asked = await read_json(request, AliasRequest)
     pointed = Alias(alias, _weights(asked))
@@ -82,8 +85,7 @@ async def put_alias(request: Request, name: str, alias: str) -> Response:
 @router.get("/v1/functions/{name}/aliases/{alias}", summary="Show an alias")
 async def get_alias(request: Request, name: str, alias: str) -> Response:
     """The versions that the alias points to."""
-    context, caller = await caller_of(request)
-    check_name("function", name)
+    context, caller = await caller_of(request, Action.READ, name)
     check_name("alias", alias)
     found = await context.services.catalog.alias(caller.tenant, name, alias)
     if found is None:

@@ -5,13 +5,12 @@ import re
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from gateway.auth import Principal
 from gateway.bodies import read_bounded
 from gateway.json_response import JSONResponse
 from gateway.metrics import size_warning
 from gateway.openapi import ACCEPTED, OUTPUT, binary_body, optional
 from gateway.problems import problem
-from gateway.routes.context import Context, caller_of
+from gateway.routes.context import Context, authenticated, caller_of
 from gateway.routes.headers import (
     INVOKE_HEADERS,
     SUBMIT_HEADERS,
@@ -27,10 +26,12 @@ from gateway.usecases.invoke_function import (
     submit_invocation,
     wait_for_end,
 )
+from stockade.core.actions import Action
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.invocations import InvocationRecord
 from stockade.core.modules import FunctionVersion
 from stockade.core.outcomes import Outcome, State
+from stockade.core.principals import Principal
 
 router = APIRouter(tags=["invocations"])
 _LEVELS = ("trace", "debug", "info", "warn", "error")
@@ -52,7 +53,7 @@ async def invoke(request: Request, name: str) -> Response:
 
     An invocation goes on when its caller leaves, or the gateway stops.
     """
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.INVOKE, name)
     settings = context.services.settings
     patience = wait_seconds(request, settings.default_wait_seconds, settings.max_wait_seconds)
     invocation_id, headers = await _submit(request, context, caller, name, waits=True)
@@ -77,21 +78,21 @@ async def invoke(request: Request, name: str) -> Response:
 )
 async def submit(request: Request, name: str) -> Response:
     """The body is the input; 202 with the id once the invocation is on disk."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.INVOKE, name)
     return _accepted(*await _submit(request, context, caller, name, waits=False))
 
 
 @router.get("/v1/invocations/{invocation_id}", summary="Show an invocation")
 async def get_invocation(request: Request, invocation_id: str) -> Response:
     """State, attempts, outcome, usage."""
-    _, record = await _record(request, invocation_id)
+    _, record = await record_of(request, invocation_id, Action.READ)
     return JSONResponse(shown(record))
 
 
 @router.get("/v1/invocations/{invocation_id}/result", summary="The output", responses=OUTPUT)
 async def get_result(request: Request, invocation_id: str) -> Response:
     """The output's bytes, or 422 with the outcome when there is none."""
-    context, record = await _record(request, invocation_id)
+    context, record = await record_of(request, invocation_id, Action.READ)
     if record.state is not State.DONE:
         raise StockadeError(
             "invocation.not_done", "The invocation is not done. Ask again later.", retryable=True
@@ -102,7 +103,7 @@ async def get_result(request: Request, invocation_id: str) -> Response:
 @router.get("/v1/invocations/{invocation_id}/logs", summary="What the guest logged")
 async def get_logs(request: Request, invocation_id: str) -> Response:
     """The last attempt's log lines; `truncated` when some were dropped at the limit."""
-    _, record = await _record(request, invocation_id)
+    _, record = await record_of(request, invocation_id, Action.READ)
     lines = [{"level": _LEVELS[line.level], "text": line.text} for line in record.logs]
     return JSONResponse({"lines": lines, "truncated": record.logs_truncated})
 
@@ -110,10 +111,9 @@ async def get_logs(request: Request, invocation_id: str) -> Response:
 @router.post("/v1/invocations/{invocation_id}/cancel", summary="Cancel")
 async def cancel(request: Request, invocation_id: str) -> Response:
     """Ends what is queued at once, and asks for the end of what runs."""
-    context, caller = await caller_of(request)
-    check_id(invocation_id)
-    record = await cancel_invocation(context.services, caller.tenant, invocation_id)
-    return JSONResponse(shown(record))
+    context, record = await record_of(request, invocation_id, Action.CANCEL)
+    cancelled = await cancel_invocation(context.services, record.tenant, invocation_id)
+    return JSONResponse(shown(cancelled))
 
 
 async def _submit(
@@ -141,10 +141,19 @@ async def _version(
     return await context.resolver.resolve(caller.tenant, name, alias, version, draw)
 
 
-async def _record(request: Request, invocation_id: str) -> tuple[Context, InvocationRecord]:
-    context, caller = await caller_of(request)
+async def record_of(
+    request: Request, invocation_id: str, action: Action
+) -> tuple[Context, InvocationRecord]:
+    """The record, with whose function the caller may do this.
+
+    Raises:
+        StockadeError: `auth.…`, `invocation.not_found`.
+    """
+    context, caller = await authenticated(request)
     check_id(invocation_id)
-    return context, await find_record(context.services, caller.tenant, invocation_id)
+    record = await find_record(context.services, caller.tenant, invocation_id)
+    context.authorizer.check(caller, action, record.function)
+    return context, record
 
 
 def check_id(invocation_id: str) -> None:

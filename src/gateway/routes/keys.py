@@ -6,17 +6,31 @@ from fastapi import APIRouter, Request, Response
 from gateway.bodies import read_json
 from gateway.json_response import JSONResponse
 from gateway.openapi import json_body
-from gateway.routes.context import caller_of
+from gateway.routes.context import Context, caller_of
+from stockade.core.actions import Action
 from stockade.core.api_keys import ApiKey, generate_key
+from stockade.core.errors import StockadeError, not_found
 from stockade.core.names import check_name
+from stockade.core.principals import Role, check_scopes
 
 router = APIRouter(tags=["keys"])
+_DAY_SECONDS = 24 * 3600
+_MAX_SECONDS, _MAX_OVERLAP_SECONDS = 10 * 366 * _DAY_SECONDS, 30 * _DAY_SECONDS
 
 
 class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A name to know the key by."""
+    """A name to know the key by, and what it may: by default all that its maker may."""
 
     name: str
+    role: Role | None = None
+    scopes: list[str] | None = None
+    expires_in_seconds: int | None = None
+
+
+class RotationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long the old key goes on beside the new one."""
+
+    overlap_seconds: int = _DAY_SECONDS
 
 
 @router.post(
@@ -24,16 +38,95 @@ class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 )
 async def post_key(request: Request) -> Response:
     """The key's text is in this answer and nowhere else."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.MANAGE_KEYS)
     asked = await read_json(request, KeyRequest)
+    check_name("key", asked.name)
+    role = caller.role if asked.role is None else asked.role
+    scopes = caller.scopes if asked.scopes is None else check_scopes(asked.scopes)
+    caller.check_may_give(role, scopes)
+    expires_ms = _in(context, asked.expires_in_seconds, _MAX_SECONDS)
+    return await _made(context, caller.tenant, asked.name, role, scopes, expires_ms)
+
+
+@router.get("/v1/keys", summary="List API keys")
+async def get_keys(request: Request) -> Response:
+    """Those no longer in force too; never a secret. `last_used_ms` lags by up to a minute."""
+    context, caller = await caller_of(request, Action.MANAGE_KEYS)
+    found = await context.services.catalog.keys(caller.tenant)
+    return JSONResponse({"keys": [_shown(key) for key in found]})
+
+
+@router.post(
+    "/v1/keys/{key_id}/rotate",
+    status_code=201,
+    summary="Rotate an API key",
+    openapi_extra=json_body(RotationRequest),
+)
+async def rotate_key(request: Request, key_id: str) -> Response:
+    """A new key of the same name, role and scopes; the old one ends after the overlap."""
+    context, caller = await caller_of(request, Action.MANAGE_KEYS)
+    asked = await read_json(request, RotationRequest)
+    ends_ms = _in(context, asked.overlap_seconds, _MAX_OVERLAP_SECONDS, least=0)
+    catalog, now_ms = context.services.catalog, context.services.clock.now_ms()
+    old = await catalog.find_key(key_id)
+    if old is None or old.tenant != caller.tenant:
+        raise not_found("key", key_id[:64])
+    if old.revoked_ms is not None or (old.expires_ms is not None and old.expires_ms <= now_ms):
+        raise StockadeError("key.not_in_force", "This key has ended. Make a new one.")
+    caller.check_may_give(old.role, old.scopes)
+    lifetime_ms = None if old.expires_ms is None else old.expires_ms - old.created_ms
+    expires_ms = None if lifetime_ms is None else now_ms + lifetime_ms
+    # The new one first: a caller that is cut off between the two still has the old one.
+    answer = await _made(context, caller.tenant, old.name, old.role, old.scopes, expires_ms)
+    await catalog.expire_key(caller.tenant, key_id, ends_ms or now_ms)
+    context.authenticator.forget(key_id)
+    return answer
+
+
+@router.delete("/v1/keys/{key_id}", status_code=204, summary="Revoke an API key")
+async def revoke_key(request: Request, key_id: str) -> Response:
+    """Requests with it are refused, within seconds on every gateway; it stays in the list."""
+    context, caller = await caller_of(request, Action.MANAGE_KEYS)
+    now_ms = context.services.clock.now_ms()
+    if not await context.services.catalog.revoke_key(caller.tenant, key_id, now_ms):
+        raise not_found("key", key_id[:64])
+    context.authenticator.forget(key_id)
+    return Response(status_code=204)
+
+
+async def _made(
+    context: Context,
+    tenant: str,
+    name: str,
+    role: Role,
+    scopes: tuple[str, ...],
+    expires_ms: int | None,
+) -> Response:
     services = context.services
     text, key = generate_key(services.settings.environment)
-    stored = ApiKey(
-        id=key.id,
-        tenant=caller.tenant,
-        name=check_name("key", asked.name),
-        secret_hash=key.secret_hash,
-        created_ms=services.clock.now_ms(),
-    )
+    created_ms = services.clock.now_ms()
+    stored = ApiKey(key.id, tenant, name, key.secret_hash, created_ms, expires_ms, role, scopes)
     await services.catalog.add_key(stored)
-    return JSONResponse({"id": key.id, "name": stored.name, "key": text}, 201)
+    return JSONResponse(_shown(stored) | {"key": text}, 201)
+
+
+def _in(context: Context, seconds: int | None, most: int, least: int = 1) -> int | None:
+    """The time in so many seconds."""
+    if seconds is None:
+        return None
+    if not least <= seconds <= most:
+        raise StockadeError("key.expiry_invalid", f"Give {least} to {most} seconds.")
+    return context.services.clock.now_ms() + seconds * 1000
+
+
+def _shown(key: ApiKey) -> dict[str, object]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "role": key.role,
+        "scopes": list(key.scopes),
+        "created_ms": key.created_ms,
+        "expires_ms": key.expires_ms,
+        "revoked_ms": key.revoked_ms,
+        "last_used_ms": key.last_used_ms,
+    }

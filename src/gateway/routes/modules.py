@@ -10,6 +10,7 @@ from gateway.json_response import JSONResponse
 from gateway.openapi import binary_body, optional
 from gateway.routes.context import caller_of
 from gateway.usecases.upload_module import find_module, upload_module
+from stockade.core.actions import Action
 from stockade.core.digests import check_digest
 from stockade.core.errors import StockadeError
 from stockade.core.modules import ModuleFacts
@@ -27,13 +28,13 @@ _MEDIA_TYPES = ("application/wasm", "application/octet-stream")
 )
 async def post_module(request: Request) -> Response:
     """The body is the module; a detached signature comes as base64 in `Stockade-Signature`."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.UPLOAD)
     check_content_type(request, *_MEDIA_TYPES)
     detached = _detached_signature(request)
     services = context.services
     with context.room.holding(caller.tenant) as take:
         content = await read_bounded(request, services.settings.max_module_bytes, take)
-        uploaded = await upload_module(services, caller.tenant, content, detached)
+        uploaded = await upload_module(services, context.authorizer, caller, content, detached)
     body = {"digest": uploaded.digest, "signers": list(uploaded.signers), **_facts(uploaded.facts)}
     return JSONResponse(body, 201 if uploaded.created else 200)
 
@@ -41,7 +42,7 @@ async def post_module(request: Request) -> Response:
 @router.get("/v1/modules/{digest}", summary="What is known of a module")
 async def get_module(request: Request, digest: str) -> Response:
     """The module's facts."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.READ)
     module = await find_module(context.services, caller.tenant, check_digest(digest))
     return JSONResponse({"digest": module.digest, **_facts(module.facts)})
 

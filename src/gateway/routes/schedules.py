@@ -20,6 +20,7 @@ from gateway.usecases.keep_schedules import (
     put_schedule,
     resume_schedule,
 )
+from stockade.core.actions import Action
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.invocations import Priority
 from stockade.core.names import check_name
@@ -66,9 +67,11 @@ async def put(request: Request, name: str) -> Response:
 
     The same timing keeps its next time; another one begins now. One that is paused stays so.
     """
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.SCHEDULE)
     check_name("schedule", name)
     asked = await read_json(request, ScheduleRequest)
+    check_name("function", asked.function)
+    context.authorizer.check(caller, Action.INVOKE, asked.function)
     definition = _definition(asked, context.services.clock.now_ms())
     kept, created = await put_schedule(
         context.services, context.resolver, caller.tenant, name, definition
@@ -79,7 +82,7 @@ async def put(request: Request, name: str) -> Response:
 @router.get("/v1/schedules", summary="List schedules")
 async def get_all(request: Request) -> Response:
     """The tenant's schedules by name, without their inputs."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.READ)
     found = await context.services.schedules.schedules(caller.tenant)
     return JSONResponse({"schedules": [_shown(one) for one in found]})
 
@@ -87,7 +90,7 @@ async def get_all(request: Request) -> Response:
 @router.get("/v1/schedules/{name}", summary="Show a schedule")
 async def get(request: Request, name: str) -> Response:
     """The schedule with its input and its next times, in UTC and in its own time zone."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.READ)
     check_name("schedule", name)
     return _answer(context, await find_schedule(context.services, caller.tenant, name))
 
@@ -95,7 +98,7 @@ async def get(request: Request, name: str) -> Response:
 @router.post("/v1/schedules/{name}/pause", summary="Pause a schedule")
 async def pause(request: Request, name: str) -> Response:
     """It does not fire until it is resumed."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.SCHEDULE)
     check_name("schedule", name)
     return _answer(context, await pause_schedule(context.services, caller.tenant, name))
 
@@ -103,7 +106,7 @@ async def pause(request: Request, name: str) -> Response:
 @router.post("/v1/schedules/{name}/resume", summary="Resume a schedule")
 async def resume(request: Request, name: str) -> Response:
     """It fires from now on; what the pause kept from firing does not."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.SCHEDULE)
     check_name("schedule", name)
     return _answer(context, await resume_schedule(context.services, caller.tenant, name))
 
@@ -111,7 +114,7 @@ async def resume(request: Request, name: str) -> Response:
 @router.delete("/v1/schedules/{name}", status_code=204, summary="Delete a schedule")
 async def delete(request: Request, name: str) -> Response:
     """It does not fire any more; what it fired goes on."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.SCHEDULE)
     check_name("schedule", name)
     if not await context.services.schedules.delete(caller.tenant, name):
         raise not_found("schedule", name)

@@ -6,6 +6,7 @@ from gateway.bodies import read_bounded
 from gateway.json_response import JSONResponse
 from gateway.openapi import binary_body
 from gateway.routes.context import caller_of
+from stockade.core.actions import Action
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.names import check_secret_name
 
@@ -24,7 +25,7 @@ async def put_secret(request: Request, name: str) -> Response:
 
     The next run reads it. It is kept encrypted, and left out of logs, events and details.
     """
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.MANAGE_SECRETS)
     check_secret_name(name)
     value = await read_bounded(request, MAX_SECRET_BYTES)
     if not value:
@@ -39,7 +40,7 @@ async def put_secret(request: Request, name: str) -> Response:
 @router.get("/v1/secrets", summary="List secrets")
 async def get_secrets(request: Request) -> Response:
     """Names and when each was last set; never what they hold."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.MANAGE_SECRETS)
     found = await context.services.catalog.secrets(caller.tenant)
     shown = [{"name": one.name, "updated_ms": one.updated_ms} for one in found]
     return JSONResponse({"secrets": shown})
@@ -48,7 +49,7 @@ async def get_secrets(request: Request) -> Response:
 @router.delete("/v1/secrets/{name}", status_code=204, summary="Delete a secret")
 async def delete_secret(request: Request, name: str) -> Response:
     """The next run that asks for it finds it absent."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.MANAGE_SECRETS)
     check_secret_name(name)
     if not await context.services.catalog.delete_secret(caller.tenant, name):
         raise not_found("secret", name)

@@ -11,6 +11,7 @@ from gateway.openapi import json_body
 from gateway.routes.context import caller_of
 from gateway.routes.headers import parse_time
 from registry.keys import load_public_key
+from stockade.core.actions import Action
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.modules import Signer
 from stockade.core.names import check_name
@@ -35,7 +36,7 @@ class SignerRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 )
 async def post_signer(request: Request) -> Response:
     """201 when it is new, 200 when exactly this signer was trusted already."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.MANAGE_SIGNERS)
     asked = await read_json(request, SignerRequest)
     signer = Signer(
         name=check_name("signer", asked.name),
@@ -51,7 +52,7 @@ async def post_signer(request: Request) -> Response:
 @router.get("/v1/signers", summary="List signers")
 async def get_signers(request: Request) -> Response:
     """All signers, revoked ones too."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.READ)
     signers = await context.services.catalog.signers(caller.tenant)
     return JSONResponse({"signers": [_shown(signer) for signer in signers]})
 
@@ -59,7 +60,7 @@ async def get_signers(request: Request) -> Response:
 @router.post("/v1/signers/{name}/revoke", summary="Revoke a signer")
 async def revoke_signer(request: Request, name: str) -> Response:
     """Stops the next run of everything that only this signer signed, within seconds."""
-    context, caller = await caller_of(request)
+    context, caller = await caller_of(request, Action.MANAGE_SIGNERS)
     check_name("signer", name)
     catalog, now_ms = context.services.catalog, context.services.clock.now_ms()
     if not await catalog.revoke_signer(caller.tenant, name, now_ms):

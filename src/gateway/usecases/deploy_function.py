@@ -2,8 +2,11 @@
 
 import msgspec
 
+from gateway.authorizer import Authorizer
 from gateway.services import Services
-from gateway.usecases.upload_module import find_module
+from gateway.usecases.upload_module import find_module, module_resource
+from stockade.core.actions import Action
+from stockade.core.authorization import Attribute, Question, Resource, ResourceKind
 from stockade.core.digests import check_digest
 from stockade.core.egress import EgressPolicy, HttpGrant, parse_url
 from stockade.core.errors import StockadeError
@@ -16,8 +19,10 @@ from stockade.core.modules import (
     FunctionVersion,
     ModuleFacts,
     RetrySettings,
+    StoredModule,
 )
 from stockade.core.names import check_name
+from stockade.core.principals import Principal
 
 _MAX_ATTEMPTS, _MAX_DELAY_MS = 20, 24 * 3600 * 1000
 _MAX_CONCURRENCY = 10_000
@@ -45,15 +50,16 @@ class DeployRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def deploy_function(
-    services: Services, tenant: str, name: str, asked: DeployRequest
+    services: Services, authorizer: Authorizer, caller: Principal, name: str, asked: DeployRequest
 ) -> tuple[FunctionVersion, bool]:
     """The version, and whether it is new: the same content makes no new one.
 
     Raises:
-        StockadeError: `function.…`, `limits.…`, `module.digest_invalid`, `module.not_found`.
+        StockadeError: `auth.…`, `function.…`, `limits.…`, `module.digest_invalid`,
+            `module.not_found`.
     """
     check_name("function", name)
-    module = await find_module(services, tenant, check_digest(asked.module))
+    module = await find_module(services, caller.tenant, check_digest(asked.module))
     facts = module.facts
     profile = services.profile
     content = FunctionContent(
@@ -66,7 +72,27 @@ async def deploy_function(
         concurrency=_concurrency(asked.concurrency),
         env=_environment(asked.env),
     )
-    return await services.catalog.put_function(tenant, name, content, services.clock.now_ms())
+    authorizer.check_question(_question(caller, name, content, module))
+    return await services.catalog.put_function(
+        caller.tenant, name, content, services.clock.now_ms()
+    )
+
+
+def _question(
+    caller: Principal, name: str, content: FunctionContent, module: StoredModule
+) -> Question:
+    """May the caller deploy this module with these grants and limits under this name?"""
+    grants = parse_grants(content.grants)
+    context: dict[str, Attribute] = {
+        "grants": content.grants,
+        "grant_kinds": tuple(sorted({grant.partition(":")[0] for grant in content.grants})),
+        "hosts": tuple(sorted({grant.host for grant in grants.http})),
+        "fuel": content.limits.fuel,
+        "memory_bytes": content.limits.memory_bytes,
+        "wall_ms": content.limits.wall_ms,
+    }
+    function = Resource(ResourceKind.FUNCTION, caller.tenant, name)
+    return Question(caller, Action.DEPLOY, function, context, module_resource(module))
 
 
 def _grants(services: Services, asked: list[str], facts: ModuleFacts) -> tuple[str, ...]:

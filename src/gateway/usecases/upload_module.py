@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 
+from gateway.authorizer import Authorizer
 from gateway.services import Services
+from stockade.core.actions import Action
+from stockade.core.authorization import Attribute, Question, Resource, ResourceKind
 from stockade.core.errors import StockadeError
 from stockade.core.modules import ModuleFacts, StoredModule
+from stockade.core.principals import Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,23 +22,30 @@ class Uploaded:
 
 
 async def upload_module(
-    services: Services, tenant: str, content: bytes, detached: bytes | None
+    services: Services,
+    authorizer: Authorizer,
+    caller: Principal,
+    content: bytes,
+    detached: bytes | None,
 ) -> Uploaded:
     """Stores a module that the tenant's signers vouch for.
 
     Raises:
-        StockadeError: why the module is not taken (`module.…`), or a store's own trouble.
+        StockadeError: why the module is not taken (`module.…`, `auth.…`), or a store's own trouble.
     """
+    tenant = caller.tenant
     signers = await services.catalog.signers(tenant)
     now_ms = services.clock.now_ms()
     verified, facts = await services.judge.judge(tenant, content, detached, signers, now_ms)
+    stored = StoredModule(tenant, verified.digest, facts, (verified.signature,), now_ms)
+    resource = module_resource(stored, verified.signers)
+    authorizer.check_question(Question(caller, Action.ADMIT, resource))
     known = await services.catalog.module(tenant, verified.digest)
     if known is None:
         await services.compiler.compile(verified.body, tenant)
     # Also when it is known: an upload mends a lost or damaged blob.
     if await services.blobs.put(verified.body) != verified.digest:
         raise RuntimeError("the blob store names content by another digest")
-    stored = StoredModule(tenant, verified.digest, facts, (verified.signature,), now_ms)
     created = await services.catalog.add_module(stored)
     if created:
         await services.hints.tell(tenant, verified.digest)
@@ -53,3 +64,18 @@ async def find_module(services: Services, tenant: str, digest: str) -> StoredMod
             "module.not_found", "There is no such module in this tenant. Upload it first."
         )
     return module
+
+
+def module_resource(module: StoredModule, signers: tuple[str, ...] = ()) -> Resource:
+    """The module, as policies see it."""
+    facts = module.facts
+    attributes: dict[str, Attribute] = {
+        "abi": facts.abi.value,
+        "imports": facts.imports,
+        "deterministic": facts.deterministic,
+        "size_bytes": facts.size_bytes,
+        "signers": signers,
+        "builders": (),
+        "sources": (),
+    }
+    return Resource(ResourceKind.MODULE, module.tenant, module.digest, attributes)

@@ -13,6 +13,7 @@ import zlib
 from dataclasses import dataclass
 
 from stockade.core.errors import StockadeError
+from stockade.core.principals import Role
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _KEY = re.compile(r"stk_([a-z0-9]{1,16})_([a-z0-9]{12})_([a-z0-9]{32})([0-9a-f]{8})")
@@ -20,7 +21,10 @@ _KEY = re.compile(r"stk_([a-z0-9]{1,16})_([a-z0-9]{12})_([a-z0-9]{32})([0-9a-f]{
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What the catalog keeps of a key: never the secret."""
+    """What the catalog keeps of a key: never the secret. Times are Unix milliseconds.
+
+    `last_used_ms` lags by up to a minute.
+    """
 
     id: str
     tenant: str
@@ -28,6 +32,10 @@ class ApiKey:
     secret_hash: bytes
     created_ms: int
     expires_ms: int | None = None
+    role: Role = Role.ADMIN
+    scopes: tuple[str, ...] = ()
+    revoked_ms: int | None = None
+    last_used_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +46,10 @@ class PresentedKey:
     secret_hash: bytes
 
     def opens(self, stored: ApiKey, now_ms: int) -> bool:
-        """Whether this is the stored key, unexpired; takes the same time for any secret."""
+        """Whether this is the stored key, in force; takes the same time for any secret."""
         same = hmac.compare_digest(self.secret_hash, stored.secret_hash)
-        return same and (stored.expires_ms is None or now_ms < stored.expires_ms)
+        unexpired = stored.expires_ms is None or now_ms < stored.expires_ms
+        return same and unexpired and stored.revoked_ms is None
 
 
 def generate_key(environment: str) -> tuple[str, PresentedKey]:

@@ -5,13 +5,14 @@ Every method may raise `StockadeError` with code `queue.unavailable`, `catalog.u
 there is no room.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from socket import socket
 from typing import Protocol
 
 from stockade.core.addresses import Address
 from stockade.core.api_keys import ApiKey
+from stockade.core.authorization import Decision, Question, Vouching
 from stockade.core.egress import EgressPolicy, HttpGrant
 from stockade.core.errors import StockadeError
 from stockade.core.http_messages import HttpRequest, HttpResponse
@@ -86,17 +87,37 @@ class PayloadStore(Protocol):
         """
 
 
-class Catalog(Protocol):
+class KeyStore(Protocol):
+    """API keys, without their secrets."""
+
+    async def add_key(self, key: ApiKey) -> None:
+        """Stores a key; the same key again is no change.
+
+        Raises:
+            StockadeError: `key.exists` when another key has its id; `tenant.not_found`.
+        """
+
+    async def find_key(self, key_id: str) -> ApiKey | None:
+        """The key with this id, of whichever tenant."""
+
+    async def keys(self, tenant: str) -> Sequence[ApiKey]:
+        """All keys of the tenant, those no longer in force too, by when they were made."""
+
+    async def expire_key(self, tenant: str, key_id: str, expires_ms: int) -> bool:
+        """Ends a key's time no later than this; False when the tenant has no such key."""
+
+    async def revoke_key(self, tenant: str, key_id: str, revoked_ms: int) -> bool:
+        """Marks a key revoked (the first time counts); False when the tenant has no such key."""
+
+    async def touch_keys(self, used: Mapping[str, int]) -> None:
+        """Notes when keys were last used; earlier times than those known change nothing."""
+
+
+class Catalog(KeyStore, Protocol):
     """What tenants own: keys, signers, modules, functions, versions, aliases."""
 
     async def ensure_tenant(self, tenant: str) -> bool:
         """Creates the tenant; False when it was there."""
-
-    async def add_key(self, key: ApiKey) -> None:
-        """Stores a key."""
-
-    async def find_key(self, key_id: str) -> ApiKey | None:
-        """The key with this id, of whichever tenant."""
 
     async def add_signer(self, tenant: str, signer: Signer) -> bool:
         """Trusts a key; False when exactly this signer was trusted already.
@@ -152,6 +173,24 @@ class Catalog(Protocol):
 
     async def alias(self, tenant: str, function: str, name: str) -> Alias | None:
         """The alias of this name."""
+
+
+class PolicyEngine(Protocol):
+    """Who may do what, and whose signatures count. `version` is another when the answers may be."""
+
+    @property
+    def version(self) -> str:
+        """A digest of the policies in force."""
+
+    @property
+    def alarm(self) -> str | None:
+        """Why newer policies are not in force; None when these are the newest."""
+
+    def decide(self, question: Question) -> Decision:
+        """What the policies say; an error in one of them denies."""
+
+    def vouches(self, vouching: Vouching) -> Decision:
+        """Whether the signer's signature counts for the module."""
 
 
 class ScheduleStore(Protocol):

@@ -6,7 +6,6 @@ No method awaits anything, so each one is atomic to the others.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stockade.core.api_keys import ApiKey
 from stockade.core.errors import not_found
 from stockade.core.modules import (
     Alias,
@@ -18,21 +17,21 @@ from stockade.core.modules import (
 )
 from stockade.infra.catalog_values import (
     check_storable,
-    key_taken,
     no_tenant,
     no_version,
     signer_taken,
     to_json,
 )
+from stockade.infra.memory_keys import MemoryKeyStore
 from stockade.infra.memory_schedules import MemoryScheduleStore
 
 
-class MemoryCatalog:
+class MemoryCatalog(MemoryKeyStore):
     """The `Catalog` port in dictionaries."""
 
     def __init__(self) -> None:
+        super().__init__(self._check_tenant)
         self._tenants: set[str] = set()
-        self._keys: dict[str, ApiKey] = {}
         self._signers: dict[str, dict[str, Signer]] = {}
         self._modules: dict[tuple[str, str], StoredModule] = {}
         self._versions: dict[tuple[str, str], list[FunctionVersion]] = {}
@@ -46,17 +45,6 @@ class MemoryCatalog:
         created = tenant not in self._tenants
         self._tenants.add(tenant)
         return created
-
-    async def add_key(self, key: ApiKey) -> None:
-        """Stores a key; the same key again is no change."""
-        check_storable(key.id, key.tenant, key.name, key.created_ms, key.expires_ms)
-        self._check_tenant(key.tenant)
-        if self._keys.setdefault(key.id, key) != key:
-            raise key_taken(key.id)
-
-    async def find_key(self, key_id: str) -> ApiKey | None:
-        """The key with this id, of whichever tenant."""
-        return self._keys.get(key_id)
 
     async def add_signer(self, tenant: str, signer: Signer) -> bool:
         """Trusts a key; False when exactly this signer was trusted already."""

@@ -1,13 +1,11 @@
 """The catalog in an SQL database: SQLite in a file by default, PostgreSQL by URL."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Self
 
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from stockade.core.api_keys import ApiKey
 from stockade.core.modules import (
     Alias,
     FunctionContent,
@@ -19,23 +17,22 @@ from stockade.core.modules import (
 from stockade.infra import sql_queries as queries
 from stockade.infra.catalog_values import (
     check_storable,
-    key_taken,
     signer_taken,
     storable,
     storable_version,
 )
 from stockade.infra.sql_engine import catalog_failures, create_engine, migrate, reading
+from stockade.infra.sql_keys import SqlKeyStore
 from stockade.infra.sql_schedules import SqlScheduleStore
-from stockade.infra.sql_schema import api_keys, functions, signers, tenants
+from stockade.infra.sql_schema import functions, signers, tenants
 from stockade.infra.sql_writer import SqlWriter
 
 
-class SqlCatalog:
+class SqlCatalog(SqlKeyStore):
     """The `Catalog` port through SQLAlchemy; made by `open`, ended by `aclose`."""
 
     def __init__(self, engine: AsyncEngine, busy_timeout_seconds: float) -> None:
-        self._engine = engine
-        self._writer = SqlWriter(engine, busy_timeout_seconds)
+        super().__init__(engine, SqlWriter(engine, busy_timeout_seconds))
 
     @classmethod
     async def open(cls, url: str, *, busy_timeout_seconds: float = 5.0) -> Self:
@@ -67,21 +64,6 @@ class SqlCatalog:
         check_storable(tenant)
         async with self._writer.writing(tenant) as connection:
             return await queries.add(connection, tenants, name=tenant)
-
-    async def add_key(self, key: ApiKey) -> None:
-        """Stores a key; the same key again is no change."""
-        check_storable(key.id, key.tenant, key.name, key.created_ms, key.expires_ms)
-        async with self._writer.writing(key.tenant) as connection:
-            added = await queries.add(connection, api_keys, **asdict(key))
-            if not added and await queries.find_key(connection, key.id) != key:
-                raise key_taken(key.id)
-
-    async def find_key(self, key_id: str) -> ApiKey | None:
-        """The key with this id, of whichever tenant."""
-        if not storable(key_id):
-            return None
-        async with reading(self._engine) as connection:
-            return await queries.find_key(connection, key_id)
 
     async def add_signer(self, tenant: str, signer: Signer) -> bool:
         """Trusts a key; False when exactly this signer was trusted already."""

@@ -10,7 +10,6 @@ from sqlalchemy import ColumnElement, Row, Table, and_, delete, insert, select, 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from stockade.core.api_keys import ApiKey
 from stockade.core.errors import not_found
 from stockade.core.modules import (
     Alias,
@@ -24,7 +23,6 @@ from stockade.core.modules import (
 from stockade.infra.catalog_values import no_version, storable_version, to_json
 from stockade.infra.sql_schema import (
     aliases,
-    api_keys,
     function_versions,
     functions,
     module_signatures,
@@ -52,13 +50,6 @@ async def add(connection: AsyncConnection, table: Table, **row: object) -> bool:
     """Inserts the row unless it collides, and tells; waits for a colliding writer to end first."""
     statement = _INSERTS[connection.dialect.name](table).values(**row).on_conflict_do_nothing()
     return (await connection.execute(statement)).rowcount == 1
-
-
-async def find_key(connection: AsyncConnection, key_id: str) -> ApiKey | None:
-    """The key with this id."""
-    rows = await connection.execute(select(api_keys).where(api_keys.c.id == key_id))
-    row = rows.mappings().one_or_none()
-    return None if row is None else ApiKey(**row)
 
 
 async def add_signer(connection: AsyncConnection, tenant: str, signer: Signer) -> bool:

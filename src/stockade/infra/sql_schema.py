@@ -38,7 +38,12 @@ api_keys = Table(
     Column("secret_hash", LargeBinary, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger),
+    Column("role", String, nullable=False, server_default="admin"),
+    Column("scopes", Text, nullable=False, server_default="[]"),
+    Column("revoked_ms", BigInteger),
+    Column("last_used_ms", BigInteger),
     ForeignKeyConstraint(["tenant"], ["tenants.name"]),
+    Index("ix_api_keys_tenant", "tenant"),
 )
 
 signers = Table(
@@ -50,10 +55,32 @@ signers = Table(
     Column("not_before_ms", BigInteger),
     Column("not_after_ms", BigInteger),
     Column("revoked_ms", BigInteger),
+    Column("revoked_reason", Text),
     PrimaryKeyConstraint("tenant", "name"),
     UniqueConstraint("tenant", "public_key"),
     ForeignKeyConstraint(["tenant"], ["tenants.name"]),
 )
+
+denied_digests = Table(
+    "denied_digests",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("denied_ms", BigInteger, nullable=False),
+)
+"""Modules that nobody may run, whoever signed them."""
+
+function_trust = Table(
+    "function_trust",
+    metadata,
+    Column("tenant", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("threshold", Integer, nullable=False),
+    Column("signers", Text, nullable=False),
+    PrimaryKeyConstraint("tenant", "name"),
+    ForeignKeyConstraint(["tenant"], ["tenants.name"]),
+)
+"""How many of which signers a function's module needs; may be set before the first deploy."""
 
 modules = Table(
     "modules",

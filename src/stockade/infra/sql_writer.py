@@ -21,8 +21,8 @@ class SqlWriter:
         self._turn = asyncio.Lock() if engine.dialect.name == "sqlite" else None
 
     @asynccontextmanager
-    async def writing(self, tenant: str) -> AsyncIterator[AsyncConnection]:
-        """A write for this tenant; the constraint left to break is that the tenant exists.
+    async def writing(self, tenant: str = "") -> AsyncIterator[AsyncConnection]:
+        """A write, most for one tenant; the constraint left to break is that the tenant exists.
 
         Raises:
             StockadeError: `tenant.not_found`, or the catalog's own trouble.

@@ -19,6 +19,7 @@ from stockade.core.invocations import Claim, Completion
 from stockade.core.limits import CEILINGS, DEFAULT_LIMITS
 from stockade.core.outcomes import Attempt, LogLine, Outcome, Usage
 from stockade.core.shares import SharePolicy
+from stockade.infra.cedar_policies import CedarPolicies
 from stockade.infra.cronsim_calendar import CronsimCalendar
 from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.memory_catalog import MemoryCatalog
@@ -31,6 +32,7 @@ from stockade.infra.system_clock import SystemClock
 from tests.unit.registry.signed_modules import BODY, SIGNER, signed
 
 GOOD = signed(BODY)
+POLICIES = CedarPolicies.load(Path(__file__).parents[3] / "policies" / "authorization")
 SETTINGS = GatewaySettings(
     redis_url="none",
     database_url="none",
@@ -162,6 +164,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         compiler=compiler,
         clock=clock,
         profile=LimitProfile(DEFAULT_LIMITS, CEILINGS),
+        policies=POLICIES,
         egress_policy=EgressPolicy(),
         shares=SharePolicy(),
         hints=Hints(),

@@ -7,6 +7,7 @@ BODIES = {
     "/v1/functions/{name}/aliases/{alias}": "put",
     "/v1/signers": "post",
     "/v1/keys": "post",
+    "/v1/keys/{key_id}/rotate": "post",
     "/v1/modules": "post",
     "/v1/functions/{name}/invoke": "post",
     "/v1/functions/{name}/invocations": "post",

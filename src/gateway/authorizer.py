@@ -1,0 +1,74 @@
+"""Asks the policies, and remembers what they answered until they change."""
+
+from stockade.core.actions import Action
+from stockade.core.authorization import Decision, Question, Resource, ResourceKind
+from stockade.core.errors import StockadeError
+from stockade.core.ports import PolicyEngine
+from stockade.core.principals import Principal
+
+_MAX_CACHED = 20_000
+
+
+class Authorizer:
+    """Allows or refuses. Scopes come first: no policy widens them."""
+
+    def __init__(self, engine: PolicyEngine) -> None:
+        self._engine = engine
+        self._version = engine.version
+        self._cached: dict[tuple[Principal, Action, str | None], Decision] = {}
+
+    def check(self, caller: Principal, action: Action, function: str | None = None) -> None:
+        """Refuses what the caller may not do, to its tenant or to one function.
+
+        Raises:
+            StockadeError: `auth.scope_missing`, `auth.denied` or `auth.policy_failed`.
+        """
+        caller.check_scope(action, function)
+        if self._engine.version != self._version:
+            self._cached.clear()
+            self._version = self._engine.version
+        key = (caller, action, function)
+        decision = self._cached.get(key)
+        if decision is None:
+            decision = self._engine.decide(Question(caller, action, _resource(caller, function)))
+            if len(self._cached) >= _MAX_CACHED:
+                self._cached.clear()
+            self._cached[key] = decision
+        if not decision.allowed:
+            raise denial(decision, action, caller)
+
+    def check_question(self, question: Question) -> None:
+        """Refuses by what a module or a deploy is made of; asked anew each time.
+
+        Raises:
+            StockadeError: As `check`.
+        """
+        resource = question.resource
+        function = resource.name if resource.kind is ResourceKind.FUNCTION else None
+        question.principal.check_scope(question.action, function)
+        decision = self._engine.decide(question)
+        if not decision.allowed:
+            raise denial(decision, question.action, question.principal)
+
+
+def denial(decision: Decision, action: Action, caller: Principal) -> StockadeError:
+    """The refusal, which names the policies that decided."""
+    named = ", ".join(repr(name) for name in decision.policies)
+    facts: dict[str, object] = {"action": action.value, "policies": list(decision.policies)}
+    if decision.failed:
+        return StockadeError(
+            "auth.policy_failed",
+            f"A policy could not be evaluated, so {action.value!r} is denied. Tell the operator.",
+            detail=facts,
+        )
+    if decision.policies:
+        why = f"The policy {named} forbids {action.value!r} here."
+    else:
+        why = f"No policy permits {action.value!r} to the role {caller.role.value!r} here."
+    return StockadeError("auth.denied", f"{why} Ask an administrator.", detail=facts)
+
+
+def _resource(caller: Principal, function: str | None) -> Resource:
+    if function is None:
+        return Resource(ResourceKind.TENANT, caller.tenant, caller.tenant)
+    return Resource(ResourceKind.FUNCTION, caller.tenant, function)

@@ -1,0 +1,57 @@
+"""What callers can ask to do, and which of it goes together."""
+
+from enum import StrEnum
+
+
+class Group(StrEnum):
+    """Actions that go together, in scopes and in policies."""
+
+    READ = "read"
+    INVOKE = "invoke"
+    DEPLOY = "deploy"
+    ADMINISTER = "administer"
+
+
+class Action(StrEnum):
+    """What a caller asks to do. The words are those of the policies."""
+
+    READ = "read"
+    INVOKE = "invoke"
+    CANCEL = "cancel"
+    REDRIVE = "redrive"
+    UPLOAD = "upload"
+    ADMIT = "admit"
+    DEPLOY = "deploy"
+    POINT_ALIAS = "point_alias"
+    DELETE_FUNCTION = "delete_function"
+    SCHEDULE = "schedule"
+    MANAGE_KEYS = "manage_keys"
+    MANAGE_SIGNERS = "manage_signers"
+    MANAGE_SECRETS = "manage_secrets"
+    READ_AUDIT = "read_audit"
+
+    @property
+    def group(self) -> Group:
+        """The group it belongs to."""
+        return _GROUPS[self]
+
+
+_GROUPS = {
+    Action.READ: Group.READ,
+    **dict.fromkeys((Action.INVOKE, Action.CANCEL, Action.REDRIVE), Group.INVOKE),
+    **dict.fromkeys(
+        (
+            Action.UPLOAD,
+            Action.ADMIT,
+            Action.DEPLOY,
+            Action.POINT_ALIAS,
+            Action.DELETE_FUNCTION,
+            Action.SCHEDULE,
+        ),
+        Group.DEPLOY,
+    ),
+    **dict.fromkeys(
+        (Action.MANAGE_KEYS, Action.MANAGE_SIGNERS, Action.MANAGE_SECRETS, Action.READ_AUDIT),
+        Group.ADMINISTER,
+    ),
+}

@@ -1,0 +1,62 @@
+"""What is asked of policies, and how they answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from stockade.core.actions import Action
+from stockade.core.principals import Principal
+
+Attribute = str | int | bool | tuple[str, ...]
+"""What policies can ask of a resource or a request; a tuple is a set."""
+
+
+class ResourceKind(StrEnum):
+    """The types of what is acted on, as policies call them."""
+
+    TENANT = "Tenant"
+    FUNCTION = "Function"
+    MODULE = "Module"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What is acted on. A tenant's own id is its name; a module's is its digest."""
+
+    kind: ResourceKind
+    tenant: str
+    name: str
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How policies answer: `policies` names those that decided; none when no policy permits.
+
+    `failed` is set when a policy could not be evaluated, which always denies.
+    """
+
+    allowed: bool
+    policies: tuple[str, ...] = ()
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request to the policies. `module` is what a deploy is about to make a function of."""
+
+    principal: Principal
+    action: Action
+    resource: Resource
+    context: Mapping[str, Attribute] = field(default_factory=dict)
+    module: Resource | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vouching:
+    """The question whether a signer's signature counts for a module."""
+
+    tenant: str
+    signer: str
+    public_key_hex: str
+    module: Resource
