@@ -26,6 +26,8 @@ STATUS: dict[str, int] = {
     "batch.too_many_lines": 413,
     "blobs.corrupt": 500,
     "blobs.full": 507,
+    "blobs.missing": 500,
+    "blobs.too_large": 413,
     "blobs.unavailable": 503,
     "catalog.corrupt": 500,
     "catalog.schema_unknown": 500,

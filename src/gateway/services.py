@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 from gateway.module_judge import ModuleJudge
 from gateway.settings import GatewaySettings
+from stockade.core.blobs import BlobStore
 from stockade.core.egress import EgressPolicy
 from stockade.core.limits import Limits
 from stockade.core.ports import (
-    BlobStore,
     Catalog,
     Clock,
     InvocationQueue,

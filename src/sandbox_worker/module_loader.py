@@ -6,8 +6,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from registry.verification import verify_stored
+from stockade.core.blobs import BlobStore
 from stockade.core.errors import StockadeError
-from stockade.core.ports import ArtifactCache, BlobStore, Catalog, Clock, ModuleCompiler
+from stockade.core.ports import ArtifactCache, Catalog, Clock, ModuleCompiler
 from stockade.core.single_flight import SingleFlight
 
 _KEPT_BYTES = 256 * 1024 * 1024

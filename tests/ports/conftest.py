@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from stockade.core.ports import BlobStore, Catalog
+from stockade.core.blobs import BlobStore
+from stockade.core.ports import Catalog
 from stockade.infra.directory_blobs import DirectoryBlobStore
 from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.memory_catalog import MemoryCatalog
@@ -75,6 +76,19 @@ def damage(blobs: BlobStore) -> Callable[[str], None]:
             blobs._path(digest).write_bytes(b"spoilt")
 
     return spoil
+
+
+@pytest.fixture
+def grow_old(blobs: BlobStore, tmp_path: Path) -> Callable[[], None]:
+    """Has everything stored so far look as if it had been there for long."""
+
+    def age() -> None:
+        if isinstance(blobs, MemoryBlobStore):
+            blobs._stored_ms = dict.fromkeys(blobs._stored_ms, 1000)
+        for path in tmp_path.glob("blobs/sha256/*/*"):
+            os.utime(path, (1, 1))
+
+    return age
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ from stockade.infra.blob_failures import blob_failure
 from stockade.infra.directory_blobs import DirectoryBlobStore
 
 HELLO = digest_of(b"hello")
+
+
+async def _streamed(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
 
 
 def _files(directory: Path) -> list[str]:
@@ -65,6 +71,35 @@ async def test_bytes_are_synced_before_they_have_their_name_and_the_name_after(
     assert ("aside", False) in steps
     assert (target.parent.parent, False) in steps
     assert steps[-1] == (target.parent, True)
+
+
+async def test_a_stream_is_synced_before_it_has_its_name_and_the_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, steps = DirectoryBlobStore(tmp_path), []
+    sync, target = os.fsync, store._path(HELLO)
+
+    def recorded(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        steps.append(("aside" if path.parent.name == "tmp" else path, target.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    await store.put_stream(_streamed(b"hel", b"lo"), 5)
+    assert ("aside", False) in steps
+    assert (target.parent.parent, False) in steps
+    assert steps[-1] == (target.parent, True)
+
+
+async def test_a_stream_onto_a_full_disk_is_told_and_leaves_nothing_behind(
+    tiny_disk: Path,
+) -> None:
+    store = DirectoryBlobStore(tiny_disk / "blobs")
+    with pytest.raises(StockadeError) as caught:
+        await store.put_stream(_streamed(*[b"b" * 100_000] * 60), 1 << 30)
+    assert (caught.value.code, caught.value.retryable) == ("blobs.full", True)
+    assert _files(tiny_disk / "blobs") == []
+    assert await store.put(b"c" * 100_000)
 
 
 async def test_a_full_disk_is_told_and_leaves_nothing_behind(tiny_disk: Path) -> None:
@@ -152,9 +187,20 @@ asyncio.run(DirectoryBlobStore(pathlib.Path(sys.argv[1])).put(b"hello"))
 """
 
 
-def _kill_half_way(root: Path) -> Path:
+STREAM_AND_STOP_HALF_WAY = """
+import asyncio, os, pathlib, sys
+from stockade.infra.directory_blobs import DirectoryBlobStore
+async def chunks():
+    yield bytes(2_000_000)
+    print("written", flush=True)
+    sys.stdin.read()
+asyncio.run(DirectoryBlobStore(pathlib.Path(sys.argv[1])).put_stream(chunks(), 1 << 30))
+"""
+
+
+def _kill_half_way(root: Path, script: str = PUT_AND_STOP_BEFORE_THE_NAME) -> Path:
     with subprocess.Popen(
-        [sys.executable, "-c", PUT_AND_STOP_BEFORE_THE_NAME, str(root)],
+        [sys.executable, "-c", script, str(root)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:
@@ -163,6 +209,47 @@ def _kill_half_way(root: Path) -> Path:
         process.kill()
     (left,) = (root / "tmp").iterdir()
     return left
+
+
+async def test_a_killed_stream_leaves_nothing_under_a_digest(tmp_path: Path) -> None:
+    left = _kill_half_way(tmp_path, STREAM_AND_STOP_HALF_WAY)
+    store = DirectoryBlobStore(tmp_path)
+    assert left.stat().st_size > 0
+    assert [digest async for digest, _ in store.digests()] == []
+    assert await store.clear_abandoned() == 0
+    os.utime(left, (0, 0))
+    assert await store.clear_abandoned() == 1
+    assert _files(tmp_path) == []
+
+
+async def test_only_what_is_named_by_a_digest_is_listed(tmp_path: Path) -> None:
+    store = DirectoryBlobStore(tmp_path)
+    await store.put(b"hello")
+    (store._path(HELLO).parent / "README").write_bytes(b"")
+    (tmp_path / "sha256" / "file").write_bytes(b"")
+    assert [digest async for digest, _ in store.digests()] == [HELLO]
+
+
+async def test_a_blob_deleted_under_a_reader_is_read_to_its_end(tmp_path: Path) -> None:
+    store, content = DirectoryBlobStore(tmp_path), bytes(5_000_000)
+    digest = await store.put(content)
+    chunks = store.read(digest)
+    first = await anext(chunks)
+    assert await store.delete(digest)
+    assert first + b"".join([chunk async for chunk in chunks]) == content
+
+
+async def test_a_blob_cut_short_on_the_disk_is_corrupt(tmp_path: Path) -> None:
+    store = DirectoryBlobStore(tmp_path)
+    digest = await store.put(bytes(5_000_000))
+    os.truncate(store._path(digest), 2_000_000)
+    for attempt in (store.get(digest), _whole(store.read(digest)), _whole(store.read(digest, 5))):
+        with pytest.raises(StockadeError, match=r"^blobs\.corrupt"):
+            await attempt
+
+
+async def _whole(chunks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
 
 
 async def test_a_killed_writer_leaves_no_blob(tmp_path: Path) -> None:

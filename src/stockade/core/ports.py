@@ -46,20 +46,6 @@ class Clock(Protocol):
         """A new UUIDv7, in its canonical text form."""
 
 
-class BlobStore(Protocol):
-    """Immutable bytes under their digest (`stockade.core.digests`)."""
-
-    async def put(self, content: bytes) -> str:
-        """Stores the bytes durably (written aside, fsynced, renamed) and returns their digest."""
-
-    async def get(self, digest: str) -> bytes | None:
-        """The bytes, their digest checked anew, or None.
-
-        Raises:
-            StockadeError: `blobs.corrupt` when the stored bytes do not match their name.
-        """
-
-
 RecordLookup = Callable[[str, str], Awaitable[bool]]
 """Whether a tenant has a record of this invocation id."""
 

@@ -1,4 +1,4 @@
-"""How blob stores fail, in words: full, unavailable, corrupt."""
+"""How blob stores fail, in words: full, unavailable, corrupt, missing, too large."""
 
 import errno
 
@@ -11,6 +11,22 @@ def blob_corrupt(digest: str) -> StockadeError:
     """The stored bytes do not match their name."""
     return StockadeError(
         "blobs.corrupt", f"The stored content of {digest} is damaged; upload it again."
+    )
+
+
+def blob_missing(digest: str) -> StockadeError:
+    """Nothing is stored under the digest."""
+    return StockadeError(
+        "blobs.missing", f"The content of {digest} is not in the blob store; upload it again."
+    )
+
+
+def blob_too_large(max_bytes: int) -> StockadeError:
+    """The content passes the bound that its writer gave."""
+    return StockadeError(
+        "blobs.too_large",
+        f"The content is larger than {max_bytes} bytes. Make it smaller, or ask the operator.",
+        detail={"max_bytes": max_bytes},
     )
 
 

@@ -1,7 +1,9 @@
 """Files that are complete and on disk once they have their name."""
 
+import hashlib
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from stockade.core.digests import digest_of
@@ -9,6 +11,53 @@ from stockade.infra.blob_failures import blob_corrupt
 
 _ABANDONED_SECONDS = 3600
 _DIRECTORY_MODE = 0o700
+
+
+class FileAside:
+    """A new file in `directory`, hashed as it is written, that becomes `name`d or is removed.
+
+    Its methods may be called from one thread after another.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        descriptor, name = tempfile.mkstemp(dir=directory)
+        self._path: Path | None = Path(name)
+        # Buffered, because such a file locks itself: a write left behind by a cancelled task
+        # cannot go on into a descriptor that is closed and used again.
+        self._file = os.fdopen(descriptor, "wb")
+        self._hashing = hashlib.sha256()
+        self.size_bytes = 0
+
+    @property
+    def digest(self) -> str:
+        """The digest of what was written."""
+        return "sha256:" + self._hashing.hexdigest()
+
+    def write(self, content: bytes) -> None:
+        """Adds to the file."""
+        self._file.write(content)
+        self._hashing.update(content)
+        self.size_bytes += len(content)
+
+    def name(self, path: Path) -> None:
+        """Fsyncs the file and gives it its name, in place of any other; the name is not synced."""
+        if self._path is None:
+            raise RuntimeError("the file has its name already")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._path.replace(path)
+        self._path = None
+
+    def close(self) -> None:
+        """Closes the file; removes it when it has no name.
+
+        A disk that refuses is no news here: what has a name is synced, the rest is cleared later.
+        """
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._file.close()
 
 
 def read_checked(path: Path, digest: str) -> bytes | None:
@@ -28,28 +77,25 @@ def read_checked(path: Path, digest: str) -> bytes | None:
 
 def write_aside(directory: Path, path: Path, content: bytes) -> None:
     """Writes a file in `directory`, fsyncs it, and gives it its name; the name is not synced."""
-    descriptor, name = tempfile.mkstemp(dir=directory)
-    aside = Path(name)
+    aside = FileAside(directory)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+        aside.write(content)
+        aside.name(path)
+    finally:
+        aside.close()
 
 
-def remove_abandoned(directory: Path) -> None:
-    """Removes what dead processes left behind: files much older than one just made."""
-    now = file_system_now(directory)
+def remove_abandoned(directory: Path) -> int:
+    """Removes what dead processes left behind: files much older than one just made; how many."""
+    now, removed = file_system_now(directory), 0
     for path in directory.iterdir():
         try:
             if now - path.stat().st_mtime > _ABANDONED_SECONDS:
                 path.unlink()
+                removed += 1
         except FileNotFoundError:
             continue  # another process renamed or removed it
+    return removed
 
 
 def file_system_now(directory: Path) -> float:
