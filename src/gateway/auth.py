@@ -29,7 +29,8 @@ class Authenticator:
         self._throttle = FailureThrottle()
         self._cached: dict[str, tuple[float, ApiKey]] = {}
         self._used: dict[str, int] = {}
-        self._flights: SingleFlight[str, ApiKey | None] = SingleFlight()
+        self._flights: SingleFlight[tuple[str, int], ApiKey | None] = SingleFlight()
+        self._changes = 0
 
     async def authenticate(self, request: Request) -> Principal:
         """The caller.
@@ -45,14 +46,16 @@ class Authenticator:
             )
         presented = parse_key(text.strip()[:_MAX_HEADER_CHARACTERS])
         now_ms = self._clock.now_ms()
-        stored = self._remembered(presented.id)
-        if stored is None or not presented.opens(stored, now_ms):
-            stored = await self._checked(request, presented, now_ms)
+        since, stored = self._cached.get(presented.id, (0.0, None))
+        known = stored is not None and presented.opens(stored, now_ms)
+        if stored is None or not known or time.monotonic() - since >= self._cache_seconds:
+            stored = await self._checked(request, presented, now_ms, known=known)
         self._used[stored.id] = now_ms
         return Principal(stored.tenant, stored.id, stored.role, stored.scopes)
 
     def forget(self, key_id: str) -> None:
         """Asks the catalog anew at the key's next use; it was changed here."""
+        self._changes += 1
         self._cached.pop(key_id, None)
 
     def take_used(self) -> dict[str, int]:
@@ -64,11 +67,21 @@ class Authenticator:
         """Takes back what could not be noted; it is told again the next time."""
         self._used = {**used, **self._used}
 
-    async def _checked(self, request: Request, presented: PresentedKey, now_ms: int) -> ApiKey:
-        """The key as the catalog has it. Sources that were wrong too often must wait for this."""
+    async def _checked(
+        self, request: Request, presented: PresentedKey, now_ms: int, *, known: bool
+    ) -> ApiKey:
+        """The key as the catalog has it now.
+
+        Sources that were wrong too often must wait for this, unless the key was `known` to be right
+        a moment ago: who guesses must not lock out those who share an address.
+        """
         source = source_of(request, self._proxies)
-        self._throttle.check(source)
-        stored = await self._flights.run(presented.id, lambda: self._look_up(presented.id))
+        if not known:
+            self._throttle.check(source)
+        changes = self._changes
+        stored = await self._flights.run(
+            (presented.id, changes), lambda: self._look_up(presented.id, changes)
+        )
         if stored is None or not presented.opens(stored, now_ms):
             self._throttle.failed(source)
             raise StockadeError(
@@ -77,15 +90,14 @@ class Authenticator:
             )
         return stored
 
-    def _remembered(self, key_id: str) -> ApiKey | None:
-        since, stored = self._cached.get(key_id, (0.0, None))
-        return stored if time.monotonic() - since < self._cache_seconds else None
-
-    async def _look_up(self, key_id: str) -> ApiKey | None:
+    async def _look_up(self, key_id: str, changes: int) -> ApiKey | None:
         now = time.monotonic()
         stored = await self._catalog.find_key(key_id)
-        if stored is not None:
+        # What was read before a change must not be remembered behind it.
+        if changes == self._changes:
+            self._cached.pop(key_id, None)
             if len(self._cached) >= _MAX_CACHED:
-                self._cached.clear()
-            self._cached[key_id] = now, stored
+                del self._cached[next(iter(self._cached))]
+            if stored is not None:
+                self._cached[key_id] = now, stored
         return stored

@@ -20,13 +20,15 @@ _log = structlog.get_logger()
 @asynccontextmanager
 async def noting_use(keys: KeyStore, authenticator: Authenticator) -> AsyncIterator[None]:
     """Uses are noted inside, and once more at the end."""
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(_note_again_and_again(keys, authenticator))
-        try:
-            yield
-        finally:
-            task.cancel()
-            await note_use(keys, authenticator)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(_note_again_and_again(keys, authenticator))
+            try:
+                yield
+            finally:
+                task.cancel()
+    finally:
+        await note_use(keys, authenticator)
 
 
 async def note_use(keys: KeyStore, authenticator: Authenticator) -> None:
@@ -37,6 +39,9 @@ async def note_use(keys: KeyStore, authenticator: Authenticator) -> None:
     except StockadeError as error:
         authenticator.give_back(used)
         _log.warning("key_use_waits", code=error.code)
+    except asyncio.CancelledError:
+        authenticator.give_back(used)
+        raise
 
 
 async def _note_again_and_again(keys: KeyStore, authenticator: Authenticator) -> NoReturn:

@@ -72,6 +72,7 @@ STATUS: dict[str, int] = {
     "key.not_found": 404,
     "key.not_in_force": 409,
     "key.scope_invalid": 400,
+    "key.too_many": 409,
     "limits.above_ceiling": 400,
     "limits.not_positive": 400,
     "limits.unknown": 400,

@@ -14,6 +14,8 @@ PER_SECOND = 1 / 3
 """How fast they come back."""
 
 _MAX_SOURCES = 10_000
+_MOST_SPENT = BURST + 200
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 
@@ -33,7 +35,8 @@ def source_of(request: Request, proxies: _Networks) -> str:
     it; anything else in that header is the sender's own word.
     """
     source = request.client.host if request.client else ""
-    forwarded = request.headers.get("x-forwarded-for", "").split(",")
+    # Some proxies add a line of their own behind the sender's: all lines are one list.
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
     while forwarded and _within(source, proxies):
         source = forwarded.pop().strip() or source
     return _group(source)
@@ -63,7 +66,8 @@ class FailureThrottle:
 
     def failed(self, source: str) -> None:
         """Counts a wrong credential."""
-        self._spent[source] = self._now_spent(source) + 1, time.monotonic()
+        spent = min(self._now_spent(source) + 1, _MOST_SPENT)
+        self._spent[source] = spent, time.monotonic()
         self._spent.move_to_end(source)
         if len(self._spent) > _MAX_SOURCES:
             self._spent.popitem(last=False)
@@ -74,19 +78,23 @@ class FailureThrottle:
 
 
 def _within(address: str, networks: _Networks) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in networks)
 
 
 def _group(address: str) -> str:
+    parsed = _parsed(address)
+    if parsed is None:
+        return address[:64]
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
+
+
+def _parsed(address: str) -> _Address | None:
+    """The address; one of IPv4 in IPv6 clothes (`::ffff:10.0.0.1`) as what it is."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return address[:64]
-    if isinstance(parsed, ipaddress.IPv6Address):
-        mapped = parsed.ipv4_mapped
-        return str(mapped or ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed

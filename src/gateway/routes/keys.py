@@ -15,6 +15,8 @@ from stockade.core.principals import Role, check_scopes
 
 router = APIRouter(tags=["keys"])
 _DAY_SECONDS = 24 * 3600
+MAX_KEYS = 1_000
+"""In force, of one tenant."""
 _MAX_SECONDS, _MAX_OVERLAP_SECONDS = 10 * 366 * _DAY_SECONDS, 30 * _DAY_SECONDS
 
 
@@ -71,7 +73,7 @@ async def rotate_key(request: Request, key_id: str) -> Response:
     old = await catalog.find_key(key_id)
     if old is None or old.tenant != caller.tenant:
         raise not_found("key", key_id[:64])
-    if old.revoked_ms is not None or (old.expires_ms is not None and old.expires_ms <= now_ms):
+    if not old.in_force(now_ms):
         raise StockadeError("key.not_in_force", "This key has ended. Make a new one.")
     caller.check_may_give(old.role, old.scopes)
     lifetime_ms = None if old.expires_ms is None else old.expires_ms - old.created_ms
@@ -103,11 +105,24 @@ async def _made(
     expires_ms: int | None,
 ) -> Response:
     services = context.services
+    await _check_room(context, tenant)
     text, key = generate_key(services.settings.environment)
     created_ms = services.clock.now_ms()
     stored = ApiKey(key.id, tenant, name, key.secret_hash, created_ms, expires_ms, role, scopes)
     await services.catalog.add_key(stored)
     return JSONResponse(_shown(stored) | {"key": text}, 201)
+
+
+async def _check_room(context: Context, tenant: str) -> None:
+    """Refuses one key more than a tenant may have; those no longer in force do not count."""
+    now_ms = context.services.clock.now_ms()
+    found = await context.services.catalog.keys(tenant)
+    if sum(key.in_force(now_ms) for key in found) >= MAX_KEYS:
+        raise StockadeError(
+            "key.too_many",
+            f"This tenant has {MAX_KEYS} keys, as many as it may. Revoke one first.",
+            detail={"most": MAX_KEYS},
+        )
 
 
 def _in(context: Context, seconds: int | None, most: int, least: int = 1) -> int | None:

@@ -37,6 +37,11 @@ class ApiKey:
     revoked_ms: int | None = None
     last_used_ms: int | None = None
 
+    def in_force(self, now_ms: int) -> bool:
+        """Whether it has neither ended nor been revoked."""
+        unexpired = self.expires_ms is None or now_ms < self.expires_ms
+        return unexpired and self.revoked_ms is None
+
 
 @dataclass(frozen=True, slots=True)
 class PresentedKey:
@@ -48,8 +53,7 @@ class PresentedKey:
     def opens(self, stored: ApiKey, now_ms: int) -> bool:
         """Whether this is the stored key, in force; takes the same time for any secret."""
         same = hmac.compare_digest(self.secret_hash, stored.secret_hash)
-        unexpired = stored.expires_ms is None or now_ms < stored.expires_ms
-        return same and unexpired and stored.revoked_ms is None
+        return same and stored.in_force(now_ms)
 
 
 def generate_key(environment: str) -> tuple[str, PresentedKey]:

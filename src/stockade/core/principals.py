@@ -74,11 +74,15 @@ class Principal:
             )
 
     def check_may_give(self, role: Role, scopes: tuple[str, ...]) -> None:
-        """Refuses to make a credential that may more than this one.
+        """Refuses to make a credential that may more than this one, or outlives its job.
 
         Raises:
             StockadeError: `key.exceeds_caller`.
         """
+        if self.kind is Kind.WORKLOAD:
+            raise StockadeError(
+                "key.exceeds_caller", "A CI job makes no keys: they would outlive it. Use a key."
+            )
         wider = bool(self.scopes) and (not scopes or not set(scopes) <= set(self.scopes))
         if role.rank > self.role.rank or wider:
             raise StockadeError(

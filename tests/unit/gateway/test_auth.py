@@ -9,9 +9,11 @@ import pytest
 from starlette.requests import Request
 
 from gateway import auth
+from gateway.sources import BURST
 from gateway.usecases import resolve_function
 from gateway.usecases.resolve_function import FunctionResolver
 from stockade.core.api_keys import ApiKey, generate_key
+from stockade.core.errors import StockadeError
 from stockade.core.modules import Abi, FunctionContent, FunctionVersion
 from stockade.infra.memory_catalog import MemoryCatalog
 from stockade.infra.system_clock import SystemClock
@@ -186,3 +188,92 @@ async def test_what_was_read_before_a_change_is_not_remembered_behind_it() -> No
     catalog.answers.set()
     assert (await before).version == 1
     assert (await resolver.resolve("alice", "f", None, None, "x")).version == 2
+
+
+async def test_who_guesses_is_slowed_but_locks_nobody_out(gateway: Installation) -> None:
+    known, unknown = gateway.key, await gateway.new_key("alice")
+    assert (await gateway.http.get("/v1/functions")).status_code == 200
+    statuses = []
+    for _ in range(BURST + 1):
+        async with gateway.client(generate_key("dev")[0]) as http:
+            answer = await http.get("/v1/functions")
+            statuses.append(answer.status_code)
+    assert statuses == [401] * BURST + [429]
+    refused(answer, 429, "auth.too_many_failures")
+    assert int(answer.headers["retry-after"]) >= 1
+    # The same for a key that is right: or else the answer would tell.
+    async with gateway.client(unknown) as http:
+        refused(await http.get("/v1/functions"), 429, "auth.too_many_failures")
+    context = gateway.app.state.context
+    context.authenticator._cache_seconds = 0.0
+    async with gateway.client(known) as http:
+        for _ in range(3):
+            assert (await http.get("/v1/functions")).status_code == 200
+    typo = {"authorization": f"Bearer {known[:-1]}{'0' if known[-1] != '0' else '1'}"}
+    refused(await gateway.http.get("/v1/functions", headers=typo), 401, "auth.key_malformed")
+
+
+async def test_a_known_key_that_was_revoked_is_slowed_like_any_other(
+    gateway: Installation,
+) -> None:
+    gateway.app.state.context.authenticator._cache_seconds = 0.0
+    assert (await gateway.http.get("/v1/functions")).status_code == 200
+    (key,) = await gateway.catalog.keys("alice")
+    await gateway.catalog.revoke_key("alice", key.id, 1)
+    answers = [await gateway.http.get("/v1/functions") for _ in range(BURST + 1)]
+    assert [one.status_code for one in answers] == [401] * BURST + [429]
+
+
+async def test_a_key_revoked_on_one_gateway_ends_on_the_other_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seconds = 100.0
+    monkeypatch.setattr(auth.time, "monotonic", lambda: seconds)
+    async with installed() as one, installed(catalog=one.catalog) as other:
+        stray = await one.new_key("alice")
+        (key,) = [key for key in await one.catalog.keys("alice") if key.id in stray]
+        async with other.client(stray) as there, one.client(one.key) as here:
+            assert (await there.get("/v1/functions")).status_code == 200
+            assert (await here.delete(f"/v1/keys/{key.id}")).status_code == 204
+            assert (await there.get("/v1/functions")).status_code == 200
+            seconds += other.services.settings.catalog_cache_seconds
+            refused(await there.get("/v1/functions"), 401, "auth.key_invalid")
+
+
+async def test_a_key_looked_up_before_its_revocation_is_not_remembered_behind_it() -> None:
+    catalog = SlowToAnswer()
+    text, made = generate_key("test")
+    await catalog.ensure_tenant("alice")
+    await catalog.add_key(ApiKey(made.id, "alice", "k", made.secret_hash, 0))
+    authenticator = auth.Authenticator(catalog, SystemClock(), 5.0)
+    request = Request({"type": "http", "headers": [(b"authorization", f"Bearer {text}".encode())]})
+    before = asyncio.ensure_future(authenticator.authenticate(request))
+    await catalog.asked.wait()
+    await catalog.revoke_key("alice", made.id, 1)
+    authenticator.forget(made.id)
+    catalog.answers.set()
+    await before
+    with pytest.raises(StockadeError, match=r"^auth\.key_invalid"):
+        await authenticator.authenticate(request)
+
+
+async def test_a_key_that_is_gone_is_forgotten(gateway: Installation) -> None:
+    gateway.app.state.context.authenticator._cache_seconds = 0.0
+    assert (await gateway.http.get("/v1/functions")).status_code == 200
+    gateway.catalog._keys.clear()
+    refused(await gateway.http.get("/v1/functions"), 401, "auth.key_invalid")
+    assert gateway.app.state.context.authenticator._cached == {}
+
+
+class SlowToAnswer(MemoryCatalog):
+    """Looks at once, and answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def find_key(self, key_id: str) -> ApiKey | None:
+        found = await super().find_key(key_id)
+        self.asked.set()
+        await self.answers.wait()
+        return found

@@ -1,9 +1,11 @@
+import hmac
 import re
 import zlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
+from stockade.core import api_keys
 from stockade.core.api_keys import ApiKey, PresentedKey, generate_key, parse_key
 from stockade.core.errors import StockadeError
 
@@ -94,3 +96,28 @@ def test_the_refusal_does_not_repeat_the_key() -> None:
     with pytest.raises(StockadeError) as caught:
         parse_key(text[:-1] + "x")
     assert text[9:] not in str(caught.value)
+
+
+def test_a_revoked_key_opens_nothing() -> None:
+    _, key = generate_key("dev")
+    stored = replace(_stored(key), revoked_ms=5)
+    assert not key.opens(stored, 0)
+    assert not stored.in_force(0)
+
+
+def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+    compare = hmac.compare_digest
+
+    def watched(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return compare(one, other)
+
+    _, key = generate_key("dev")
+    monkeypatch.setattr(api_keys.hmac, "compare_digest", watched)
+    right, wrong = _stored(key), replace(_stored(key), secret_hash=bytes(32))
+    ended = replace(right, revoked_ms=1, expires_ms=1)
+    for stored in (right, wrong, ended):
+        key.opens(stored, 5)
+    # Hashes of equal length, and also where the key's end would have decided.
+    assert compared == [(key.secret_hash, one.secret_hash) for one in (right, wrong, ended)]
