@@ -34,6 +34,7 @@ from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 from stockade.infra.walled_jail import open_jail
 from stockade.infra.watched_policies import watched_policies
+from stockade.infra.watched_trust import watched_trust_rules
 
 _ANSWER_SECONDS = 1
 """For the answers of those who were let go."""
@@ -117,6 +118,9 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         policies = await stack.enter_async_context(
             watched_policies(settings.policy_dir / "authorization")
         )
+        trust_rules = await stack.enter_async_context(
+            watched_trust_rules(settings.policy_dir / "trust.toml")
+        )
         clock = SystemClock()
         name = f"gateway-{clock.new_id()}"
         shares = load_share_policy(settings.policy_dir / "shares.toml")
@@ -142,6 +146,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             clock=clock,
             profile=profile,
             policies=policies,
+            trust_rules=trust_rules,
             hints=hints,
             schedules=catalog.schedule_store(),
             calendar=CronsimCalendar(),

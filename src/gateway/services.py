@@ -20,6 +20,7 @@ from stockade.core.ports import (
 )
 from stockade.core.schedules import CronCalendar
 from stockade.core.shares import SharePolicy
+from stockade.core.trust import TrustRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Services:
     clock: Clock
     profile: LimitProfile
     policies: PolicyEngine
+    trust_rules: TrustRules
     egress_policy: EgressPolicy
     shares: SharePolicy
     secret_box: SecretBox

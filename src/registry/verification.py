@@ -87,14 +87,34 @@ def verify_stored(
     Raises:
         StockadeError: `module.digest_mismatch`, or a rule of this module's docstring.
     """
+    return verify_hashes(stored_hashes(body, digest), payloads, signers, now_ms)
+
+
+def stored_hashes(body: bytes, digest: str) -> tuple[bytes, ...]:
+    """The hashes that the signatures of a stored module must list; the costly part of verifying.
+
+    Raises:
+        StockadeError: `module.digest_mismatch`, `module.malformed`.
+    """
     if digest_of(body) != digest:
         raise StockadeError(
             "module.digest_mismatch",
             "The stored module is not the one of its name. Upload it again.",
         )
+    return _hashes(body)
+
+
+def verify_hashes(
+    hashes: tuple[bytes, ...], payloads: Sequence[bytes], signers: Sequence[Signer], now_ms: int
+) -> tuple[str, ...]:
+    """The names of the signers that vouch now for the module of these hashes.
+
+    Raises:
+        StockadeError: a rule of this module's docstring.
+    """
     if not payloads:
         raise _unsigned()
-    return _names_that_count(_trusted_signatures(_hashes(body), payloads, signers), now_ms)
+    return _names_that_count(_trusted_signatures(hashes, payloads, signers), now_ms)
 
 
 def _one_payload(envelope: Envelope, detached: bytes | None) -> bytes:

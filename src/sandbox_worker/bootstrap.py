@@ -13,10 +13,12 @@ from sandbox_worker.broker import HostCallBroker
 from sandbox_worker.executor_pool import ExecutorPool, PoolSettings
 from sandbox_worker.executor_watch import ExecutorWatch
 from sandbox_worker.module_loader import ModuleLoader
+from sandbox_worker.module_trust import ModuleTrust
 from sandbox_worker.run_attempt import AttemptServices
 from sandbox_worker.settings import WorkerSettings
 from sandbox_worker.supervisor import Supervisor
-from stockade.core.ports import ProcessBounds
+from stockade.core.blobs import BlobStore
+from stockade.core.ports import Catalog, ProcessBounds
 from stockade.core.queue_clock import QueueClock
 from stockade.infra.cgroup import CgroupBounds, NoBounds
 from stockade.infra.directory_artifacts import DirectoryArtifactCache
@@ -39,6 +41,8 @@ from stockade.infra.secrets_file import read_or_create_secret
 from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 from stockade.infra.walled_jail import open_jail
+from stockade.infra.watched_policies import watched_policies
+from stockade.infra.watched_trust import watched_trust_rules
 from stockade.infra.zygote_jail import ZygoteJail
 from stockade.retry.fixed import FixedRetryPolicy
 
@@ -85,13 +89,12 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
         pool = ExecutorPool(jail, _pool_settings(settings), isolation, meter, process_bounds)
         stack.push_async_callback(pool.aclose)
         blobs = DirectoryBlobStore(settings.blob_dir)
+        trust = await _module_trust(stack, settings, catalog, blobs)
         loader = ModuleLoader(
-            catalog=catalog,
+            trust=trust,
             blobs=blobs,
             cache=await _artifact_cache(settings, jail),
             compiler=JailedCompiler(jail),
-            clock=clock,
-            trust_seconds=settings.trust_seconds,
         )
         quota = load_key_value_quota(settings.policy_dir / "key_values.toml")
         places = RedisPartitions(settings.redis_url, settings.partitions)
@@ -125,6 +128,15 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             settings.lease_seconds,
             settings.drain_seconds,
         )
+
+
+async def _module_trust(
+    stack: AsyncExitStack, settings: WorkerSettings, catalog: Catalog, blobs: BlobStore
+) -> ModuleTrust:
+    folder = settings.policy_dir
+    policies = await stack.enter_async_context(watched_policies(folder / "authorization"))
+    rules = await stack.enter_async_context(watched_trust_rules(folder / "trust.toml"))
+    return ModuleTrust(catalog, blobs, policies, rules, SystemClock(), settings.trust_seconds)
 
 
 def _bounds(settings: WorkerSettings) -> ProcessBounds:

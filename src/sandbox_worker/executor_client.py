@@ -64,9 +64,9 @@ class ExecutorClient:
         """Whether the module was sent before; the executor may have dropped it since."""
         return digest in self._sent
 
-    def cancel(self) -> None:
-        """Kills the executor; a run in it ends as `cancelled`."""
-        self._killed_for = RunResult(Outcome.CANCELLED, detail="The run was cancelled.")
+    def cancel(self, detail: str = "The run was cancelled.") -> None:
+        """Kills the executor; a run in it ends as `cancelled`, with this sentence."""
+        self._killed_for = RunResult(Outcome.CANCELLED, detail=detail)
         self.discard()
 
     def kill_for(self, outcome: Outcome, limit: str | None) -> None:

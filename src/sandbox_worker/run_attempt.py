@@ -51,14 +51,24 @@ class RunningAttempt:
         self._calls: HostCallsOfRun | None = None
         self._told: Progress | None = None
         self._executor: ExecutorClient | None = None
-        self._stopped: Outcome | None = None
+        self._stopped: str | None = None
         self._over = asyncio.Event()
 
-    def cancel(self) -> None:
-        """Ends the attempt as `cancelled`: its executor is killed."""
-        self._stopped = Outcome.CANCELLED
+    @property
+    def runs(self) -> tuple[str, str, str]:
+        """Whose module it runs, which, and as what function."""
+        invocation = self.claim.invocation
+        return invocation.tenant, invocation.content.digest, invocation.function
+
+    def cancel(self, detail: str = "The run was cancelled.") -> None:
+        """Ends the attempt as `cancelled`, for good: its executor is killed."""
+        self._stopped = detail
         if self._executor is not None:
-            self._executor.cancel()
+            self._executor.cancel(detail)
+
+    def distrust(self, refusal: StockadeError) -> None:
+        """Ends the attempt as `cancelled`: its module is not trusted any more."""
+        self.cancel(_public(refusal))
 
     async def tell_progress(self) -> None:
         """Records how far the guest says it is, when it has said something new."""
@@ -122,7 +132,7 @@ class RunningAttempt:
         begun.add_done_callback(self._stop_when_stale)
         try:
             if self._stopped:
-                return RunResult(Outcome.CANCELLED, detail="The run was cancelled.")
+                return RunResult(Outcome.CANCELLED, detail=self._stopped)
             result = await self._executor.run(task, calls)
             return calls.redaction.of_result(result)
         finally:
@@ -136,7 +146,9 @@ class RunningAttempt:
     async def _prepare(self) -> Task:
         invocation = self.claim.invocation
         content = invocation.content
-        artifact = await self._services.loader.load(invocation.tenant, content.digest)
+        artifact = await self._services.loader.load(
+            invocation.tenant, content.digest, invocation.function
+        )
         data = invocation.input_inline
         if data is None:
             data = await self._services.payloads.get(
@@ -225,4 +237,8 @@ def _attempt(claim: Claim, result: RunResult, decision: RetryDecision) -> Attemp
 def _platform_failure(error: StockadeError) -> RunResult:
     """A run that could not start: trouble is `lost` and tried again, a refusal is final."""
     outcome = Outcome.LOST if error.retryable else Outcome.CANCELLED
-    return RunResult(outcome, detail=f"{error.code}: {error.message}", usage=Usage())
+    return RunResult(outcome, detail=_public(error), usage=Usage())
+
+
+def _public(error: StockadeError) -> str:
+    return f"{error.code}: {error.message}"

@@ -1,22 +1,27 @@
 """The supervisor: claims work, keeps the leases, takes over from the dead, and drains."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import structlog
 
+from registry.trust import ends_runs
 from sandbox_worker.executor_watch import ExecutorWatch
 from sandbox_worker.run_attempt import AttemptServices, RunningAttempt
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim
 from stockade.core.ports import InvocationQueue
 from stockade.core.queue_clock import QueueClock
+from stockade.core.trust import OnDistrust
 
 _log = structlog.get_logger()
 _CLAIM_SECONDS = 1.0
 _TICK_SECONDS = 0.25
 _LONGEST_HEARTBEAT_SECONDS = 1.0
 """A heartbeat also tells of a cancellation whose hint was lost."""
+_TRUST_SECONDS = 1.0
+"""How often the modules of running attempts are looked at, on top of how long trust is kept."""
 _SWEEP_SECONDS = 1.0
 _SWEEP_PAYLOADS_SECONDS = 3600.0
 _SET_CLOCK_SECONDS = 10.0
@@ -72,6 +77,7 @@ class Supervisor:
             asyncio.ensure_future(self._forever(self._keep_leases, self._heartbeat_seconds)),
             asyncio.ensure_future(self._forever(self._look_for_due_and_dead, _TICK_SECONDS)),
             asyncio.ensure_future(self._forever(self._hear_of_cancellations, _PAUSE_SECONDS)),
+            asyncio.ensure_future(self._forever(self._end_distrusted, _TRUST_SECONDS)),
             asyncio.ensure_future(self._forever(self._compile_uploads, _PAUSE_SECONDS)),
             asyncio.ensure_future(self._forever(self._services.pool.sweep, _SWEEP_SECONDS)),
             asyncio.ensure_future(self._forever(self._clock.set, _SET_CLOCK_SECONDS)),
@@ -139,6 +145,21 @@ class Supervisor:
         for attempt in list(self._running.values()):
             if attempt.claim.invocation.id in cancelled:
                 attempt.cancel()
+
+    async def _end_distrusted(self) -> None:
+        trust = self._services.loader.trust
+        running = defaultdict(list)
+        for attempt in self._running.values():
+            running[attempt.runs].append(attempt)
+        for (tenant, digest, function), attempts in running.items():
+            try:
+                await trust.check(tenant, digest, function)
+            except StockadeError as refusal:
+                if not ends_runs(refusal) or trust.on_distrust(tenant) is OnDistrust.FINISH:
+                    continue
+                _log.warning("runs_distrusted", digest=digest, code=refusal.code)
+                for attempt in attempts:
+                    attempt.distrust(refusal)
 
     async def _compile_uploads(self) -> None:
         for tenant, digest in await self._services.hints.hear(_LISTEN_SECONDS):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from stockade.core.limits import Limits
 from stockade.core.modules import FunctionContent, RetrySettings, Signer, StoredModule
 from stockade.core.outcomes import Outcome, State
 from stockade.core.queue_clock import QueueClock
+from stockade.core.trust import FunctionTrust
 from stockade.infra.directory_blobs import DirectoryBlobStore
 from stockade.infra.directory_payloads import DirectoryPayloadStore
 from stockade.infra.embedded_valkey import EmbeddedValkey
@@ -202,6 +204,77 @@ async def test_a_revoked_signer_stops_the_next_run(platform: Platform) -> None:
     assert (record.detail or "").startswith("module.signer_revoked")
 
 
+@pytest.fixture
+def policies(platform: Platform, tmp_path: Path) -> Path:
+    """Policies of this test's own, which its worker follows."""
+    folder = tmp_path / "policies"
+    shutil.copytree(POLICIES, folder)
+    platform.settings = platform.settings.model_copy(update={"policy_dir": folder})
+    return folder
+
+
+async def test_a_revocation_ends_what_runs_once_and_for_all(platform: Platform) -> None:
+    content = await platform.store(guests.LOOP)
+    async with working(platform):
+        invocation = await platform.submit(content)
+        await _until_running(platform, invocation)
+        await platform.catalog.revoke_signer("acme", "ci", CLOCK.now_ms(), "stolen")
+        record = await platform.finished(invocation)
+    assert record.outcome is Outcome.CANCELLED
+    assert (record.detail or "").startswith("module.signer_revoked")
+    assert [attempt.number for attempt in record.attempts] == [1]
+
+
+async def test_a_tenants_runs_may_be_left_to_finish(platform: Platform, policies: Path) -> None:
+    change(policies, '[tenants]\nacme = "finish"\n[denied]\n')
+    slow = Limits(fuel=10**15, wall_ms=3_000)
+    content = replace(await platform.store(guests.LOOP), limits=slow)
+    async with working(platform):
+        invocation = await platform.submit(content)
+        await _until_running(platform, invocation)
+        await platform.catalog.revoke_signer("acme", "ci", CLOCK.now_ms(), "stolen")
+        queued = await platform.submit(content)
+        records = [await platform.finished(one) for one in (invocation, queued)]
+    assert [one.outcome for one in records] == [Outcome.LIMIT_EXCEEDED, Outcome.CANCELLED]
+
+
+async def test_a_denied_digest_ends_what_runs_and_what_waits(
+    platform: Platform, policies: Path
+) -> None:
+    content = await platform.store(guests.LOOP)
+    async with working(platform):
+        running = [await platform.submit(content) for _ in range(2)]
+        waiting = await platform.submit(content)
+        for one in running:
+            await _until_running(platform, one)
+        change(policies, f'[tenants]\n[denied]\n"{content.digest}" = "It mines coins."\n')
+        records = [await platform.finished(one) for one in (*running, waiting)]
+    assert {(one.outcome, len(one.attempts)) for one in records} == {(Outcome.CANCELLED, 1)}
+    assert all((one.detail or "").startswith("module.denied") for one in records)
+
+
+async def test_a_threshold_applies_to_the_next_run(platform: Platform) -> None:
+    content = await platform.store(guests.ECHO)
+    async with working(platform):
+        assert (await platform.run(content)).outcome is Outcome.COMPLETED
+        await platform.catalog.put_function_trust("acme", "f", FunctionTrust(2))
+        record = await platform.run(content)
+    assert record.outcome is Outcome.CANCELLED
+    assert (record.detail or "").startswith("module.signers_missing")
+
+
+async def test_policies_say_whose_signatures_count(platform: Platform, policies: Path) -> None:
+    forbid = '@id("not-ci")\nforbid (principal is Signer, action == Action::"vouch", resource)'
+    (policies / "authorization" / "own.cedar").write_text(
+        forbid + '\nwhen { principal.name == "ci" };\n', encoding="utf-8"
+    )
+    content = await platform.store(guests.ECHO)
+    async with working(platform):
+        record = await platform.run(content)
+    assert record.outcome is Outcome.CANCELLED
+    assert "'not-ci'" in (record.detail or "")
+
+
 async def test_bytes_swapped_in_the_store_are_never_run(platform: Platform) -> None:
     content = await platform.store(guests.ECHO)
     digest = content.digest.removeprefix("sha256:")
@@ -308,6 +381,13 @@ async def test_a_worker_whose_clock_is_an_hour_off_is_no_different(
     # Half a round trip is what the clock may be off; an hour would show.
     assert all(one - 1000 <= next_one for one, next_one in pairwise(times))
     assert 0 <= record.usage.queue_ms <= after_ms - before_ms + 1000
+
+
+def change(policies: Path, rest: str) -> None:
+    """Puts another trust policy in its place."""
+    aside = policies / "trust.new"
+    aside.write_text(f'running = "kill"\n{rest}', encoding="utf-8")
+    aside.rename(policies / "trust.toml")
 
 
 async def _until_running(platform: Platform, invocation: Invocation) -> None:

@@ -9,6 +9,7 @@ from gateway.openapi import json_body, optional
 from gateway.routes.context import authenticated, caller_of
 from gateway.routes.headers import VERSION_QUERY, version_choice
 from gateway.usecases.deploy_function import DeployRequest, deploy_function
+from gateway.usecases.trust_function import check_versions_trusted
 from stockade.core.actions import Action
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.modules import Alias, FunctionVersion
@@ -77,6 +78,8 @@ async def put_alias(request: Request, name: str, alias: str) -> Response:
     check_name("alias", alias)
     asked = await read_json(request, AliasRequest)
     pointed = Alias(alias, _weights(asked))
+    versions = [version for version, _ in pointed.weights]
+    await check_versions_trusted(context.services, caller.tenant, name, versions)
     created = await context.services.catalog.put_alias(caller.tenant, name, pointed)
     context.resolver.forget(caller.tenant, name)
     return JSONResponse(_shown_alias(name, pointed), 201 if created else 200)

@@ -4,9 +4,16 @@ import msgspec
 
 from gateway.authorizer import Authorizer
 from gateway.services import Services
-from gateway.usecases.upload_module import find_module, module_resource
+from gateway.usecases.trust_function import check_function_trust
+from gateway.usecases.upload_module import find_module
 from stockade.core.actions import Action
-from stockade.core.authorization import Attribute, Question, Resource, ResourceKind
+from stockade.core.authorization import (
+    Attribute,
+    Question,
+    Resource,
+    ResourceKind,
+    module_resource,
+)
 from stockade.core.digests import check_digest
 from stockade.core.egress import EgressPolicy, HttpGrant, parse_url
 from stockade.core.errors import StockadeError
@@ -55,8 +62,7 @@ async def deploy_function(
     """The version, and whether it is new: the same content makes no new one.
 
     Raises:
-        StockadeError: `auth.…`, `function.…`, `limits.…`, `module.digest_invalid`,
-            `module.not_found`.
+        StockadeError: `auth.…`, `function.…`, `limits.…`, `module.…`.
     """
     check_name("function", name)
     module = await find_module(services, caller.tenant, check_digest(asked.module))
@@ -72,14 +78,19 @@ async def deploy_function(
         concurrency=_concurrency(asked.concurrency),
         env=_environment(asked.env),
     )
-    authorizer.check_question(_question(caller, name, content, module))
+    counting = await check_function_trust(services, name, module)
+    authorizer.check_question(_question(caller, name, content, module, counting.names))
     return await services.catalog.put_function(
         caller.tenant, name, content, services.clock.now_ms()
     )
 
 
 def _question(
-    caller: Principal, name: str, content: FunctionContent, module: StoredModule
+    caller: Principal,
+    name: str,
+    content: FunctionContent,
+    module: StoredModule,
+    signers: tuple[str, ...],
 ) -> Question:
     """May the caller deploy this module with these grants and limits under this name?"""
     grants = parse_grants(content.grants)
@@ -92,7 +103,7 @@ def _question(
         "wall_ms": content.limits.wall_ms,
     }
     function = Resource(ResourceKind.FUNCTION, caller.tenant, name)
-    return Question(caller, Action.DEPLOY, function, context, module_resource(module))
+    return Question(caller, Action.DEPLOY, function, context, module_resource(module, signers))
 
 
 def _grants(services: Services, asked: list[str], facts: ModuleFacts) -> tuple[str, ...]:

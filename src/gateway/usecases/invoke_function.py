@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.services import Services
+from registry.trust import check_denied
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.invocations import Invocation, InvocationRecord, Priority, SubmitReceipt
@@ -59,8 +60,9 @@ async def new_invocation(
     """The invocation, its input stored; not submitted yet.
 
     Raises:
-        StockadeError: a store's own trouble.
+        StockadeError: `module.denied`, or a store's own trouble.
     """
+    check_denied(services.trust_rules.current, version.content.digest)
     share = services.shares.share(version.tenant)
     inline = len(data) <= services.settings.inline_input_bytes
     return Invocation(

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from gateway.authorizer import Authorizer
 from gateway.services import Services
+from registry.trust import check_denied, count_signers
 from stockade.core.actions import Action
-from stockade.core.authorization import Attribute, Question, Resource, ResourceKind
+from stockade.core.authorization import Question, module_resource
 from stockade.core.errors import StockadeError
 from stockade.core.modules import ModuleFacts, StoredModule
 from stockade.core.principals import Principal
@@ -38,7 +39,9 @@ async def upload_module(
     now_ms = services.clock.now_ms()
     verified, facts = await services.judge.judge(tenant, content, detached, signers, now_ms)
     stored = StoredModule(tenant, verified.digest, facts, (verified.signature,), now_ms)
-    resource = module_resource(stored, verified.signers)
+    check_denied(services.trust_rules.current, verified.digest)
+    counting = count_signers(services.policies, stored, signers, verified.signers)
+    resource = module_resource(stored, counting.names)
     authorizer.check_question(Question(caller, Action.ADMIT, resource))
     known = await services.catalog.module(tenant, verified.digest)
     if known is None:
@@ -49,7 +52,7 @@ async def upload_module(
     created = await services.catalog.add_module(stored)
     if created:
         await services.hints.tell(tenant, verified.digest)
-    return Uploaded(verified.digest, verified.signers, facts, created)
+    return Uploaded(verified.digest, counting.names, facts, created)
 
 
 async def find_module(services: Services, tenant: str, digest: str) -> StoredModule:
@@ -64,18 +67,3 @@ async def find_module(services: Services, tenant: str, digest: str) -> StoredMod
             "module.not_found", "There is no such module in this tenant. Upload it first."
         )
     return module
-
-
-def module_resource(module: StoredModule, signers: tuple[str, ...] = ()) -> Resource:
-    """The module, as policies see it."""
-    facts = module.facts
-    attributes: dict[str, Attribute] = {
-        "abi": facts.abi.value,
-        "imports": facts.imports,
-        "deterministic": facts.deterministic,
-        "size_bytes": facts.size_bytes,
-        "signers": signers,
-        "builders": (),
-        "sources": (),
-    }
-    return Resource(ResourceKind.MODULE, module.tenant, module.digest, attributes)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from stockade.core.actions import Action
+from stockade.core.modules import StoredModule
 from stockade.core.principals import Principal
 
 Attribute = str | int | bool | tuple[str, ...]
@@ -60,3 +61,18 @@ class Vouching:
     signer: str
     public_key_hex: str
     module: Resource
+
+
+def module_resource(module: StoredModule, signers: tuple[str, ...] = ()) -> Resource:
+    """The module, as policies see it."""
+    facts = module.facts
+    attributes: dict[str, Attribute] = {
+        "abi": facts.abi.value,
+        "imports": facts.imports,
+        "deterministic": facts.deterministic,
+        "size_bytes": facts.size_bytes,
+        "signers": signers,
+        "builders": (),
+        "sources": (),
+    }
+    return Resource(ResourceKind.MODULE, module.tenant, module.digest, attributes)

@@ -28,7 +28,8 @@ class ModuleFacts:
 class Signer:
     """A public key that a tenant trusts. Times are Unix milliseconds; `None` leaves that end open.
 
-    `public_key` is the 32 raw bytes of an Ed25519 key.
+    `public_key` is the 32 raw bytes of an Ed25519 key; `replaces` names the signer whose place it
+    took: the two are one party.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Signer:
     not_before_ms: int | None = None
     not_after_ms: int | None = None
     revoked_ms: int | None = None
+    revoked_reason: str | None = None
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,11 +29,11 @@ from stockade.core.modules import (
     FunctionContent,
     FunctionVersion,
     SecretEntry,
-    Signer,
     StoredModule,
 )
 from stockade.core.outcomes import Progress
 from stockade.core.schedules import Schedule
+from stockade.core.trust import TrustStore
 
 
 class Clock(Protocol):
@@ -99,25 +99,11 @@ class KeyStore(Protocol):
         """Notes when keys were last used; earlier times than those known change nothing."""
 
 
-class Catalog(KeyStore, Protocol):
+class Catalog(KeyStore, TrustStore, Protocol):
     """What tenants own: keys, signers, modules, functions, versions, aliases."""
 
     async def ensure_tenant(self, tenant: str) -> bool:
         """Creates the tenant; False when it was there."""
-
-    async def add_signer(self, tenant: str, signer: Signer) -> bool:
-        """Trusts a key; False when exactly this signer was trusted already.
-
-        Raises:
-            StockadeError: `signer.exists` when the name or the key is taken by another signer of
-                the tenant.
-        """
-
-    async def signers(self, tenant: str) -> Sequence[Signer]:
-        """All signers of the tenant, revoked ones too, by name."""
-
-    async def revoke_signer(self, tenant: str, name: str, revoked_ms: int) -> bool:
-        """Marks a signer revoked (the first time counts); False when there is none of that name."""
 
     async def add_module(self, module: StoredModule) -> bool:
         """Stores a module, or adds its signatures to the stored one; True when it was new."""

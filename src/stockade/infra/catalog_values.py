@@ -7,7 +7,9 @@ hostile string is a refusal (on writes) or simply absent (on reads), never a dri
 import msgspec
 
 from stockade.core.errors import StockadeError
+from stockade.core.modules import Signer
 from stockade.core.schedules import CronTiming, Schedule
+from stockade.core.trust import FunctionTrust
 
 _MAX_VERSION = 2**31 - 1  # version numbers fill a 32-bit column
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
@@ -30,6 +32,27 @@ def check_storable(*values: str | int | None) -> None:
         StockadeError: `catalog.value_invalid`.
     """
     if not storable(*values):
+        raise _invalid()
+
+
+def check_signer_storable(tenant: str, signer: Signer) -> None:
+    """Refuses a signer that no store could give back unchanged.
+
+    Raises:
+        StockadeError: `catalog.value_invalid`.
+    """
+    check_storable(tenant, signer.name, signer.revoked_reason, signer.replaces)
+    check_storable(signer.not_before_ms, signer.not_after_ms, signer.revoked_ms)
+
+
+def check_trust_storable(tenant: str, function: str, trust: FunctionTrust) -> None:
+    """Refuses what no store could give back unchanged.
+
+    Raises:
+        StockadeError: `catalog.value_invalid`.
+    """
+    check_storable(tenant, function, *trust.signers)
+    if not storable_version(trust.threshold):
         raise _invalid()
 
 

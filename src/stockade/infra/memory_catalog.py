@@ -12,27 +12,26 @@ from stockade.core.modules import (
     FunctionContent,
     FunctionVersion,
     SecretEntry,
-    Signer,
     StoredModule,
 )
 from stockade.infra.catalog_values import (
     check_storable,
     no_tenant,
     no_version,
-    signer_taken,
     to_json,
 )
 from stockade.infra.memory_keys import MemoryKeyStore
 from stockade.infra.memory_schedules import MemoryScheduleStore
+from stockade.infra.memory_trust import MemoryTrustStore
 
 
-class MemoryCatalog(MemoryKeyStore):
+class MemoryCatalog(MemoryKeyStore, MemoryTrustStore):
     """The `Catalog` port in dictionaries."""
 
     def __init__(self) -> None:
-        super().__init__(self._check_tenant)
+        MemoryKeyStore.__init__(self, self._check_tenant)
+        MemoryTrustStore.__init__(self, self._check_tenant)
         self._tenants: set[str] = set()
-        self._signers: dict[str, dict[str, Signer]] = {}
         self._modules: dict[tuple[str, str], StoredModule] = {}
         self._versions: dict[tuple[str, str], list[FunctionVersion]] = {}
         self._aliases: dict[tuple[str, str, str], Alias] = {}
@@ -45,34 +44,6 @@ class MemoryCatalog(MemoryKeyStore):
         created = tenant not in self._tenants
         self._tenants.add(tenant)
         return created
-
-    async def add_signer(self, tenant: str, signer: Signer) -> bool:
-        """Trusts a key; False when exactly this signer was trusted already."""
-        times = (signer.not_before_ms, signer.not_after_ms, signer.revoked_ms)
-        check_storable(tenant, signer.name, *times)
-        self._check_tenant(tenant)
-        own = self._signers.setdefault(tenant, {})
-        if signer in own.values():
-            return False
-        if signer.name in own or signer.public_key in {one.public_key for one in own.values()}:
-            raise signer_taken(signer.name)
-        own[signer.name] = signer
-        return True
-
-    async def signers(self, tenant: str) -> Sequence[Signer]:
-        """All signers of the tenant, revoked ones too, by name."""
-        own = self._signers.get(tenant, {})
-        return tuple(own[name] for name in sorted(own))
-
-    async def revoke_signer(self, tenant: str, name: str, revoked_ms: int) -> bool:
-        """Marks a signer revoked (the first time counts); False when there is none of that name."""
-        check_storable(revoked_ms)
-        own = self._signers.get(tenant, {})
-        if name not in own:
-            return False
-        if own[name].revoked_ms is None:
-            own[name] = replace(own[name], revoked_ms=revoked_ms)
-        return True
 
     async def add_module(self, module: StoredModule) -> bool:
         """Stores a module, or adds its signatures to the stored one; True when it was new."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Self
 
-from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stockade.core.modules import (
@@ -11,24 +10,23 @@ from stockade.core.modules import (
     FunctionContent,
     FunctionVersion,
     SecretEntry,
-    Signer,
     StoredModule,
 )
 from stockade.infra import sql_queries as queries
 from stockade.infra.catalog_values import (
     check_storable,
-    signer_taken,
     storable,
     storable_version,
 )
 from stockade.infra.sql_engine import catalog_failures, create_engine, migrate, reading
 from stockade.infra.sql_keys import SqlKeyStore
 from stockade.infra.sql_schedules import SqlScheduleStore
-from stockade.infra.sql_schema import functions, signers, tenants
+from stockade.infra.sql_schema import functions, tenants
+from stockade.infra.sql_trust import SqlTrustStore
 from stockade.infra.sql_writer import SqlWriter
 
 
-class SqlCatalog(SqlKeyStore):
+class SqlCatalog(SqlKeyStore, SqlTrustStore):
     """The `Catalog` port through SQLAlchemy; made by `open`, ended by `aclose`."""
 
     def __init__(self, engine: AsyncEngine, busy_timeout_seconds: float) -> None:
@@ -64,36 +62,6 @@ class SqlCatalog(SqlKeyStore):
         check_storable(tenant)
         async with self._writer.writing(tenant) as connection:
             return await queries.add(connection, tenants, name=tenant)
-
-    async def add_signer(self, tenant: str, signer: Signer) -> bool:
-        """Trusts a key; False when exactly this signer was trusted already."""
-        times = (signer.not_before_ms, signer.not_after_ms, signer.revoked_ms)
-        check_storable(tenant, signer.name, *times)
-        async with self._writer.writing(tenant) as connection:
-            added = await queries.add_signer(connection, tenant, signer)
-            if not added and signer not in await queries.list_signers(connection, tenant):
-                raise signer_taken(signer.name)
-            return added
-
-    async def signers(self, tenant: str) -> Sequence[Signer]:
-        """All signers of the tenant, revoked ones too, by name."""
-        if not storable(tenant):
-            return ()
-        async with reading(self._engine) as connection:
-            return await queries.list_signers(connection, tenant)
-
-    async def revoke_signer(self, tenant: str, name: str, revoked_ms: int) -> bool:
-        """Marks a signer revoked (the first time counts); False when there is none of that name."""
-        check_storable(revoked_ms)
-        if not storable(tenant, name):
-            return False
-        mark = (
-            update(signers)
-            .where(signers.c.tenant == tenant, signers.c.name == name)
-            .values(revoked_ms=func.coalesce(signers.c.revoked_ms, revoked_ms))
-        )
-        async with self._writer.writing(tenant) as connection:
-            return (await connection.execute(mark)).rowcount == 1
 
     async def add_module(self, module: StoredModule) -> bool:
         """Stores a module, or adds its signatures to the stored one; True when it was new."""

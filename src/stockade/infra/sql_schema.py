@@ -56,19 +56,12 @@ signers = Table(
     Column("not_after_ms", BigInteger),
     Column("revoked_ms", BigInteger),
     Column("revoked_reason", Text),
+    Column("replaces", String),
     PrimaryKeyConstraint("tenant", "name"),
     UniqueConstraint("tenant", "public_key"),
     ForeignKeyConstraint(["tenant"], ["tenants.name"]),
 )
-
-denied_digests = Table(
-    "denied_digests",
-    metadata,
-    Column("digest", String, primary_key=True),
-    Column("reason", Text, nullable=False),
-    Column("denied_ms", BigInteger, nullable=False),
-)
-"""Modules that nobody may run, whoever signed them."""
+"""`replaces` names the signer whose place this one took."""
 
 function_trust = Table(
     "function_trust",

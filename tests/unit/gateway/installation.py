@@ -19,6 +19,7 @@ from stockade.core.invocations import Claim, Completion
 from stockade.core.limits import CEILINGS, DEFAULT_LIMITS
 from stockade.core.outcomes import Attempt, LogLine, Outcome, Usage
 from stockade.core.shares import SharePolicy
+from stockade.core.trust import TrustPolicy
 from stockade.infra.cedar_policies import CedarPolicies
 from stockade.infra.cronsim_calendar import CronsimCalendar
 from stockade.infra.memory_blobs import MemoryBlobStore
@@ -87,6 +88,14 @@ def echo(_claim: Claim, data: bytes) -> Completion:
 
 
 @dataclass
+class FixedTrustRules:
+    """The `TrustRules` port: what the test says."""
+
+    current: TrustPolicy = field(default_factory=TrustPolicy)
+    alarm: str | None = None
+
+
+@dataclass
 class Installation:
     """The gateway, what stands behind it, and a client of tenant `alice`."""
 
@@ -98,6 +107,7 @@ class Installation:
     worker: MemoryInvocationQueue
     app: FastAPI
     http: httpx.AsyncClient
+    rules: FixedTrustRules = field(default_factory=FixedTrustRules)
     key: str = ""
     claims: list[Claim] = field(default_factory=list)
 
@@ -154,6 +164,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
     payloads = MemoryPayloadStore(clock, 60.0)
     compiler = CountingCompiler()
     state = MemoryQueueState(QueueSettings())
+    rules = FixedTrustRules()
     services = Services(
         name="gateway",
         settings=SETTINGS,
@@ -165,6 +176,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         clock=clock,
         profile=LimitProfile(DEFAULT_LIMITS, CEILINGS),
         policies=POLICIES,
+        trust_rules=rules,
         egress_policy=EgressPolicy(),
         shares=SharePolicy(),
         hints=Hints(),
@@ -176,7 +188,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
     worker = MemoryInvocationQueue(clock, consumer="worker", state=state)
     app = create_app(services)
     it = Installation(
-        services, blobs, payloads, catalog, compiler, worker, app, httpx.AsyncClient()
+        services, blobs, payloads, catalog, compiler, worker, app, httpx.AsyncClient(), rules
     )
     await it.http.aclose()
     it.key = await it.new_key("alice")

@@ -8,6 +8,7 @@ import pytest
 
 from registry.signature_format import encode_u32
 from sandbox_worker.module_loader import ModuleLoader
+from sandbox_worker.module_trust import ModuleTrust
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Abi, ModuleFacts, StoredModule
@@ -15,6 +16,7 @@ from stockade.infra.directory_artifacts import DirectoryArtifactCache
 from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.memory_catalog import MemoryCatalog
 from stockade.infra.system_clock import SystemClock
+from tests.unit.gateway.installation import POLICIES, FixedTrustRules
 from tests.unit.registry.signed_modules import BODY, SIGNER, custom, payload
 
 FACTS = ModuleFacts(Abi.STOCKADE_V1, (), (), deterministic=True, size_bytes=len(BODY))
@@ -47,13 +49,12 @@ class Host:
     compiler: GatedCompiler = field(default_factory=GatedCompiler)
 
     def worker(self, *, trust_seconds: float = 60.0, kept_bytes: int = 1 << 20) -> ModuleLoader:
+        rules, clock = FixedTrustRules(), SystemClock()
         return ModuleLoader(
-            catalog=self.catalog,
+            trust=ModuleTrust(self.catalog, self.blobs, POLICIES, rules, clock, trust_seconds),
             blobs=self.blobs,
             cache=DirectoryArtifactCache(self.folder, b"k" * 32, "engine"),
             compiler=self.compiler,
-            clock=SystemClock(),
-            trust_seconds=trust_seconds,
             kept_bytes=kept_bytes,
         )
 

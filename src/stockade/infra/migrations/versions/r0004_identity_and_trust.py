@@ -1,4 +1,4 @@
-"""Roles, scopes and use of keys; reasons of revocations; digests denied; how many must sign."""
+"""Roles, scopes and use of keys; reasons of revocations; what keys replace; how many must sign."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,13 +15,7 @@ def upgrade() -> None:
     op.add_column("api_keys", sa.Column("last_used_ms", sa.BigInteger))
     op.create_index("ix_api_keys_tenant", "api_keys", ["tenant"])
     op.add_column("signers", sa.Column("revoked_reason", sa.Text))
-    op.create_table(
-        "denied_digests",
-        sa.Column("digest", sa.String, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("denied_ms", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("digest", name="pk_denied_digests"),
-    )
+    op.add_column("signers", sa.Column("replaces", sa.String))
     op.create_table(
         "function_trust",
         sa.Column("tenant", sa.String, nullable=False),
@@ -36,7 +30,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drops them."""
     op.drop_table("function_trust")
-    op.drop_table("denied_digests")
+    op.drop_column("signers", "replaces")
     op.drop_column("signers", "revoked_reason")
     op.drop_index("ix_api_keys_tenant", "api_keys")
     for column in ("last_used_ms", "revoked_ms", "scopes", "role"):

@@ -1,0 +1,145 @@
+"""Whether a module may run now, as the catalog, the policies and the operator say it.
+
+What the catalog says is trusted for `trust_seconds`; the policies and the deny list are those of
+this moment, which their adapters keep within a second or so of their files.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from registry.trust import (
+    Counting,
+    RememberedVoucher,
+    check_denied,
+    check_threshold,
+    count_signers,
+)
+from registry.verification import stored_hashes, verify_hashes
+from stockade.core.blobs import BlobStore
+from stockade.core.errors import StockadeError
+from stockade.core.modules import Signer, StoredModule
+from stockade.core.ports import Catalog, Clock, PolicyEngine
+from stockade.core.single_flight import SingleFlight
+from stockade.core.trust import FunctionTrust, OnDistrust, TrustRules
+
+_MOST_KEPT = 10_000
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What was found of a tenant's module; its hashes stay true for as long as its digest does."""
+
+    hashes: tuple[bytes, ...]
+    counting: Counting
+    policies: str
+    checked_at: float
+
+
+class ModuleTrust:
+    """Checks modules before each run, and while they run.
+
+    Args:
+        catalog: Says whose the module is and whom its tenant trusts.
+        blobs: Has the modules.
+        policies: Say whose signatures count.
+        rules: The operator's word: which modules may not run.
+        clock: For the validity of signers.
+        trust_seconds: How long the catalog's answer is trusted: a revocation acts after that.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        blobs: BlobStore,
+        policies: PolicyEngine,
+        rules: TrustRules,
+        clock: Clock,
+        trust_seconds: float,
+    ) -> None:
+        self._catalog = catalog
+        self._blobs = blobs
+        self._voucher = RememberedVoucher(policies)
+        self._rules = rules
+        self._clock = clock
+        self._trust_seconds = trust_seconds
+        self._checked: dict[tuple[str, str], _Checked] = {}
+        self._checking: SingleFlight[tuple[str, str], _Checked] = SingleFlight()
+        self._asked: dict[tuple[str, str], tuple[FunctionTrust | None, float]] = {}
+
+    async def check(self, tenant: str, digest: str, function: str | None = None) -> None:
+        """Passes when the module may run for the tenant now, as this function if one is named.
+
+        Raises:
+            StockadeError: `module.not_found`, a refusal of `registry.verification` or
+                `registry.trust`, or that a store cannot be reached.
+        """
+        check_denied(self._rules.current, digest)
+        checked = self._checked.get((tenant, digest))
+        if checked is None or not self._is_fresh(checked):
+            checked = await self._checking.run(
+                (tenant, digest), lambda: self._check(tenant, digest)
+            )
+        if function is not None:
+            check_threshold(await self._function_trust(tenant, function), checked.counting)
+
+    def on_distrust(self, tenant: str) -> OnDistrust:
+        """What becomes of the tenant's runs under way when their module loses trust."""
+        return self._rules.current.on_distrust(tenant)
+
+    def _is_fresh(self, checked: _Checked) -> bool:
+        young = time.monotonic() - checked.checked_at < self._trust_seconds
+        return young and checked.policies == self._voucher.version
+
+    async def _check(self, tenant: str, digest: str) -> _Checked:
+        # Trust begins where it was looked at, not where a long reading ended.
+        started, policies = time.monotonic(), self._voucher.version
+        module = await self._catalog.module(tenant, digest)
+        if module is None:
+            raise module_not_found(digest)
+        known = self._checked.get((tenant, digest))
+        hashes = known.hashes if known else await self._hashes(digest)
+        signers = await self._catalog.signers(tenant)
+        names = await self._standing(hashes, module, signers)
+        counting = count_signers(self._voucher, module, signers, names)
+        checked = _Checked(hashes, counting, policies, started)
+        _keep(self._checked, (tenant, digest), checked)
+        return checked
+
+    async def _hashes(self, digest: str) -> tuple[bytes, ...]:
+        body = await self._blobs.get(digest)
+        if body is None:
+            raise module_not_found(digest)
+        # Hashing megabytes would hold up every other run.
+        return await asyncio.to_thread(stored_hashes, body, digest)
+
+    async def _standing(
+        self, hashes: tuple[bytes, ...], module: StoredModule, signers: Sequence[Signer]
+    ) -> tuple[str, ...]:
+        now_ms = self._clock.now_ms()
+        return await asyncio.to_thread(verify_hashes, hashes, module.signatures, signers, now_ms)
+
+    async def _function_trust(self, tenant: str, function: str) -> FunctionTrust | None:
+        now = time.monotonic()
+        asked = self._asked.get((tenant, function))
+        if asked is not None and now - asked[1] < self._trust_seconds:
+            return asked[0]
+        trust = await self._catalog.function_trust(tenant, function)
+        _keep(self._asked, (tenant, function), (trust, now))
+        return trust
+
+
+def _keep(kept: dict[tuple[str, str], _T], place: tuple[str, str], value: _T) -> None:
+    if len(kept) >= _MOST_KEPT:
+        kept.clear()
+    kept[place] = value
+
+
+def module_not_found(digest: str) -> StockadeError:
+    """The refusal of a module that the tenant, or the blob store, has not."""
+    return StockadeError(
+        "module.not_found", f"There is no module {digest!r} in this tenant; upload it again."
+    )
