@@ -8,6 +8,7 @@ from gateway.auth import Authenticator
 from gateway.authorizer import Authorizer
 from gateway.body_room import BodyRoom
 from gateway.metrics import GatewayMetrics
+from gateway.oci import routes as oci
 from gateway.openapi import REFUSALS, describe
 from gateway.problems import on_failure, on_http_exception, on_refusal
 from gateway.routes import (
@@ -71,6 +72,7 @@ def create_app(services: Services) -> FastAPI:
         schedules,
         secrets,
         keys,
+        oci,
         health,
     ):
         app.include_router(part.router)

@@ -13,11 +13,13 @@ import uvloop
 from gateway.app import create_app
 from gateway.http_protocol import BoundedProtocol
 from gateway.key_use import noting_use
+from gateway.oci.content import OciContent
 from gateway.profile import load_profile
 from gateway.schedule_loop import firing_schedules
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.waiters import Waiters
+from stockade.core.oci import OciBounds
 from stockade.infra.cronsim_calendar import CronsimCalendar
 from stockade.infra.directory_blobs import DirectoryBlobStore
 from stockade.infra.directory_payloads import DirectoryPayloadStore
@@ -150,7 +152,20 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             hints=hints,
             schedules=catalog.schedule_store(),
             calendar=CronsimCalendar(),
+            oci=_oci_content(settings, catalog),
             secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
             shares=shares,
             egress_policy=load_egress_policy(settings.policy_dir / "egress.toml"),
         )
+
+
+def _oci_content(settings: GatewaySettings, catalog: SqlCatalog) -> OciContent:
+    bounds = OciBounds(
+        settings.oci_tenant_bytes, settings.oci_blob_bytes, settings.oci_grace_seconds * 1000
+    )
+    return OciContent(
+        catalog.oci_store(),
+        DirectoryBlobStore(settings.blob_dir / "oci"),
+        DirectoryBlobStore(settings.blob_dir / "oci-uploads"),
+        bounds,
+    )

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.oci import errors as oci_errors
 from stockade.core.errors import StockadeError
 
 _log = structlog.get_logger()
@@ -110,6 +111,26 @@ STATUS: dict[str, int] = {
     "module.unsigned": 422,
     "module.unsupported_feature": 422,
     "module.version_unsupported": 422,
+    "oci.blob_unknown": 404,
+    "oci.busy": 429,
+    "oci.chunk_misplaced": 416,
+    "oci.content_gone": 503,
+    "oci.content_lost": 500,
+    "oci.digest_invalid": 400,
+    "oci.digest_mismatch": 400,
+    "oci.manifest_blob_unknown": 404,
+    "oci.manifest_invalid": 400,
+    "oci.manifest_type_differs": 409,
+    "oci.manifest_unknown": 404,
+    "oci.name_invalid": 400,
+    "oci.quota_exceeded": 403,
+    "oci.range_invalid": 400,
+    "oci.range_unsatisfiable": 416,
+    "oci.repository_unknown": 404,
+    "oci.size_invalid": 400,
+    "oci.tag_invalid": 400,
+    "oci.too_many": 429,
+    "oci.upload_unknown": 404,
     "queue.not_durable": 503,
     "queue.full": 429,
     "queue.shedding": 503,
@@ -182,9 +203,7 @@ def problem(
     """The refusal as `application/problem+json`."""
     status = STATUS.get(error.code, 500)
     body = problem_facts(error) | (extra or {})
-    sent = dict(headers or {})
-    if status in {429, 503}:
-        sent["Retry-After"] = _retry_after(error)
+    sent = _headers(error, status, headers)
     if status == HTTPStatus.UNAUTHORIZED:
         sent["WWW-Authenticate"] = "Bearer"
     return Response(json.dumps(body), status, sent, media_type="application/problem+json")
@@ -227,7 +246,15 @@ def _counted(
     request: Request, error: StockadeError, headers: dict[str, str] | None = None
 ) -> Response:
     request.app.state.context.metrics.refused(error.code)
+    if request.scope["path"].startswith(oci_errors.PREFIX):
+        status = STATUS.get(error.code, 500)
+        return oci_errors.oci_refusal(error, status, _headers(error, status, headers))
     return problem(error, headers=headers)
+
+
+def _headers(error: StockadeError, status: int, given: dict[str, str] | None) -> dict[str, str]:
+    waits = {"Retry-After": _retry_after(error)} if status in {429, 503} else {}
+    return (given or {}) | waits
 
 
 def _retry_after(error: StockadeError) -> str:

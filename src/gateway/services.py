@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.module_judge import ModuleJudge
+from gateway.oci.content import OciContent
 from gateway.settings import GatewaySettings
 from stockade.core.blobs import BlobStore
 from stockade.core.egress import EgressPolicy
@@ -52,4 +53,5 @@ class Services:
     hints: ModuleHints
     schedules: ScheduleStore
     calendar: CronCalendar
+    oci: OciContent
     judge: ModuleJudge = field(default_factory=ModuleJudge)

@@ -36,6 +36,17 @@ class GatewaySettings(BaseSettings):
         description="Does not start on a host without these walls; 'stockade doctor' names them.",
     )
     max_module_bytes: int = Field(default=16 * MIB, ge=1)
+    oci_blob_bytes: int = Field(
+        default=512 * MIB, ge=1, description="What one blob pushed under /v2/ may have."
+    )
+    oci_tenant_bytes: int = Field(
+        default=10 * 1024 * MIB, ge=1, description="What all OCI content of a tenant may take."
+    )
+    oci_grace_seconds: int = Field(
+        default=24 * 3600,
+        ge=60,
+        description="How long uploads rest, and blobs without a manifest stay, before they go.",
+    )
     inline_input_bytes: int = Field(default=32 * 1024, ge=0)
     body_memory_bytes: int = Field(
         default=512 * MIB, ge=1, description="What bodies under way may take of the memory."

@@ -1,6 +1,6 @@
 """What every route gets at: the services, who calls, whether it may, the resolver."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
@@ -8,6 +8,7 @@ from gateway.auth import Authenticator
 from gateway.authorizer import Authorizer
 from gateway.body_room import BodyRoom
 from gateway.metrics import GatewayMetrics
+from gateway.oci.streams import StreamTurns
 from gateway.services import Services
 from gateway.usecases.resolve_function import FunctionResolver
 from gateway.waiters import Waiters
@@ -27,6 +28,7 @@ class Context:
     waiters: Waiters
     room: BodyRoom
     metrics: GatewayMetrics
+    streams: StreamTurns = field(default_factory=StreamTurns)
 
 
 def context_of(request: Request) -> Context:

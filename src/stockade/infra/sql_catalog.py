@@ -20,6 +20,7 @@ from stockade.infra.catalog_values import (
 )
 from stockade.infra.sql_engine import catalog_failures, create_engine, migrate, reading
 from stockade.infra.sql_keys import SqlKeyStore
+from stockade.infra.sql_oci import SqlOciStore
 from stockade.infra.sql_schedules import SqlScheduleStore
 from stockade.infra.sql_schema import functions, tenants
 from stockade.infra.sql_trust import SqlTrustStore
@@ -152,6 +153,10 @@ class SqlCatalog(SqlKeyStore, SqlTrustStore):
             return None
         async with reading(self._engine) as connection:
             return await queries.find_alias(connection, tenant, function, name)
+
+    def oci_store(self) -> SqlOciStore:
+        """The tenants' OCI content, as one store."""
+        return SqlOciStore(self._engine, self._writer)
 
     def schedule_store(self) -> SqlScheduleStore:
         """The tenants' schedules, in the same database."""

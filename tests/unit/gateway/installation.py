@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import httpx
 from fastapi import FastAPI
 
 from gateway.app import create_app
+from gateway.oci.content import OciContent
 from gateway.services import LimitProfile, Services
 from gateway.settings import GatewaySettings
 from stockade.core.api_keys import ApiKey, generate_key
@@ -17,6 +19,8 @@ from stockade.core.egress import EgressPolicy
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion
 from stockade.core.limits import CEILINGS, DEFAULT_LIMITS
+from stockade.core.oci import OciBounds
+from stockade.core.oci_store import OciStore
 from stockade.core.outcomes import Attempt, LogLine, Outcome, Usage
 from stockade.core.shares import SharePolicy
 from stockade.core.trust import TrustPolicy
@@ -32,6 +36,9 @@ from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.system_clock import SystemClock
 from tests.unit.registry.signed_modules import BODY, SIGNER, signed
 
+if TYPE_CHECKING:
+    from stockade.core.oci_store import OciStore
+
 GOOD = signed(BODY)
 POLICIES = CedarPolicies.load(Path(__file__).parents[3] / "policies" / "authorization")
 SETTINGS = GatewaySettings(
@@ -41,6 +48,9 @@ SETTINGS = GatewaySettings(
     policy_dir=Path("none"),
     secrets_key_file=Path("none"),
 )
+OCI_BOUNDS = OciBounds(tenant_bytes=1_000_000, blob_bytes=100_000, grace_ms=3_600_000)
+NO_OCI = cast("OciStore", None)
+"""For tests of other things: `tests/unit/gateway/oci` has a real one."""
 USAGE = Usage(fuel=42, peak_memory_bytes=65536, wall_ms=1.5, queue_ms=0.25)
 Ending = Callable[[Claim, bytes], Completion]
 
@@ -183,6 +193,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         schedules=catalog.schedule_store(),
         calendar=CronsimCalendar(),
         secret_box=AesGcmSecretBox((b"k" * 32,)),
+        oci=OciContent(NO_OCI, MemoryBlobStore(), MemoryBlobStore(), OCI_BOUNDS),
     )
     services = replace(services, **changes)  # type: ignore[arg-type]
     worker = MemoryInvocationQueue(clock, consumer="worker", state=state)

@@ -1,0 +1,155 @@
+"""Manifests of a repository, and the tags that point to them."""
+
+import asyncio
+
+from fastapi import Request, Response
+
+from gateway.bodies import read_bounded
+from gateway.oci.access import repository_for
+from gateway.oci.content import OciContent
+from registry.oci_manifest import Manifest, read_manifest
+from stockade.core.actions import Action
+from stockade.core.digests import digest_of
+from stockade.core.errors import StockadeError
+from stockade.core.oci import (
+    MAX_MANIFEST_BYTES,
+    OciManifest,
+    OciRepository,
+    check_content,
+    check_reference,
+    hash_for,
+    is_digest,
+    is_tag,
+)
+
+_MOST_TAGS = 16
+"""Tags that one push may set."""
+
+
+async def get_manifest(request: Request, name: str, reference: str) -> Response:
+    """The manifest, byte for byte as it was pushed."""
+    context, _, repository = await repository_for(request, name, Action.READ)
+    manifest = await find_manifest(context.services.oci, repository, reference)
+    headers = {
+        "Content-Type": manifest.media_type,
+        "Docker-Content-Digest": manifest.digest,
+        "ETag": f'"{manifest.digest}"',
+    }
+    if request.method == "HEAD":
+        return Response(headers=headers | {"Content-Length": str(manifest.size_bytes)})
+    return Response(await content_of(context.services.oci, manifest), headers=headers)
+
+
+async def put_manifest(request: Request, name: str, reference: str) -> Response:
+    """Takes a manifest whose content is in the repository, and points tags to it."""
+    context, caller, repository = await repository_for(request, name, Action.UPLOAD)
+    digest, tags = _target(request, check_reference(reference))
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    with context.room.holding(caller.tenant) as take:
+        body = await read_bounded(request, MAX_MANIFEST_BYTES, take)
+        read = await asyncio.to_thread(_read, body, media_type, digest)
+        now_ms = context.services.clock.now_ms()
+        manifest = await _keep(
+            context.services.oci, repository, (body, read), (digest, tags), now_ms
+        )
+    headers = {
+        "Location": f"/v2/{repository.name}/manifests/{manifest.digest}",
+        "Docker-Content-Digest": manifest.digest,
+    }
+    if manifest.subject is not None:
+        headers["OCI-Subject"] = manifest.subject
+    if len(tags) > (digest is None):
+        headers["OCI-Tag"] = ", ".join(tags)
+    return Response(status_code=201, headers=headers)
+
+
+async def delete_manifest(request: Request, name: str, reference: str) -> Response:
+    """Deletes a tag, or a manifest with all tags that point to it."""
+    context, _, repository = await repository_for(request, name, Action.UPLOAD)
+    store = context.services.oci.store
+    if is_digest(check_reference(reference)):
+        deleted = await store.delete_manifest(repository, reference)
+    else:
+        deleted = await store.delete_tag(repository, reference)
+    if not deleted:
+        raise no_manifest(reference)
+    return Response(status_code=202)
+
+
+async def find_manifest(
+    content: OciContent, repository: OciRepository, reference: str
+) -> OciManifest:
+    """The manifest of this tag or digest.
+
+    Raises:
+        StockadeError: `oci.manifest_unknown`, `oci.tag_invalid` or `oci.digest_invalid`.
+    """
+    manifest = await content.store.manifest(repository, check_reference(reference))
+    if manifest is None:
+        raise no_manifest(reference)
+    return manifest
+
+
+async def content_of(content: OciContent, manifest: OciManifest) -> bytes:
+    """The manifest's bytes, checked.
+
+    Raises:
+        StockadeError: `oci.content_lost`, or `blobs.…`.
+    """
+    body = await content.blobs.get(manifest.stored)
+    if body is None:
+        raise StockadeError(
+            "oci.content_lost", f"The stored content of {manifest.digest} is lost; push it again."
+        )
+    return body
+
+
+def no_manifest(reference: str) -> StockadeError:
+    """The refusal of a manifest or a tag that is not in the repository."""
+    return StockadeError(
+        "oci.manifest_unknown", f"There is no manifest {reference} in this repository."
+    )
+
+
+def _target(request: Request, reference: str) -> tuple[str | None, tuple[str, ...]]:
+    """The digest that the manifest must have, if it was told, and the tags to point."""
+    more = request.query_params.getlist("tag")
+    if len(more) > _MOST_TAGS or not all(map(is_tag, more)):
+        raise StockadeError(
+            "oci.tag_invalid", f"'tag' must be a tag, and be there {_MOST_TAGS} times at most."
+        )
+    if is_digest(reference):
+        return reference, tuple(dict.fromkeys(more))
+    return None, tuple(dict.fromkeys((reference, *more)))
+
+
+def _read(body: bytes, media_type: str, digest: str | None) -> Manifest:
+    if digest is not None:
+        running = hash_for(digest)
+        running.update(body)
+        check_content(digest, running)
+    return read_manifest(body, media_type)
+
+
+async def _keep(
+    content: OciContent,
+    repository: OciRepository,
+    sent: tuple[bytes, Manifest],
+    target: tuple[str | None, tuple[str, ...]],
+    now_ms: int,
+) -> OciManifest:
+    (body, read), (digest, tags) = sent, target
+    stored = await content.blobs.put(body)
+    manifest = OciManifest(
+        digest=digest or digest_of(body),
+        stored=stored,
+        media_type=read.media_type,
+        size_bytes=len(body),
+        created_ms=now_ms,
+        artifact_type=read.artifact_type,
+        subject=read.subject.digest if read.subject else None,
+        blobs=tuple(one.digest for one in read.blobs),
+        manifests=tuple(one.digest for one in read.manifests),
+    )
+    await content.store.put_manifest(repository, manifest, tags, content.bounds, content.is_stored)
+    return manifest

@@ -1,0 +1,38 @@
+"""A gateway whose OCI content stands in a real database."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from stockade.infra.sql_catalog import SqlCatalog
+from tests.unit.gateway.oci.registry import OciGateway, oci_gateway
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without rows, from which each test's is copied: migrations take their time."""
+    path = tmp_path_factory.mktemp("oci") / "catalog.db"
+
+    async def make() -> None:
+        await (await SqlCatalog.open(f"sqlite:///{path}")).aclose()
+
+    asyncio.run(make())
+    return path
+
+
+@pytest.fixture
+async def database(migrated: Path, tmp_path: Path) -> AsyncIterator[SqlCatalog]:
+    path = tmp_path / "catalog.db"
+    shutil.copyfile(migrated, path)
+    catalog = await SqlCatalog.open(f"sqlite:///{path}")
+    yield catalog
+    await catalog.aclose()
+
+
+@pytest.fixture
+async def oci(database: SqlCatalog) -> AsyncIterator[OciGateway]:
+    async with oci_gateway(database) as running:
+        yield running
