@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from stockade.core.aliases import Stamp, pointed
 from stockade.core.api_keys import ApiKey
 from stockade.core.errors import StockadeError
 from stockade.core.modules import (
@@ -43,6 +44,7 @@ HOSTILE = [
     "../acme",
     "\U0001f600",
 ]
+TO_FIRST, STAMP = pointed(((1, 1),)), Stamp("", 0)
 
 
 async def test_a_tenant_is_created_once(catalog: Catalog) -> None:
@@ -180,7 +182,7 @@ async def _fill(catalog: Catalog, tenant: str) -> None:
     await catalog.add_signer(tenant, SIGNER)
     await catalog.add_module(replace(MODULE, tenant=tenant))
     await catalog.put_function(tenant, "hello", CONTENT, 1_000)
-    await catalog.put_alias(tenant, "hello", Alias("prod", ((1, 1),)))
+    await catalog.change_alias(tenant, "hello", "prod", TO_FIRST, STAMP)
 
 
 async def _assert_sees_nothing(catalog: Catalog, tenant: str) -> None:
@@ -197,7 +199,7 @@ async def test_another_tenant_sees_nothing_and_changes_nothing(catalog: Catalog)
     await _assert_sees_nothing(catalog, "rival")
     assert not await catalog.revoke_signer("rival", "release", 50)
     with pytest.raises(StockadeError, match=r"^function\.not_found"):
-        await catalog.put_alias("rival", "hello", Alias("prod", ((1, 1),)))
+        await catalog.change_alias("rival", "hello", "prod", TO_FIRST, STAMP)
     assert list(await catalog.signers("acme")) == [SIGNER]
 
 
@@ -228,7 +230,7 @@ async def test_a_hostile_string_finds_nothing(catalog: Catalog, text: str) -> No
 async def test_an_odd_name_is_kept_as_it_is(catalog: Catalog, text: str) -> None:
     await catalog.ensure_tenant(text)
     await catalog.put_function(text, text, CONTENT, 1_000)
-    await catalog.put_alias(text, text, Alias(text, ((1, 1),)))
+    await catalog.change_alias(text, text, text, TO_FIRST, STAMP)
     await catalog.add_signer(text, replace(SIGNER, name=text))
     assert [one.name for one in await catalog.functions(text)] == [text]
     assert [one.name for one in await catalog.signers(text)] == [text]
@@ -262,7 +264,7 @@ async def test_what_no_database_can_hold_is_refused(catalog: Catalog, text: str)
         catalog.add_module(replace(MODULE, facts=replace(FACTS, exports=("\ud800",)))),
         catalog.put_function("acme", text, CONTENT, 1_000),
         catalog.put_function("acme", "hello", replace(CONTENT, env=(("A", "\ud800"),)), 1_000),
-        catalog.put_alias("acme", "hello", Alias(text, ((1, 1),))),
+        catalog.change_alias("acme", "hello", text, TO_FIRST, STAMP),
         catalog.revoke_signer("acme", "release", -(2**63) - 1),
     )
     assert await _codes(*writes) == {"catalog.value_invalid"}

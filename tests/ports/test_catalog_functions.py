@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from stockade.core.aliases import Stamp, pointed
 from stockade.core.errors import StockadeError
 from stockade.core.limits import Limits
-from stockade.core.modules import Abi, Alias, FunctionContent, FunctionVersion, RetrySettings
+from stockade.core.modules import Abi, FunctionContent, FunctionVersion, RetrySettings
 from stockade.core.ports import Catalog
 
 DIGEST = "sha256:" + "ab" * 32
@@ -98,45 +99,8 @@ async def test_functions_lists_the_latest_of_each_by_name(catalog: Catalog) -> N
     assert listed[2] == FunctionVersion("acme", "ab", 2, newer, 2_000)
 
 
-async def test_an_alias_is_new_once_and_then_moves(catalog: Catalog) -> None:
-    await catalog.put_function("acme", "hello", CONTENT, 1_000)
-    await catalog.put_function("acme", "hello", replace(CONTENT, env=()), 1_000)
-    first, second = Alias("prod", ((1, 1),)), Alias("prod", ((2, 90), (1, 10)))
-    assert await catalog.put_alias("acme", "hello", first)
-    assert await catalog.alias("acme", "hello", "prod") == first
-    assert not await catalog.put_alias("acme", "hello", second)
-    assert await catalog.alias("acme", "hello", "prod") == second
-
-
-async def test_of_many_at_once_one_makes_the_alias(catalog: Catalog) -> None:
-    await catalog.put_function("acme", "hello", CONTENT, 1_000)
-    aliases = [Alias("prod", ((1, weight),)) for weight in range(1, 21)]
-    created = await asyncio.gather(*(catalog.put_alias("acme", "hello", one) for one in aliases))
-    assert sorted(created) == [False] * 19 + [True]
-    assert await catalog.alias("acme", "hello", "prod") in aliases
-
-
-async def test_an_alias_of_an_unknown_function_is_refused(catalog: Catalog) -> None:
-    with pytest.raises(StockadeError, match=r"^function\.not_found"):
-        await catalog.put_alias("acme", "hello", Alias("prod", ((1, 1),)))
-
-
-@pytest.mark.parametrize("version", [0, -1, 2, 2**31, 2**62])
-async def test_an_alias_to_an_unknown_version_is_refused(catalog: Catalog, version: int) -> None:
-    await catalog.put_function("acme", "hello", CONTENT, 1_000)
-    with pytest.raises(StockadeError, match=r"^version\.not_found"):
-        await catalog.put_alias("acme", "hello", Alias("prod", ((1, 1), (version, 1))))
-    assert await catalog.alias("acme", "hello", "prod") is None
-
-
-async def test_an_unknown_alias_is_none(catalog: Catalog) -> None:
-    await catalog.put_function("acme", "hello", CONTENT, 1_000)
-    assert await catalog.alias("acme", "hello", "prod") is None
-    assert await catalog.alias("acme", "other", "prod") is None
-
-
 async def test_a_refused_deploy_leaves_no_function_behind(catalog: Catalog) -> None:
     with pytest.raises(StockadeError, match=r"^catalog\.value_invalid"):
         await catalog.put_function("acme", "hello", replace(CONTENT, env=(("A", "\ud800"),)), 1_000)
     with pytest.raises(StockadeError, match=r"^function\.not_found"):
-        await catalog.put_alias("acme", "hello", Alias("prod", ((1, 1),)))
+        await catalog.change_alias("acme", "hello", "prod", pointed(((1, 1),)), Stamp("", 0))

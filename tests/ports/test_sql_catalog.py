@@ -15,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
+from stockade.core.aliases import Stamp, pointed
 from stockade.core.api_keys import ApiKey
 from stockade.core.errors import StockadeError
 from stockade.core.modules import (
@@ -61,7 +62,7 @@ async def test_everything_is_there_after_a_restart(catalog_url: str) -> None:
         await catalog.add_signer("acme", signer)
         await catalog.add_module(MODULE)
         made, _ = await catalog.put_function("acme", "hello", CONTENT, 1_000)
-        await catalog.put_alias("acme", "hello", alias)
+        await catalog.change_alias("acme", "hello", "prod", pointed(alias.weights), Stamp("", 0))
     async with opened(catalog_url) as catalog:
         assert not await catalog.ensure_tenant("acme")
         assert await catalog.find_key(key.id) == key

@@ -11,6 +11,7 @@ from gateway.routes.headers import VERSION_QUERY, version_choice
 from gateway.usecases.deploy_function import DeployRequest, deploy_function
 from gateway.usecases.trust_function import check_versions_trusted
 from stockade.core.actions import Action
+from stockade.core.aliases import Stamp, pointed
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.modules import Alias, FunctionVersion
 from stockade.core.names import check_name
@@ -77,12 +78,16 @@ async def put_alias(request: Request, name: str, alias: str) -> Response:
     context, caller = await caller_of(request, Action.POINT_ALIAS, name)
     check_name("alias", alias)
     asked = await read_json(request, AliasRequest)
-    pointed = Alias(alias, _weights(asked))
-    versions = [version for version, _ in pointed.weights]
+    weights = _weights(asked)
+    versions = [version for version, _ in weights]
     await check_versions_trusted(context.services, caller.tenant, name, versions)
-    created = await context.services.catalog.put_alias(caller.tenant, name, pointed)
+    stamp = Stamp(caller.id, context.services.clock.now_ms())
+    change = await context.services.catalog.change_alias(
+        caller.tenant, name, alias, pointed(weights), stamp
+    )
     context.resolver.forget(caller.tenant, name)
-    return JSONResponse(_shown_alias(name, pointed), 201 if created else 200)
+    created = change is not None and change.before is None
+    return JSONResponse(_shown_alias(name, Alias(alias, weights)), 201 if created else 200)
 
 
 @router.get("/v1/functions/{name}/aliases/{alias}", summary="Show an alias")

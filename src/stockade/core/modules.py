@@ -81,22 +81,38 @@ class FunctionContent:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionNote:
+    """Who deployed a version (a principal's id), and what they said of it."""
+
+    by: str = ""
+    message: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionVersion:
-    """Immutable version `version` (1, 2, …) of a tenant's function."""
+    """Immutable version `version` (1, 2, …) of a tenant's function; no number is used again."""
 
     tenant: str
     name: str
     version: int
     content: FunctionContent
     created_ms: int
+    note: VersionNote = field(default_factory=VersionNote)
 
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """A name for versions of one function; `weights` maps version to a positive share."""
+    """A name for versions of one function; `weights` maps version to a positive share.
+
+    `revision` counts its changes from 1, who made the last one stands in `changed_by`.
+    """
 
     name: str
     weights: tuple[tuple[int, int], ...]
+    revision: int = 1
+    changed_ms: int = 0
+    changed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from stockade.core.api_keys import ApiKey
 from stockade.core.authorization import Decision, Question, Vouching
 from stockade.core.egress import EgressPolicy, HttpGrant
 from stockade.core.errors import StockadeError
+from stockade.core.functions import FunctionStore
 from stockade.core.http_messages import HttpRequest, HttpResponse
 from stockade.core.invocations import (
     Claim,
@@ -24,13 +25,7 @@ from stockade.core.invocations import (
     SubmitReceipt,
 )
 from stockade.core.jail_control import JailRole
-from stockade.core.modules import (
-    Alias,
-    FunctionContent,
-    FunctionVersion,
-    SecretEntry,
-    StoredModule,
-)
+from stockade.core.modules import SecretEntry, StoredModule
 from stockade.core.outcomes import Progress
 from stockade.core.schedules import Schedule
 from stockade.core.trust import TrustStore
@@ -99,8 +94,8 @@ class KeyStore(Protocol):
         """Notes when keys were last used; earlier times than those known change nothing."""
 
 
-class Catalog(KeyStore, TrustStore, Protocol):
-    """What tenants own: keys, signers, modules, functions, versions, aliases."""
+class Catalog(KeyStore, TrustStore, FunctionStore, Protocol):
+    """What tenants own: keys, signers, modules, secrets; functions, versions, aliases."""
 
     async def ensure_tenant(self, tenant: str) -> bool:
         """Creates the tenant; False when it was there."""
@@ -110,19 +105,6 @@ class Catalog(KeyStore, TrustStore, Protocol):
 
     async def module(self, tenant: str, digest: str) -> StoredModule | None:
         """The tenant's module of this digest."""
-
-    async def put_function(
-        self, tenant: str, name: str, content: FunctionContent, created_ms: int
-    ) -> tuple[FunctionVersion, bool]:
-        """Makes the next version, or returns the latest when its content is equal (then False)."""
-
-    async def function_version(
-        self, tenant: str, name: str, version: int | None
-    ) -> FunctionVersion | None:
-        """That version, or the latest when `version` is None."""
-
-    async def functions(self, tenant: str) -> Sequence[FunctionVersion]:
-        """The latest version of each function, by name."""
 
     async def put_secret(self, tenant: str, name: str, sealed: bytes, now_ms: int) -> bool:
         """Stores a sealed secret, in place of an earlier one; True when the name is new."""
@@ -135,16 +117,6 @@ class Catalog(KeyStore, TrustStore, Protocol):
 
     async def delete_secret(self, tenant: str, name: str) -> bool:
         """Deletes a secret; False when there was none."""
-
-    async def put_alias(self, tenant: str, function: str, alias: Alias) -> bool:
-        """Points an alias; True when it is new.
-
-        Raises:
-            StockadeError: `function.not_found` or `version.not_found`.
-        """
-
-    async def alias(self, tenant: str, function: str, name: str) -> Alias | None:
-        """The alias of this name."""
 
 
 class PolicyEngine(Protocol):

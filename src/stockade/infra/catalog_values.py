@@ -7,7 +7,7 @@ hostile string is a refusal (on writes) or simply absent (on reads), never a dri
 import msgspec
 
 from stockade.core.errors import StockadeError
-from stockade.core.modules import Signer
+from stockade.core.modules import Signer, VersionNote
 from stockade.core.schedules import CronTiming, Schedule
 from stockade.core.trust import FunctionTrust
 
@@ -33,6 +33,15 @@ def check_storable(*values: str | int | None) -> None:
     """
     if not storable(*values):
         raise _invalid()
+
+
+def check_note_storable(note: VersionNote) -> None:
+    """Refuses what nobody could read again of a version.
+
+    Raises:
+        StockadeError: `catalog.value_invalid`.
+    """
+    check_storable(note.by, note.message, *(text for label in note.labels for text in label))
 
 
 def check_signer_storable(tenant: str, signer: Signer) -> None:

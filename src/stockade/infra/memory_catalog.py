@@ -6,35 +6,27 @@ No method awaits anything, so each one is atomic to the others.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stockade.core.errors import not_found
-from stockade.core.modules import (
-    Alias,
-    FunctionContent,
-    FunctionVersion,
-    SecretEntry,
-    StoredModule,
-)
+from stockade.core.modules import SecretEntry, StoredModule
 from stockade.infra.catalog_values import (
     check_storable,
     no_tenant,
-    no_version,
     to_json,
 )
+from stockade.infra.memory_functions import MemoryFunctionStore
 from stockade.infra.memory_keys import MemoryKeyStore
 from stockade.infra.memory_schedules import MemoryScheduleStore
 from stockade.infra.memory_trust import MemoryTrustStore
 
 
-class MemoryCatalog(MemoryKeyStore, MemoryTrustStore):
+class MemoryCatalog(MemoryKeyStore, MemoryTrustStore, MemoryFunctionStore):
     """The `Catalog` port in dictionaries."""
 
     def __init__(self) -> None:
         MemoryKeyStore.__init__(self, self._check_tenant)
         MemoryTrustStore.__init__(self, self._check_tenant)
+        MemoryFunctionStore.__init__(self, self._check_tenant)
         self._tenants: set[str] = set()
         self._modules: dict[tuple[str, str], StoredModule] = {}
-        self._versions: dict[tuple[str, str], list[FunctionVersion]] = {}
-        self._aliases: dict[tuple[str, str, str], Alias] = {}
         self._secrets: dict[str, dict[str, tuple[bytes, int]]] = {}
         self._schedules = MemoryScheduleStore(self._check_tenant)
 
@@ -61,32 +53,6 @@ class MemoryCatalog(MemoryKeyStore, MemoryTrustStore):
         """The tenant's module of this digest."""
         return self._modules.get((tenant, digest))
 
-    async def put_function(
-        self, tenant: str, name: str, content: FunctionContent, created_ms: int
-    ) -> tuple[FunctionVersion, bool]:
-        """Makes the next version, or returns the latest when its content is equal (then False)."""
-        check_storable(tenant, name, created_ms)
-        to_json(content)
-        self._check_tenant(tenant)
-        versions = self._versions.setdefault((tenant, name), [])
-        if versions and versions[-1].content == content:
-            return versions[-1], False
-        versions.append(FunctionVersion(tenant, name, len(versions) + 1, content, created_ms))
-        return versions[-1], True
-
-    async def function_version(
-        self, tenant: str, name: str, version: int | None
-    ) -> FunctionVersion | None:
-        """That version, or the latest when `version` is None."""
-        versions = self._versions.get((tenant, name), [])
-        number = len(versions) if version is None else version
-        return versions[number - 1] if 0 < number <= len(versions) else None
-
-    async def functions(self, tenant: str) -> Sequence[FunctionVersion]:
-        """The latest version of each function, by name."""
-        own = sorted(key for key in self._versions if key[0] == tenant)
-        return tuple(self._versions[key][-1] for key in own)
-
     async def put_secret(self, tenant: str, name: str, sealed: bytes, now_ms: int) -> bool:
         """Stores a sealed secret, in place of an earlier one; True when the name is new."""
         check_storable(tenant, name, now_ms)
@@ -109,25 +75,6 @@ class MemoryCatalog(MemoryKeyStore, MemoryTrustStore):
     async def delete_secret(self, tenant: str, name: str) -> bool:
         """Deletes a secret; False when there was none."""
         return self._secrets.get(tenant, {}).pop(name, None) is not None
-
-    async def put_alias(self, tenant: str, function: str, alias: Alias) -> bool:
-        """Points an alias; True when it is new."""
-        check_storable(tenant, function, alias.name)
-        to_json(alias.weights)
-        versions = self._versions.get((tenant, function))
-        if versions is None:
-            raise not_found("function", function)
-        for version in sorted(version for version, _ in alias.weights):
-            if not 0 < version <= len(versions):
-                raise no_version(function, version)
-        key = (tenant, function, alias.name)
-        created = key not in self._aliases
-        self._aliases[key] = alias
-        return created
-
-    async def alias(self, tenant: str, function: str, name: str) -> Alias | None:
-        """The alias of this name."""
-        return self._aliases.get((tenant, function, name))
 
     def schedule_store(self) -> MemoryScheduleStore:
         """The tenants' schedules, as one store."""

@@ -5,29 +5,20 @@ from typing import Self
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from stockade.core.modules import (
-    Alias,
-    FunctionContent,
-    FunctionVersion,
-    SecretEntry,
-    StoredModule,
-)
+from stockade.core.modules import SecretEntry, StoredModule
 from stockade.infra import sql_queries as queries
-from stockade.infra.catalog_values import (
-    check_storable,
-    storable,
-    storable_version,
-)
+from stockade.infra.catalog_values import check_storable, storable
 from stockade.infra.sql_engine import catalog_failures, create_engine, migrate, reading
+from stockade.infra.sql_functions import SqlFunctionStore
 from stockade.infra.sql_keys import SqlKeyStore
 from stockade.infra.sql_oci import SqlOciStore
 from stockade.infra.sql_schedules import SqlScheduleStore
-from stockade.infra.sql_schema import functions, tenants
+from stockade.infra.sql_schema import tenants
 from stockade.infra.sql_trust import SqlTrustStore
 from stockade.infra.sql_writer import SqlWriter
 
 
-class SqlCatalog(SqlKeyStore, SqlTrustStore):
+class SqlCatalog(SqlKeyStore, SqlTrustStore, SqlFunctionStore):
     """The `Catalog` port through SQLAlchemy; made by `open`, ended by `aclose`."""
 
     def __init__(self, engine: AsyncEngine, busy_timeout_seconds: float) -> None:
@@ -80,37 +71,6 @@ class SqlCatalog(SqlKeyStore, SqlTrustStore):
         async with reading(self._engine) as connection:
             return await queries.find_module(connection, tenant, digest)
 
-    async def put_function(
-        self, tenant: str, name: str, content: FunctionContent, created_ms: int
-    ) -> tuple[FunctionVersion, bool]:
-        """Makes the next version, or returns the latest when its content is equal (then False)."""
-        check_storable(tenant, name, created_ms)
-        async with self._writer.writing(tenant) as connection:
-            await queries.add(connection, functions, tenant=tenant, name=name, latest_version=0)
-            number = await queries.lock_function(connection, tenant, name) or 0
-            latest = await queries.find_version(connection, tenant, name, number)
-            if latest is not None and latest.content == content:
-                return latest, False
-            made = FunctionVersion(tenant, name, number + 1, content, created_ms)
-            await queries.add_version(connection, made)
-            return made, True
-
-    async def function_version(
-        self, tenant: str, name: str, version: int | None
-    ) -> FunctionVersion | None:
-        """That version, or the latest when `version` is None."""
-        if not storable(tenant, name) or (version is not None and not storable_version(version)):
-            return None
-        async with reading(self._engine) as connection:
-            return await queries.find_version(connection, tenant, name, version)
-
-    async def functions(self, tenant: str) -> Sequence[FunctionVersion]:
-        """The latest version of each function, by name."""
-        if not storable(tenant):
-            return ()
-        async with reading(self._engine) as connection:
-            return await queries.list_latest(connection, tenant)
-
     async def put_secret(self, tenant: str, name: str, sealed: bytes, now_ms: int) -> bool:
         """Stores a sealed secret, in place of an earlier one; True when the name is new."""
         check_storable(tenant, name, now_ms)
@@ -138,21 +98,6 @@ class SqlCatalog(SqlKeyStore, SqlTrustStore):
             return False
         async with self._writer.writing(tenant) as connection:
             return await queries.delete_secret(connection, tenant, name)
-
-    async def put_alias(self, tenant: str, function: str, alias: Alias) -> bool:
-        """Points an alias; True when it is new."""
-        check_storable(tenant, function, alias.name)
-        versions = {version for version, _ in alias.weights}
-        async with self._writer.writing(tenant) as connection:
-            await queries.check_versions(connection, tenant, function, versions)
-            return await queries.set_alias(connection, tenant, function, alias)
-
-    async def alias(self, tenant: str, function: str, name: str) -> Alias | None:
-        """The alias of this name."""
-        if not storable(tenant, function, name):
-            return None
-        async with reading(self._engine) as connection:
-            return await queries.find_alias(connection, tenant, function, name)
 
     def oci_store(self) -> SqlOciStore:
         """The tenants' OCI content, as one store."""

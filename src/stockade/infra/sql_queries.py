@@ -6,44 +6,19 @@ from dataclasses import fields
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Table, and_, delete, insert, select, update
+from sqlalchemy import Table, and_, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from stockade.core.errors import not_found
-from stockade.core.modules import (
-    Alias,
-    FunctionContent,
-    FunctionVersion,
-    ModuleFacts,
-    SecretEntry,
-    Signer,
-    StoredModule,
-)
-from stockade.infra.catalog_values import no_version, storable_version, to_json
-from stockade.infra.sql_schema import (
-    aliases,
-    function_versions,
-    functions,
-    module_signatures,
-    modules,
-    secrets,
-    signers,
-)
+from stockade.core.modules import ModuleFacts, SecretEntry, Signer, StoredModule
+from stockade.infra.catalog_values import to_json
+from stockade.infra.sql_schema import module_signatures, modules, secrets, signers
 
 # `on_conflict_do_nothing` is no part of the neutral insert; the two classes have the same shape.
 _INSERTS: dict[str, Callable[[Table], Any]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
 }
-
-_VERSIONS = select(function_versions).join(
-    functions,
-    and_(
-        functions.c.tenant == function_versions.c.tenant,
-        functions.c.name == function_versions.c.name,
-    ),
-)
 
 
 async def add(connection: AsyncConnection, table: Table, **row: object) -> bool:
@@ -129,102 +104,6 @@ async def find_module(connection: AsyncConnection, tenant: str, digest: str) -> 
     return StoredModule(tenant, digest, facts, signatures, row.created_ms)
 
 
-async def lock_function(connection: AsyncConnection, tenant: str, name: str) -> int | None:
-    """The latest version's number, None without the function; other deploys wait for the end."""
-    query = select(functions.c.latest_version).where(
-        functions.c.tenant == tenant, functions.c.name == name
-    )
-    latest: int | None = (await connection.execute(query.with_for_update())).scalar_one_or_none()
-    return latest
-
-
-async def find_version(
-    connection: AsyncConnection, tenant: str, name: str, version: int | None
-) -> FunctionVersion | None:
-    """That version, or the latest when `version` is None."""
-    wanted = functions.c.latest_version if version is None else version
-    query = _VERSIONS.where(
-        functions.c.tenant == tenant,
-        functions.c.name == name,
-        function_versions.c.version == wanted,
-    )
-    row = (await connection.execute(query)).one_or_none()
-    return None if row is None else _to_version(row)
-
-
-async def list_latest(connection: AsyncConnection, tenant: str) -> Sequence[FunctionVersion]:
-    """The latest version of each function, by name."""
-    rows = await connection.execute(
-        _VERSIONS.where(
-            functions.c.tenant == tenant,
-            function_versions.c.version == functions.c.latest_version,
-        )
-    )
-    return tuple(sorted(map(_to_version, rows), key=lambda one: one.name))
-
-
-async def add_version(connection: AsyncConnection, made: FunctionVersion) -> None:
-    """Adds the next version of a function that is locked."""
-    content = to_json(made.content)
-    row = insert(function_versions).values(
-        tenant=made.tenant,
-        name=made.name,
-        version=made.version,
-        content=content,
-        content_hash=hashlib.sha256(content.encode()).digest(),
-        created_ms=made.created_ms,
-    )
-    count = (
-        update(functions)
-        .where(functions.c.tenant == made.tenant, functions.c.name == made.name)
-        .values(latest_version=made.version)
-    )
-    await connection.execute(row)
-    await connection.execute(count)
-
-
-async def check_versions(
-    connection: AsyncConnection, tenant: str, function: str, wanted: set[int]
-) -> None:
-    """Checks that the function exists and has these versions.
-
-    Raises:
-        StockadeError: `function.not_found` or `version.not_found`.
-    """
-    if await lock_function(connection, tenant, function) is None:
-        raise not_found("function", function)
-    query = select(function_versions.c.version).where(
-        function_versions.c.tenant == tenant,
-        function_versions.c.name == function,
-        function_versions.c.version.in_(filter(storable_version, wanted)),
-    )
-    for missing in sorted(wanted - set((await connection.execute(query)).scalars())):
-        raise no_version(function, missing)
-
-
-async def set_alias(connection: AsyncConnection, tenant: str, function: str, alias: Alias) -> bool:
-    """Writes the alias of a function that is locked; True when it is new."""
-    weights = to_json(alias.weights)
-    row = {"tenant": tenant, "function": function, "name": alias.name, "weights": weights}
-    if await add(connection, aliases, **row):
-        return True
-    await connection.execute(
-        update(aliases).where(_is_alias(tenant, function, alias.name)).values(weights=weights)
-    )
-    return False
-
-
-async def find_alias(
-    connection: AsyncConnection, tenant: str, function: str, name: str
-) -> Alias | None:
-    """The alias of this name."""
-    query = select(aliases.c.weights).where(_is_alias(tenant, function, name))
-    weights = (await connection.execute(query)).scalar_one_or_none()
-    if weights is None:
-        return None
-    return Alias(name, msgspec.json.decode(weights, type=tuple[tuple[int, int], ...]))
-
-
 async def _list_signatures(
     connection: AsyncConnection, tenant: str, digest: str
 ) -> tuple[bytes, ...]:
@@ -234,12 +113,3 @@ async def _list_signatures(
         .order_by(module_signatures.c.id)
     )
     return tuple((await connection.execute(query)).scalars())
-
-
-def _to_version(row: Row[Any]) -> FunctionVersion:
-    content = msgspec.json.decode(row.content, type=FunctionContent)
-    return FunctionVersion(row.tenant, row.name, row.version, content, row.created_ms)
-
-
-def _is_alias(tenant: str, function: str, name: str) -> ColumnElement[bool]:
-    return and_(aliases.c.tenant == tenant, aliases.c.function == function, aliases.c.name == name)

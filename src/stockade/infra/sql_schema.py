@@ -105,10 +105,19 @@ functions = Table(
     Column("tenant", String, nullable=False),
     Column("name", String, nullable=False),
     Column("latest_version", Integer, nullable=False),
+    Column("deleted_ms", BigInteger),
+    Column("deleted_by", String),
+    Column("purge_ms", BigInteger),
     PrimaryKeyConstraint("tenant", "name"),
     ForeignKeyConstraint(["tenant"], ["tenants.name"]),
+    Index("ix_functions_purge_ms", "purge_ms"),
 )
-"""One row per function: the row that a deploy locks, so that versions are numbered without gaps."""
+"""One row per function: the row that a deploy locks, so that versions are numbered without gaps.
+
+It outlives the function, so that no number names two versions. The last three columns are set while
+a deleted one can be restored. On PostgreSQL its name, and the columns that refer to it, are ordered
+by code point, as everywhere else.
+"""
 
 function_versions = Table(
     "function_versions",
@@ -119,6 +128,9 @@ function_versions = Table(
     Column("content", Text, nullable=False),
     Column("content_hash", LargeBinary, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    Column("created_by", String, nullable=False, server_default=""),
+    Column("message", Text, nullable=False, server_default=""),
+    Column("labels", Text, nullable=False, server_default="[]"),
     PrimaryKeyConstraint("tenant", "name", "version"),
     ForeignKeyConstraint(["tenant", "name"], ["functions.tenant", "functions.name"]),
 )
@@ -141,6 +153,9 @@ aliases = Table(
     Column("function", String, nullable=False),
     Column("name", String, nullable=False),
     Column("weights", Text, nullable=False),
+    Column("revision", Integer, nullable=False, server_default="1"),
+    Column("changed_ms", BigInteger, nullable=False, server_default="0"),
+    Column("changed_by", String, nullable=False, server_default=""),
     PrimaryKeyConstraint("tenant", "function", "name"),
     ForeignKeyConstraint(["tenant", "function"], ["functions.tenant", "functions.name"]),
 )

@@ -1,0 +1,370 @@
+"""Aliases: shares over versions, the draw, and the rules by which aliases change.
+
+An alias points to versions of its own function, by their numbers and by nothing else: there is no
+way to write an alias that points to an alias, so there are no loops. Each rule is pure: it looks at
+an `AliasView` and says what the alias is to be. A catalog asks it inside the transaction that
+writes the answer, so what the rule saw is what it changes.
+
+Rollback walks back, as an undo does: each one goes to what the alias pointed to before the state it
+has now first came about, so a second rollback goes further back and never returns to what the first
+one left.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stockade.core.errors import StockadeError, not_found
+from stockade.core.modules import Alias
+
+Weights = tuple[tuple[int, int], ...]
+"""Versions and their shares, by version."""
+
+MAX_WEIGHTS, MAX_WEIGHT = 16, 10_000
+MAX_ALIASES = 100
+"""Of one function."""
+KEPT_CHANGES = 100
+"""Of one alias: how far back a rollback can go."""
+WHOLE = 10_000
+"""All of an alias, in hundredths of a percent."""
+_MAX_VERSION = 2**31 - 1
+_TOLERANCE = 1e-6
+
+
+class Verb(StrEnum):
+    """How an alias changed."""
+
+    SET = "set"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who does something (a principal's id), and when in Unix milliseconds."""
+
+    by: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AliasChange:
+    """One change. `restored` is the revision whose state a rollback brought back; else 0."""
+
+    revision: int
+    verb: Verb
+    before: Weights | None
+    after: Weights | None
+    at_ms: int
+    by: str
+    restored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AliasView:
+    """What a rule sees: the alias, the function's other aliases, its changes, newest first."""
+
+    name: str
+    current: Alias | None
+    others: Mapping[str, Weights]
+    changes: Sequence[AliasChange]
+
+    @property
+    def revision(self) -> int:
+        """Of the alias as it is; 0 when there is none."""
+        return 0 if self.current is None else self.current.revision
+
+    def change(self, revision: int) -> AliasChange | None:
+        """The change that made this revision, if it is remembered."""
+        return next((one for one in self.changes if one.revision == revision), None)
+
+    def origin(self, revision: int) -> int:
+        """The revision in which the state of this one first came about."""
+        change = self.change(revision)
+        return revision if change is None else change.restored or revision
+
+
+@dataclass(frozen=True, slots=True)
+class AliasTarget:
+    """What a rule decides: no weights delete the alias."""
+
+    verb: Verb
+    weights: Weights | None
+    restored: int = 0
+
+
+AliasRule = Callable[[AliasView], AliasTarget | None]
+"""Decides; None when the alias is already as it is to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What an alias is to point to: one version, or what another alias points to.
+
+    `share` is how much of the alias it gets, in hundredths of a percent; the versions that had the
+    alias keep the rest among them.
+    """
+
+    version: int | None = None
+    source: str | None = None
+    share: int = WHOLE
+
+
+def check_weights(weights: Mapping[int, int]) -> Weights:
+    """The shares in order.
+
+    Raises:
+        StockadeError: `alias.weights_invalid`.
+    """
+    sound = 0 < len(weights) <= MAX_WEIGHTS and all(
+        0 < version <= _MAX_VERSION and 0 < weight <= MAX_WEIGHT
+        for version, weight in weights.items()
+    )
+    if not sound:
+        raise StockadeError(
+            "alias.weights_invalid",
+            f"Weights are 1 to {MAX_WEIGHTS} versions, each with a share of 1 to {MAX_WEIGHT}.",
+        )
+    return tuple(sorted(weights.items()))
+
+
+def check_percent(percent: Mapping[int, float]) -> Weights:
+    """The shares that percentages stand for: they sum to 100, in steps of 0.01.
+
+    Raises:
+        StockadeError: `alias.percent_invalid` or `alias.weights_invalid`.
+    """
+    shares = {version: _hundredths(share) for version, share in percent.items()}
+    total = sum(shares.values())
+    if total != WHOLE:
+        raise StockadeError(
+            "alias.percent_invalid",
+            f"The percentages sum to {total / 100:g}; they must sum to 100. Use weights for shares"
+            " without a sum.",
+        )
+    return check_weights(dict(_smallest(tuple(sorted(shares.items())))))
+
+
+def check_share(percent: float) -> int:
+    """A part of an alias in hundredths of a percent.
+
+    Raises:
+        StockadeError: `alias.percent_invalid`.
+    """
+    share = _hundredths(percent)
+    if share > WHOLE:
+        raise _no_percentage()
+    return share
+
+
+def percentages(weights: Weights) -> dict[int, float]:
+    """The shares in percent, rounded to hundredths."""
+    total = sum(weight for _, weight in weights)
+    return {version: round(100 * weight / total, 2) for version, weight in weights}
+
+
+def pick(weights: Weights, draw: str) -> int:
+    """The version for this draw, always the same one for the same weights.
+
+    Each version runs a race of its own for the draw (weighted rendezvous hashing): when shares
+    change, a draw moves only to a version whose part grew, or away from one whose part shrank.
+    """
+    return min(weights, key=lambda share: _finish(draw, *share))[0]
+
+
+def pointed(weights: Weights, expected: int | None = None) -> AliasRule:
+    """Points the alias to exactly this.
+
+    `expected` here and below is the revision that the caller saw, 0 for no alias, None for
+    whatever it is. Whoever asks for what is there already has it, whatever they expected.
+    """
+
+    def rule(view: AliasView) -> AliasTarget | None:
+        return _moved(view, Verb.SET, weights, expected)
+
+    return rule
+
+
+def promoted(promotion: Promotion, expected: int | None = None) -> AliasRule:
+    """Points the alias to a version or to what another alias points to, wholly or in part."""
+
+    def rule(view: AliasView) -> AliasTarget | None:
+        source = _source(view, promotion)
+        if promotion.share == WHOLE:
+            return _moved(view, Verb.PROMOTE, source, expected)
+        if view.current is None:
+            raise not_found("alias", view.name)
+        weights = _mixed(view.current.weights, source, promotion.share)
+        return _moved(view, Verb.PROMOTE, weights, expected)
+
+    return rule
+
+
+def rolled_back(to_revision: int | None = None, expected: int | None = None) -> AliasRule:
+    """Points the alias to what it pointed to before, or at an earlier revision.
+
+    With `expected`, asking again for a rollback that was done changes nothing.
+    """
+
+    def rule(view: AliasView) -> AliasTarget | None:
+        if view.current is None:
+            raise not_found("alias", view.name)
+        if expected is not None and _rolled_back_already(view, expected, to_revision):
+            return None
+        check_expected(view, expected)
+        if to_revision is None:
+            return _one_back(view)
+        change = view.change(to_revision)
+        if change is None or change.after is None:
+            raise StockadeError(
+                "alias.revision_not_found",
+                f"The alias {view.name!r} has no revision {to_revision} to go back to. Its last"
+                f" {KEPT_CHANGES} changes are remembered.",
+            )
+        if change.after == view.current.weights:
+            return None
+        return AliasTarget(Verb.ROLLBACK, change.after, view.origin(to_revision))
+
+    return rule
+
+
+def removed(expected: int | None = None) -> AliasRule:
+    """Deletes the alias."""
+
+    def rule(view: AliasView) -> AliasTarget | None:
+        if view.current is None:
+            raise not_found("alias", view.name)
+        check_expected(view, expected)
+        return AliasTarget(Verb.DELETE, None)
+
+    return rule
+
+
+def check_expected(view: AliasView, expected: int | None) -> None:
+    """Refuses to change what is no longer as the caller saw it.
+
+    Raises:
+        StockadeError: `alias.changed`, with the revision that it has.
+    """
+    if expected is not None and expected != view.revision:
+        raise StockadeError(
+            "alias.changed",
+            f"The alias {view.name!r} was changed in between: its revision is {view.revision}, not"
+            f" {expected}. Look at it again, then repeat what still holds.",
+            detail={"revision": view.revision, "expected": expected},
+        )
+
+
+def decide(view: AliasView, rule: AliasRule, stamp: Stamp) -> AliasChange | None:
+    """The change that the rule asks for, or None.
+
+    Raises:
+        StockadeError: What the rule refuses, and `alias.too_many`.
+    """
+    target = rule(view)
+    if target is None:
+        return None
+    if view.current is None and len(view.others) >= MAX_ALIASES:
+        raise StockadeError(
+            "alias.too_many",
+            f"The function has {MAX_ALIASES} aliases, as many as it may. Delete one first.",
+            detail={"most": MAX_ALIASES},
+        )
+    last = max((one.revision for one in view.changes[:1]), default=0)
+    return AliasChange(
+        max(view.revision, last) + 1,
+        target.verb,
+        None if view.current is None else view.current.weights,
+        target.weights,
+        stamp.at_ms,
+        stamp.by,
+        target.restored,
+    )
+
+
+def _moved(
+    view: AliasView, verb: Verb, weights: Weights, expected: int | None
+) -> AliasTarget | None:
+    if view.current is not None and view.current.weights == weights:
+        return None
+    check_expected(view, expected)
+    return AliasTarget(verb, weights)
+
+
+def _source(view: AliasView, promotion: Promotion) -> Weights:
+    if promotion.version is not None:
+        return ((promotion.version, 1),)
+    source = promotion.source or ""
+    if source == view.name:
+        raise StockadeError(
+            "alias.source_invalid", "An alias cannot be promoted from itself. Name another one."
+        )
+    if source not in view.others:
+        raise not_found("alias", source)
+    return view.others[source]
+
+
+def _mixed(current: Weights, source: Weights, share: int) -> Weights:
+    """`source` gets its share, and the other versions of `current` the rest, as they had it."""
+    taken = {version for version, _ in source}
+    rest = tuple(one for one in current if one[0] not in taken)
+    if not rest:
+        return source
+    parts = dict(_apportioned(source, share)) | dict(_apportioned(rest, WHOLE - share))
+    return check_weights(dict(_smallest(tuple(sorted(parts.items())))))
+
+
+def _apportioned(weights: Weights, whole: int) -> Weights:
+    """Whole numbers that sum to `whole`, or a little more where parts are tiny: none is empty."""
+    total = sum(weight for _, weight in weights)
+    floors = {version: whole * weight // total for version, weight in weights}
+    left = whole - sum(floors.values())
+    by_remainder = sorted(weights, key=lambda one: (-(whole * one[1] % total), one[0]))
+    for version, _ in by_remainder[:left]:
+        floors[version] += 1
+    return tuple((version, max(part, 1)) for version, part in floors.items())
+
+
+def _smallest(weights: Weights) -> Weights:
+    divisor = math.gcd(*(weight for _, weight in weights))
+    return tuple((version, weight // divisor) for version, weight in weights)
+
+
+def _one_back(view: AliasView) -> AliasTarget:
+    base = view.origin(view.revision)
+    change = view.change(base)
+    if change is None or change.before is None:
+        raise StockadeError(
+            "alias.no_earlier",
+            f"Nothing is known that the alias {view.name!r} pointed to before. Point it to a"
+            " version.",
+        )
+    return AliasTarget(Verb.ROLLBACK, change.before, view.origin(base - 1))
+
+
+def _rolled_back_already(view: AliasView, expected: int, to_revision: int | None) -> bool:
+    change = view.change(view.revision)
+    if change is None or change.verb is not Verb.ROLLBACK or change.revision != expected + 1:
+        return False
+    return to_revision is None or change.restored == view.origin(to_revision)
+
+
+def _finish(draw: str, version: int, weight: int) -> float:
+    """When a version's run ends: exponential with its weight as the rate, from an even hash."""
+    digest = hashlib.sha256(f"{version}:{draw}".encode()).digest()
+    even = (int.from_bytes(digest[:8]) + 1) / (2**64 + 1)
+    return -math.log(even) / weight
+
+
+def _hundredths(percent: float) -> int:
+    share = round(percent * 100) if 0 < percent <= WHOLE else 0
+    if share < 1 or abs(share - percent * 100) > _TOLERANCE:
+        raise _no_percentage()
+    return share
+
+
+def _no_percentage() -> StockadeError:
+    return StockadeError("alias.percent_invalid", "A percentage is 0.01 to 100, in steps of 0.01.")
