@@ -20,9 +20,8 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.waiters import Waiters
 from stockade.core.oci import OciBounds
+from stockade.infra.blob_stores import open_area, open_blob_stores
 from stockade.infra.cronsim_calendar import CronsimCalendar
-from stockade.infra.directory_blobs import DirectoryBlobStore
-from stockade.infra.directory_payloads import DirectoryPayloadStore
 from stockade.infra.egress_policy import load_egress_policy
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.logging import configure_logging
@@ -124,6 +123,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             watched_trust_rules(settings.policy_dir / "trust.toml")
         )
         clock = SystemClock()
+        stores = await open_blob_stores(settings.blob_place, clock)
         name = f"gateway-{clock.new_id()}"
         shares = load_share_policy(settings.policy_dir / "shares.toml")
         partitions = RedisPartitions(
@@ -139,10 +139,8 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             name=name,
             settings=settings,
             catalog=catalog,
-            blobs=DirectoryBlobStore(settings.blob_dir),
-            payloads=DirectoryPayloadStore(
-                settings.blob_dir / "payloads", QueueSettings().retention_seconds
-            ),
+            blobs=stores.modules,
+            payloads=stores.payloads,
             queue=queue,
             compiler=JailedCompiler(jail),
             clock=clock,
@@ -152,20 +150,20 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             hints=hints,
             schedules=catalog.schedule_store(),
             calendar=CronsimCalendar(),
-            oci=_oci_content(settings, catalog),
+            oci=_oci_content(settings, catalog, clock),
             secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
             shares=shares,
             egress_policy=load_egress_policy(settings.policy_dir / "egress.toml"),
         )
 
 
-def _oci_content(settings: GatewaySettings, catalog: SqlCatalog) -> OciContent:
+def _oci_content(settings: GatewaySettings, catalog: SqlCatalog, clock: SystemClock) -> OciContent:
     bounds = OciBounds(
         settings.oci_tenant_bytes, settings.oci_blob_bytes, settings.oci_grace_seconds * 1000
     )
     return OciContent(
         catalog.oci_store(),
-        DirectoryBlobStore(settings.blob_dir / "oci"),
-        DirectoryBlobStore(settings.blob_dir / "oci-uploads"),
+        open_area(settings.blob_place, "oci", clock),
+        open_area(settings.blob_place, "oci-uploads", clock),
         bounds,
     )

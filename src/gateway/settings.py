@@ -1,11 +1,13 @@
 """The gateway's settings, read once at its start from the environment (prefix `STOCKADE_`)."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.sources import parse_networks
+from stockade.core.blob_place import BlobPlace, blob_place
 from stockade.core.durability import Durability
 from stockade.core.walls import DEFAULT_REQUIRED, parse_walls
 
@@ -22,7 +24,11 @@ class GatewaySettings(BaseSettings):
     replicas: int = Field(default=1, ge=1, le=16)
     partitions: int = Field(default=1, ge=1, le=64)
     database_url: str
-    blob_dir: Path
+    blob_dir: Path | None = None
+    blobs_url: str = "file"
+    blobs_endpoint: str = ""
+    blobs_region: str = ""
+    blobs_credentials_file: Path | None = None
     policy_dir: Path
     secrets_key_file: Path = Field(
         description="Keys that seal tenants' secrets; made when absent. Workers share the file."
@@ -64,6 +70,22 @@ class GatewaySettings(BaseSettings):
     def _networks_are_such(cls, text: str) -> str:
         parse_networks(text)
         return text
+
+    @model_validator(mode="after")
+    def _blobs_have_a_place(self) -> Self:
+        _ = self.blob_place
+        return self
+
+    @property
+    def blob_place(self) -> BlobPlace:
+        """Where blobs and payloads are kept."""
+        return blob_place(
+            self.blobs_url,
+            self.blob_dir,
+            self.blobs_endpoint,
+            self.blobs_region,
+            self.blobs_credentials_file,
+        )
 
     @field_validator("require_walls")
     @classmethod

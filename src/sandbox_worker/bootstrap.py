@@ -20,10 +20,9 @@ from sandbox_worker.supervisor import Supervisor
 from stockade.core.blobs import BlobStore
 from stockade.core.ports import Catalog, ProcessBounds
 from stockade.core.queue_clock import QueueClock
+from stockade.infra.blob_stores import open_blob_stores
 from stockade.infra.cgroup import CgroupBounds, NoBounds
 from stockade.infra.directory_artifacts import DirectoryArtifactCache
-from stockade.infra.directory_blobs import DirectoryBlobStore
-from stockade.infra.directory_payloads import DirectoryPayloadStore
 from stockade.infra.egress_policy import load_egress_policy
 from stockade.infra.guarded_http import GuardedHttp
 from stockade.infra.isolation_policy import load_isolation_policy
@@ -88,11 +87,11 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
         process_bounds = _bounds(settings)
         pool = ExecutorPool(jail, _pool_settings(settings), isolation, meter, process_bounds)
         stack.push_async_callback(pool.aclose)
-        blobs = DirectoryBlobStore(settings.blob_dir)
-        trust = await _module_trust(stack, settings, catalog, blobs)
+        stores = await open_blob_stores(settings.blob_place, clock)
+        trust = await _module_trust(stack, settings, catalog, stores.modules)
         loader = ModuleLoader(
             trust=trust,
-            blobs=blobs,
+            blobs=stores.modules,
             cache=await _artifact_cache(settings, jail),
             compiler=JailedCompiler(jail),
         )
@@ -111,9 +110,7 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
         services = AttemptServices(
             queue=queue,
             hints=hints,
-            payloads=DirectoryPayloadStore(
-                settings.blob_dir / "payloads", QueueSettings().retention_seconds
-            ),
+            payloads=stores.payloads,
             loader=loader,
             pool=pool,
             broker=broker,

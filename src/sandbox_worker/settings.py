@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from stockade.core.blob_place import BlobPlace, blob_place
 from stockade.core.durability import Durability
 from stockade.core.walls import DEFAULT_REQUIRED, parse_walls
 
@@ -20,7 +22,11 @@ class WorkerSettings(BaseSettings):
     replicas: int = Field(default=1, ge=1, le=16)
     partitions: int = Field(default=1, ge=1, le=64)
     database_url: str
-    blob_dir: Path
+    blob_dir: Path | None = None
+    blobs_url: str = "file"
+    blobs_endpoint: str = ""
+    blobs_region: str = ""
+    blobs_credentials_file: Path | None = None
     cache_dir: Path
     policy_dir: Path
     secrets_key_file: Path = Field(
@@ -54,6 +60,22 @@ class WorkerSettings(BaseSettings):
     lease_seconds: float = Field(default=15.0, gt=0)
     drain_seconds: float = Field(default=30.0, ge=0)
     inline_output_bytes: int = Field(default=32 * 1024, ge=0)
+
+    @model_validator(mode="after")
+    def _blobs_have_a_place(self) -> Self:
+        _ = self.blob_place
+        return self
+
+    @property
+    def blob_place(self) -> BlobPlace:
+        """Where blobs and payloads are kept."""
+        return blob_place(
+            self.blobs_url,
+            self.blob_dir,
+            self.blobs_endpoint,
+            self.blobs_region,
+            self.blobs_credentials_file,
+        )
 
     @field_validator("require_walls")
     @classmethod

@@ -11,6 +11,8 @@ from stockade.core.errors import StockadeError
 from stockade.core.ports import PayloadStore
 from stockade.infra.directory_payloads import DirectoryPayloadStore
 from stockade.infra.memory_payloads import MemoryPayloadStore
+from stockade.infra.object_store import open_object_store
+from stockade.infra.obstore_payloads import ObstorePayloadStore
 from stockade.infra.system_clock import SystemClock
 
 CLOCK = SystemClock()
@@ -18,21 +20,29 @@ ID, OTHER = CLOCK.new_id(), CLOCK.new_id()
 RETENTION_SECONDS = 3600.0
 
 
-@pytest.fixture(params=["memory", "directory"])
+@pytest.fixture(params=["memory", "directory", "s3"])
 def payloads(request: pytest.FixtureRequest, tmp_path: Path) -> PayloadStore:
     if request.param == "memory":
         return MemoryPayloadStore(CLOCK, RETENTION_SECONDS)
+    if request.param == "s3":
+        store = open_object_store(request.getfixturevalue("bucket"), CLOCK)
+        return ObstorePayloadStore(store, CLOCK, RETENTION_SECONDS)
     return DirectoryPayloadStore(tmp_path / "payloads", RETENTION_SECONDS)
 
 
 @pytest.fixture
-def grow_old(payloads: PayloadStore, tmp_path: Path) -> Callable[[], None]:
+def grow_old(
+    payloads: PayloadStore, tmp_path: Path, request: pytest.FixtureRequest
+) -> Callable[[], None]:
     """Makes everything stored so far older than records are kept."""
 
     def age() -> None:
         if isinstance(payloads, MemoryPayloadStore):
             held = payloads._payloads.items()
             payloads._payloads = {key: (0, content) for key, (_, content) in held}
+        if isinstance(payloads, ObstorePayloadStore):
+            server, place = map(request.getfixturevalue, ("s3", "bucket"))
+            server.grow_old(place)
         for path in tmp_path.glob("payloads/*/*"):
             os.utime(path, (1, 1))
 
@@ -59,10 +69,15 @@ async def test_input_and_output_of_one_invocation_stand_side_by_side(
     assert [await payloads.get("acme", ID, one) for one in digests] == [b"in", b"out", b"in"]
 
 
-async def test_damage_is_found(payloads: PayloadStore, tmp_path: Path) -> None:
+async def test_damage_is_found(
+    payloads: PayloadStore, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     digest = await payloads.put("acme", ID, b"large")
     if isinstance(payloads, MemoryPayloadStore):
         payloads._payloads["acme", ID, digest] = (0, b"spoilt")
+    if isinstance(payloads, ObstorePayloadStore):
+        server, place = map(request.getfixturevalue, ("s3", "bucket"))
+        server.spoil(place, f"payloads/acme/{ID}.{digest.removeprefix('sha256:')}")
     for path in tmp_path.glob("payloads/acme/*"):
         path.write_bytes(b"spoilt")
     with pytest.raises(StockadeError) as failure:

@@ -115,7 +115,8 @@ def _settings(process: str, options: dict[str, str]) -> "BaseSettings":
 def _wrong(error: "ValidationError") -> str:
     """What is wrong, without the values: some are secrets."""
     problems = (
-        f"{_flag(str(fault['loc'][0]))} ({_variable(str(fault['loc'][0]))}): {fault['msg']}"
+        "".join(f"{_flag(str(name))} ({_variable(str(name))}): " for name in fault["loc"][:1])
+        + fault["msg"]
         for fault in error.errors(include_input=False, include_url=False)
     )
     return "These settings are missing or wrong. " + "; ".join(problems) + "."

@@ -9,7 +9,14 @@ HELP = {
     "partitions": "Into how many partitions tenants are divided, the same in all processes and for"
     " good; more than one is for a cluster.",
     "database_url": "The catalog: sqlite:///FILE or postgresql://….",
-    "blob_dir": "Directory with modules, large inputs and outputs; all processes share it.",
+    "blob_dir": "Directory with modules, large inputs and outputs; all processes share it. Required"
+    " unless --blobs-url names a bucket.",
+    "blobs_url": "Where modules, large inputs and outputs are kept: file (in --blob-dir), or"
+    " s3://BUCKET/PREFIX.",
+    "blobs_endpoint": "The bucket's server, when it is not Amazon's: https://HOST:PORT.",
+    "blobs_region": "The bucket's region.",
+    "blobs_credentials_file": "TOML with access_key_id and secret_access_key; without it AWS_… of"
+    " the environment counts.",
     "cache_dir": "Directory for compiled modules; this host's own.",
     "policy_dir": "Directory with the policies. Default: those that were installed.",
     "log_level": "debug, info, warning or error; logs go to stderr as JSON lines.",
