@@ -6,16 +6,27 @@ from stockade.core.errors import StockadeError
 from stockade.core.ports import PolicyEngine
 from stockade.core.principals import Principal
 
-_MAX_CACHED = 20_000
+_MAX_KEPT = 20_000
 
 
 class Authorizer:
-    """Allows or refuses. Scopes come first: no policy widens them."""
+    """Allows or refuses. Scopes come first: no policy widens them.
 
-    def __init__(self, engine: PolicyEngine) -> None:
+    Args:
+        engine: The policies.
+        max_kept: How many answers are remembered at most.
+    """
+
+    def __init__(self, engine: PolicyEngine, max_kept: int = _MAX_KEPT) -> None:
         self._engine = engine
         self._version = engine.version
-        self._cached: dict[tuple[Principal, Action, str | None], Decision] = {}
+        self._max_kept = max_kept
+        self._kept: dict[tuple[Principal, Action, str | None], Decision] = {}
+
+    @property
+    def kept(self) -> int:
+        """How many answers are remembered."""
+        return len(self._kept)
 
     def check(self, caller: Principal, action: Action, function: str | None = None) -> None:
         """Refuses what the caller may not do, to its tenant or to one function.
@@ -24,16 +35,26 @@ class Authorizer:
             StockadeError: `auth.scope_missing`, `auth.denied` or `auth.policy_failed`.
         """
         caller.check_scope(action, function)
+        self.check_policies(caller, action, function)
+
+    def check_policies(
+        self, caller: Principal, action: Action, function: str | None = None
+    ) -> None:
+        """As `check`, without the caller's scopes, for what another action brings with it.
+
+        Raises:
+            StockadeError: `auth.denied` or `auth.policy_failed`.
+        """
         if self._engine.version != self._version:
-            self._cached.clear()
+            self._kept.clear()
             self._version = self._engine.version
         key = (caller, action, function)
-        decision = self._cached.get(key)
+        decision = self._kept.get(key)
         if decision is None:
             decision = self._engine.decide(Question(caller, action, _resource(caller, function)))
-            if len(self._cached) >= _MAX_CACHED:
-                self._cached.clear()
-            self._cached[key] = decision
+            if len(self._kept) >= self._max_kept:
+                self._kept.clear()
+            self._kept[key] = decision
         if not decision.allowed:
             raise denial(decision, action, caller)
 

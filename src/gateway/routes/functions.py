@@ -38,6 +38,8 @@ async def put_function(request: Request, name: str) -> Response:
     context, caller = await authenticated(request)
     check_name("function", name)
     caller.check_scope(Action.DEPLOY, name)
+    # What follows tells which modules there are; deploying is asked when it is known of what.
+    context.authorizer.check_policies(caller, Action.READ, name)
     asked = await read_json(request, DeployRequest)
     version, created = await deploy_function(
         context.services, context.authorizer, caller, name, asked

@@ -150,8 +150,13 @@ async def record_of(
         StockadeError: `auth.…`, `invocation.not_found`.
     """
     context, caller = await authenticated(request)
-    check_id(invocation_id)
-    record = await find_record(context.services, caller.tenant, invocation_id)
+    try:
+        check_id(invocation_id)
+        record = await find_record(context.services, caller.tenant, invocation_id)
+    except StockadeError:
+        # Who may do this to nothing does not learn what there is.
+        context.authorizer.check_policies(caller, action)
+        raise
     context.authorizer.check(caller, action, record.function)
     return context, record
 

@@ -2,51 +2,68 @@
 
 Cedar skips a policy whose condition errors, so a `forbid` that errors would let through what it
 stands against: here an error in any policy denies. Policies are checked against the schema when
-they are read, which leaves few ways to err.
+they are read, which leaves few ways to err; the schema is checked against what this release asks.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import cedarpy
+import structlog
 
-from stockade.core.authorization import Attribute, Decision, Question, Resource, Vouching
+from stockade.core.authorization import Decision, Question, Vouching
 from stockade.core.errors import StockadeError
-from stockade.core.principals import Kind, Principal, Role
+from stockade.core.policy_questions import SAMPLE_VOUCHING, every_question
+from stockade.infra.cedar_requests import CedarRequest, ask_question, ask_vouching, roles_json
+from stockade.infra.policy_text import (
+    MAX_POLICIES,
+    Source,
+    Statement,
+    cut,
+    read_sources,
+    schema_text,
+)
 
-SCHEMA_FILE = "schema.cedarschema"
-_MAX_BYTES = 1024 * 1024
-_TYPES = {Kind.KEY: "Key", Kind.WORKLOAD: "Workload"}
-_Entity = dict[str, Any]
+_MAX_FAULTS = 10
+_FAILED = re.compile(r"error while evaluating policy `policy(\d+)`")
+_log = structlog.get_logger()
 
 
 class CedarPolicies:
-    """The `PolicyEngine` port; immutable: a changed directory makes a new one."""
+    """The `PolicyEngine` port; immutable: a changed directory makes a new one.
+
+    Args:
+        sources: The schema, then the files of policies.
+
+    Raises:
+        ValueError: They cannot be used, and what is wrong where.
+    """
 
     alarm: str | None = None
 
-    def __init__(self, schema_text: str, policies_text: str) -> None:
-        """Reads both texts.
-
-        Raises:
-            ValueError: When they cannot be used, and why.
-        """
-        result = cedarpy.validate_policies(policies_text, schema_text)
-        if not result.validation_passed:
-            names = result.id_annotations_by_policy_id
-            faults = (
-                f"{names.get(one.policy_id, one.policy_id)}: {one.error}" for one in result.errors
-            )
-            raise ValueError("; ".join(faults))
-        _check_named(policies_text)
-        self._schema = cedarpy.Schema.from_str(schema_text)
-        self._policies = cedarpy.PolicySet.from_str(policies_text)
-        self._roles = cedarpy.Entities.from_json_str(json.dumps(_roles()), self._schema)
-        content = f"{len(schema_text)}:{schema_text}{policies_text}"
-        self.version = hashlib.sha256(content.encode()).hexdigest()[:16]
+    def __init__(self, sources: Sequence[Source]) -> None:
+        schema, *files = sources
+        statements = [statement for file in files for statement in cut(file)]
+        if len(statements) > MAX_POLICIES:
+            raise ValueError(f"there are more than {MAX_POLICIES} policies")
+        _check_ids(statements)
+        checked = schema_text(schema)
+        with _native(schema.name):
+            self._schema = cedarpy.Schema.from_str(checked, release_gil=True)
+        with _native(f"{schema.name} does not fit this release's roles"):
+            self._roles = cedarpy.Entities.from_json_str(roles_json(), self._schema)
+        self._policies = cedarpy.PolicySet.from_str("")
+        self._check_schema_fits(schema.name)
+        self._policies = _parsed(statements, self._schema)
+        self.ids = tuple(one.id for one in statements)
+        digest = hashlib.sha256()
+        for source in sources:
+            digest.update(f"{source.name}:{len(source.content)}:".encode() + source.content)
+        self.version = digest.hexdigest()[:16]
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -56,144 +73,111 @@ class CedarPolicies:
             StockadeError: `config.policies_invalid`.
         """
         try:
-            schema, policies = read_policies(directory)
-            return cls(schema, policies)
+            return cls(read_sources(directory))
         except (OSError, ValueError) as error:
-            raise StockadeError(
-                "config.policies_invalid", f"The policies in {directory} cannot be used: {error}."
-            ) from error
+            raise policies_invalid(directory, error) from error
 
     def decide(self, question: Question) -> Decision:
         """What the policies say; nothing that they do not permit is allowed."""
-        caller, resource = question.principal, question.resource
-        entities = [_principal(caller), *_resource_entities(resource)]
-        context = {name: _value(value) for name, value in question.context.items()}
-        if question.module is not None:
-            entities += _resource_entities(question.module)
-            context["module"] = {"__entity": _resource_uid(question.module)}
-        principal = _uid(_TYPES[caller.kind], caller.id)
-        return self._ask(principal, question.action, _resource_uid(resource), context, entities)
+        return self._decided(ask_question(question))
 
     def vouches(self, vouching: Vouching) -> Decision:
         """Whether the signer's signature counts for the module."""
-        uid = _uid("Signer", f"{vouching.tenant}/{vouching.signer}")
-        attributes = {
-            "tenant": _tenant(vouching.tenant),
-            "name": vouching.signer,
-            "public_key": vouching.public_key_hex,
-        }
-        entities = [_entity(uid, attributes), *_resource_entities(vouching.module)]
-        return self._ask(uid, "vouch", _resource_uid(vouching.module), {}, entities)
+        return self._decided(ask_vouching(vouching))
 
-    def _ask(
-        self,
-        principal: _Entity,
-        action: str,
-        resource: _Entity,
-        context: _Entity,
-        entities: list[_Entity],
-    ) -> Decision:
-        request = {
-            "principal": principal,
-            "action": _uid("Action", action),
-            "resource": resource,
-            "context": context,
-        }
+    def _decided(self, asked: CedarRequest) -> Decision:
         try:
-            distinct = {json.dumps(one["uid"]): one for one in entities}
-            known = self._roles.with_added_json_str(
-                json.dumps(list(distinct.values())), self._schema
-            )
-            result = cedarpy.is_authorized(request, self._policies, known, self._schema)
-        except ValueError:
+            said = self._evaluated(asked)
+        except ValueError as error:
+            _log.error("policies_not_asked", action=asked.action, reason=str(error)[:500])
             return Decision(allowed=False, failed=True)
-        said = result.diagnostics
-        names = tuple(sorted(said.id_annotations_by_reason.values()))
-        return Decision(result.allowed and not said.errors, names, failed=bool(said.errors))
+        errors = said.diagnostics.errors
+        if errors:
+            names = self._failed(errors)
+            _log.error("policy_failed", action=asked.action, policies=names, version=self.version)
+            return Decision(allowed=False, policies=names, failed=True)
+        names = tuple(sorted(said.diagnostics.id_annotations_by_reason.values()))
+        return Decision(said.allowed, names)
+
+    def _evaluated(self, asked: CedarRequest) -> cedarpy.AuthzResult:
+        """What Cedar says.
+
+        Raises:
+            ValueError: The question does not fit the schema.
+        """
+        with _native("the question"):
+            entities = self._roles.with_added_json_str(asked.entities_json, self._schema)
+            said = cedarpy.is_authorized(asked.request, self._policies, entities, self._schema)
+        if said.decision is cedarpy.Decision.NoDecision:
+            raise ValueError("; ".join(said.diagnostics.errors))
+        return said
+
+    def _failed(self, errors: Iterable[str]) -> tuple[str, ...]:
+        found = (_FAILED.match(error) for error in errors)
+        return tuple(sorted({self.ids[int(one[1])] for one in found if one is not None}))
+
+    def _check_schema_fits(self, name: str) -> None:
+        """Else the questions of this release would be denied, one by one, later."""
+        for asked in (*map(ask_question, every_question()), ask_vouching(SAMPLE_VOUCHING)):
+            try:
+                self._evaluated(asked)
+            except ValueError as error:
+                raise ValueError(
+                    f"{name} does not fit this release, which asks for {asked.action!r}: {error}"
+                ) from None
 
 
-def read_policies(directory: Path) -> tuple[str, str]:
-    """The texts of the schema and of all policies, in the order of the files' names.
+def policies_invalid(directory: Path, error: Exception) -> StockadeError:
+    """Why the policies of a directory are not used."""
+    return StockadeError(
+        "config.policies_invalid", f"The policies in {directory} cannot be used: {error}."
+    )
+
+
+def _check_ids(statements: Iterable[Statement]) -> None:
+    """Denials name policies, so each has a name of its own."""
+    places: dict[str, str] = {}
+    for one in statements:
+        if one.id in places:
+            raise ValueError(f"{one.place}: the @id {one.id!r} is taken by {places[one.id]}")
+        places[one.id] = one.place
+
+
+def _parsed(statements: Sequence[Statement], schema: cedarpy.Schema) -> cedarpy.PolicySet:
+    """All of them, numbered in their order, each sound by the schema."""
+    for one in statements:
+        with _native(f"{one.place}: policy {one.id!r}"):
+            cedarpy.PolicySet.from_str(one.text)
+    text = "\n".join(one.text for one in statements)
+    with _native("the policies"):
+        result = cedarpy.validate_policies(text, schema, release_gil=True)
+        parsed = cedarpy.PolicySet.from_str(text, release_gil=True)
+    if not result.validation_passed:
+        raise ValueError("; ".join(_faults(statements, result.errors)))
+    return parsed
+
+
+def _faults(
+    statements: Sequence[Statement], errors: Sequence[cedarpy.ValidationError]
+) -> Iterator[str]:
+    for error in errors[:_MAX_FAULTS]:
+        one = statements[int(error.policy_id.removeprefix("policy"))]
+        what = error.error.removeprefix(f"for policy `{error.policy_id}`, ")
+        yield f"{one.place}: policy {one.id!r}: {what}"
+
+
+@contextmanager
+def _native(place: str) -> Iterator[None]:
+    """Says where the native code found something wrong; its panics are no exceptions of Python's.
 
     Raises:
-        OSError: When a file cannot be read.
-        ValueError: When they are too large, not UTF-8, or there are none.
+        ValueError: What it did not take.
     """
-    files = sorted(directory.glob("*.cedar"))
-    if not files:
-        raise ValueError("there is no .cedar file")
-    every = [directory / SCHEMA_FILE, *files]
-    if sum(file.stat().st_size for file in every) > _MAX_BYTES:
-        raise ValueError(f"they are larger than {_MAX_BYTES} bytes")
-    schema, *policies = [file.read_text(encoding="utf-8") for file in every]
-    return schema, "\n".join(policies)
-
-
-def _check_named(policies_text: str) -> None:
-    """Denials name policies, so each needs a name of its own."""
-    parsed = json.loads(cedarpy.policies_to_json_str(policies_text))
-    if parsed.get("templates"):
-        raise ValueError("templates are not supported; write policies")
-    seen: set[str] = set()
-    for policy in parsed["staticPolicies"].values():
-        name = (policy.get("annotations") or {}).get("id")
-        if not name:
-            raise ValueError("a policy has no @id")
-        if name in seen:
-            raise ValueError(f"two policies have the @id {name!r}")
-        seen.add(name)
-
-
-def _roles() -> list[_Entity]:
-    """Each role in the one before it."""
-    roles = list(Role)
-    parents: Iterable[Role | None] = (None, *roles)
-    return [
-        _entity(_uid("Role", role), {}, () if parent is None else (_uid("Role", parent),))
-        for role, parent in zip(roles, parents, strict=False)
-    ]
-
-
-def _principal(caller: Principal) -> _Entity:
-    attributes = {
-        "tenant": _tenant(caller.tenant),
-        "role": caller.role,
-        "scopes": list(caller.scopes),
-    }
-    made = _entity(_uid(_TYPES[caller.kind], caller.id), attributes, (_uid("Role", caller.role),))
-    return made | ({"tags": dict(caller.claims)} if caller.kind is Kind.WORKLOAD else {})
-
-
-def _resource_entities(resource: Resource) -> list[_Entity]:
-    tenant = _entity(_uid("Tenant", resource.tenant), {})
-    uid = _resource_uid(resource)
-    if uid == tenant["uid"]:
-        return [tenant]
-    name = "digest" if resource.kind == "Module" else "name"
-    attributes: Mapping[str, object] = {"tenant": _tenant(resource.tenant), name: resource.name}
-    more = {key: _value(value) for key, value in resource.attributes.items()}
-    return [tenant, _entity(uid, {**attributes, **more}, (tenant["uid"],))]
-
-
-def _resource_uid(resource: Resource) -> _Entity:
-    if resource.kind == "Tenant":
-        return _uid("Tenant", resource.tenant)
-    return _uid(resource.kind, f"{resource.tenant}/{resource.name}")
-
-
-def _tenant(name: str) -> _Entity:
-    return {"__entity": _uid("Tenant", name)}
-
-
-def _uid(kind: str, name: str) -> _Entity:
-    return {"type": kind, "id": name}
-
-
-def _entity(
-    uid: _Entity, attributes: Mapping[str, object], parents: tuple[_Entity, ...] = ()
-) -> _Entity:
-    return {"uid": uid, "attrs": attributes, "parents": list(parents)}
-
-
-def _value(value: Attribute) -> object:
-    return list(value) if isinstance(value, tuple) else value
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"{place}: the policy engine gave up") from None

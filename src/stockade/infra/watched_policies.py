@@ -12,12 +12,14 @@ from typing import NoReturn
 import structlog
 
 from stockade.core.authorization import Decision, Question, Vouching
-from stockade.core.errors import StockadeError
-from stockade.infra.cedar_policies import CedarPolicies
+from stockade.infra.cedar_policies import CedarPolicies, policies_invalid
+from stockade.infra.policy_text import Source, read_sources
 
-RELOAD_SECONDS = 1.0
-"""How often the files are looked at, and so how old an answer can be."""
+RELOAD_SECONDS = 0.5
+"""How often the files are looked at. A change is in force after the look that finds it at rest:
+two looks at most, and what it takes to read it."""
 
+_Seen = tuple[Source, ...] | str
 _log = structlog.get_logger()
 
 
@@ -33,9 +35,12 @@ class WatchedPolicies:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._current = CedarPolicies.load(directory)
-        self._seen = _stamp(directory)
+        self._seen = self._judged = _look(directory)
         self._alarm: str | None = None
+        try:
+            self._current = _made(self._judged)
+        except ValueError as error:
+            raise policies_invalid(directory, error) from error
 
     @property
     def version(self) -> str:
@@ -55,46 +60,60 @@ class WatchedPolicies:
         """Whether the signer's signature counts for the module."""
         return self._current.vouches(vouching)
 
-    async def watch(self) -> NoReturn:
+    async def watch(self, pause_seconds: float) -> NoReturn:
         """Looks again and again, until it is cancelled."""
         while True:
-            await asyncio.sleep(RELOAD_SECONDS)
-            await asyncio.to_thread(self.refresh)
+            await asyncio.sleep(pause_seconds)
+            try:
+                await asyncio.to_thread(self.refresh)
+            except Exception as error:  # noqa: BLE001 - an alarm must not end who raises it
+                self._judged, self._alarm = "", "The policies cannot be looked at; see the log."
+                _log.error("policies_watch_failed", exc_info=error)
 
     def refresh(self) -> None:
-        """Takes what has changed, or keeps what is good and sets the alarm."""
-        stamp = _stamp(self._directory)
-        if stamp == self._seen and self._alarm is None:
+        """Takes what has changed, or keeps what is good and sets the alarm.
+
+        A change counts once two looks find the same: a file that is being written may well be sound
+        without the policies that are still to come.
+        """
+        seen, self._seen = _look(self._directory), self._seen
+        at_rest, self._seen = seen == self._seen, seen
+        if not at_rest or seen == self._judged:
             return
+        self._judged = seen
         try:
-            changed = CedarPolicies.load(self._directory)
-        except StockadeError as error:
-            if stamp != self._seen:
-                _log.error("policies_kept", kept=self.version, reason=error.message)
-            self._alarm, self._seen = error.message, stamp
+            self._current = _made(seen)
+        except ValueError as error:
+            self._alarm = policies_invalid(self._directory, error).message
+            _log.error("policies_kept", kept=self.version, reason=self._alarm)
             return
-        if changed.version != self.version or self._alarm is not None:
-            _log.info("policies_loaded", version=changed.version)
-        self._current, self._seen, self._alarm = changed, stamp, None
+        self._alarm = None
+        _log.info("policies_loaded", version=self.version)
 
 
 @asynccontextmanager
-async def watched_policies(directory: Path) -> AsyncIterator[WatchedPolicies]:
+async def watched_policies(
+    directory: Path, pause_seconds: float = RELOAD_SECONDS
+) -> AsyncIterator[WatchedPolicies]:
     """Policies that follow their files inside."""
     policies = WatchedPolicies(directory)
     async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(policies.watch())
+        task = tasks.create_task(policies.watch(pause_seconds))
         try:
             yield policies
         finally:
             task.cancel()
 
 
-def _stamp(directory: Path) -> tuple[tuple[str, int, int, int], ...]:
-    """What tells one state of the files from another; unreadable ones have none."""
+def _look(directory: Path) -> _Seen:
+    """What the files hold now, or why they cannot be read."""
     try:
-        files = sorted(file for file in directory.iterdir() if file.suffix.startswith(".cedar"))
-        stats = [(file.name, file.stat()) for file in files]
-    except OSError:
-        return ()
-    return tuple((name, stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+        return read_sources(directory)
+    except (OSError, ValueError) as error:
+        return str(error)
+
+
+def _made(seen: _Seen) -> CedarPolicies:
+    if isinstance(seen, str):
+        raise ValueError(seen)  # noqa: TRY004 - it says what is wrong with the files
+    return CedarPolicies(seen)
