@@ -4,6 +4,8 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from gateway.audit_middleware import AuditMiddleware
+from gateway.audit_trail import AuditTrail
 from gateway.auth import Authenticator
 from gateway.authorizer import Authorizer
 from gateway.body_room import BodyRoom
@@ -12,6 +14,7 @@ from gateway.oci import routes as oci
 from gateway.openapi import REFUSALS, describe
 from gateway.problems import on_failure, on_http_exception, on_refusal
 from gateway.routes import (
+    audit,
     batches,
     dead_letters,
     functions,
@@ -49,18 +52,20 @@ def create_app(services: Services) -> FastAPI:
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,  # likewise
     )
+    metrics, proxies = GatewayMetrics(), services.settings.trusted_proxies
+    trail = AuditTrail(services.audit, services.clock, metrics, proxies)
     cache_seconds = services.settings.catalog_cache_seconds
     app.state.context = Context(
         services,
-        Authenticator(
-            services.catalog, services.clock, cache_seconds, services.settings.trusted_proxies
-        ),
+        Authenticator(services.catalog, services.clock, cache_seconds, proxies),
         Authorizer(services.policies),
         FunctionResolver(services.catalog, cache_seconds),
         Waiters(),
         BodyRoom(services.settings.body_memory_bytes),
-        GatewayMetrics(),
+        metrics,
+        trail,
     )
+    app.add_middleware(AuditMiddleware, trail=trail, clock=services.clock)
     # The hot path first: routes are tried in order.
     for part in (
         invocations,
@@ -73,6 +78,7 @@ def create_app(services: Services) -> FastAPI:
         secrets,
         keys,
         oci,
+        audit,
         health,
     ):
         app.include_router(part.router)

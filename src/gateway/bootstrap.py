@@ -6,11 +6,14 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 
 import uvicorn
 import uvloop
 
 from gateway.app import create_app
+from gateway.audit_retention import pruning
+from gateway.audit_trail import flushing
 from gateway.http_protocol import BoundedProtocol
 from gateway.key_use import noting_use
 from gateway.oci.content import OciContent
@@ -20,6 +23,7 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.waiters import Waiters
 from stockade.core.oci import OciBounds
+from stockade.infra.audit_key import Ed25519HeadSigner
 from stockade.infra.blob_stores import open_area, open_blob_stores
 from stockade.infra.cronsim_calendar import CronsimCalendar
 from stockade.infra.egress_policy import load_egress_policy
@@ -102,6 +106,8 @@ async def _serve(settings: GatewaySettings) -> None:
         async with (
             firing_schedules(services, context.resolver),
             noting_use(services.catalog, context.authenticator),
+            flushing(context.audit),
+            pruning(services.audit, services.clock, settings.audit_retention_days),
         ):
             drain_seconds = settings.drain_seconds
             await _DrainingServer(config, context.waiters, drain_seconds).serve()
@@ -151,6 +157,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             schedules=catalog.schedule_store(),
             calendar=CronsimCalendar(),
             oci=_oci_content(settings, catalog, clock),
+            audit=catalog.audit_log(Ed25519HeadSigner.from_file(_audit_key_file(settings))),
             secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
             shares=shares,
             egress_policy=load_egress_policy(settings.policy_dir / "egress.toml"),
@@ -167,3 +174,8 @@ def _oci_content(settings: GatewaySettings, catalog: SqlCatalog, clock: SystemCl
         open_area(settings.blob_place, "oci-uploads", clock),
         bounds,
     )
+
+
+def _audit_key_file(settings: GatewaySettings) -> Path:
+    """Where the key is that signs the audit log. Workers have no use for it."""
+    return settings.audit_key_file or settings.secrets_key_file.with_name("audit.key")

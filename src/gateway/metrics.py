@@ -34,6 +34,11 @@ class GatewayMetrics:
             ["code"],
             registry=self._registry,
         )
+        self._audit_failures = Counter(
+            "stockade_gateway_audit_failures",
+            "Writes to the audit log that failed. Any is an alarm.",
+            registry=self._registry,
+        )
         for percent in WARN_PERCENT:
             self._large_inputs.labels(percent)
 
@@ -47,6 +52,10 @@ class GatewayMetrics:
     def refused(self, code: str) -> None:
         """Counts a refusal."""
         self._refusals.labels(code).inc()
+
+    def audit_failed(self) -> None:
+        """Counts a failure to write the audit log."""
+        self._audit_failures.inc()
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""

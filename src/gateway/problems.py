@@ -11,11 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.oci import errors as oci_errors
+from gateway.trace import REQUEST_ID_HEADER, trace_of
 from stockade.core.errors import StockadeError
 
 _log = structlog.get_logger()
 
 STATUS: dict[str, int] = {
+    "audit.chain_broken": 503,
+    "audit.unavailable": 503,
     "auth.denied": 403,
     "auth.key_missing": 401,
     "auth.key_malformed": 401,
@@ -228,7 +231,7 @@ async def on_refusal(request: Request, error: Exception) -> Response:
     if error.code in STATUS:
         return _counted(request, error)
     _log.error("code_without_status", code=error.code)
-    return _counted(request, _internal_error())
+    return _counted(request, internal_error())
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
@@ -250,14 +253,16 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 
 async def on_failure(request: Request, error: Exception) -> Response:
     """Answers our own mistakes: logged here, not told there."""
-    _log.error("request_failed", method=request.method, exc_info=error)
-    return _counted(request, _internal_error())
+    request_id = trace_of(request).request_id
+    _log.error("request_failed", method=request.method, request_id=request_id, exc_info=error)
+    return _counted(request, internal_error(), {REQUEST_ID_HEADER: request_id})
 
 
 def _counted(
     request: Request, error: StockadeError, headers: dict[str, str] | None = None
 ) -> Response:
     request.app.state.context.metrics.refused(error.code)
+    trace_of(request).error = error
     if request.scope["path"].startswith(oci_errors.PREFIX):
         status = STATUS.get(error.code, 500)
         return oci_errors.oci_refusal(error, status, _headers(error, status, headers))
@@ -275,7 +280,8 @@ def _retry_after(error: StockadeError) -> str:
     return str(math.ceil((wait_ms if isinstance(wait_ms, int) else _RETRY_AFTER_MS) / 1000))
 
 
-def _internal_error() -> StockadeError:
+def internal_error() -> StockadeError:
+    """What callers are told of our own mistakes."""
     return StockadeError(
         "internal.error",
         "Something went wrong here. Try again; if it persists, tell the operator.",

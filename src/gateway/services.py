@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from gateway.module_judge import ModuleJudge
 from gateway.oci.content import OciContent
 from gateway.settings import GatewaySettings
+from stockade.core.audit import AuditLog
 from stockade.core.blobs import BlobStore
 from stockade.core.egress import EgressPolicy
 from stockade.core.limits import Limits
@@ -54,4 +55,5 @@ class Services:
     schedules: ScheduleStore
     calendar: CronCalendar
     oci: OciContent
+    audit: AuditLog
     judge: ModuleJudge = field(default_factory=ModuleJudge)

@@ -33,6 +33,14 @@ class GatewaySettings(BaseSettings):
     secrets_key_file: Path = Field(
         description="Keys that seal tenants' secrets; made when absent. Workers share the file."
     )
+    audit_key_file: Path | None = Field(
+        default=None,
+        description="Key that signs the audit log, the same on all hosts; made when absent. Else"
+        " audit.key beside the secrets' keys.",
+    )
+    audit_retention_days: int = Field(
+        default=400, ge=0, description="How long the audit log keeps entries; 0 for ever."
+    )
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     environment: str = Field(default="dev", pattern="^[a-z0-9]{1,16}$")

@@ -16,10 +16,10 @@ PER_SECOND = 1 / 3
 _MAX_SOURCES = 10_000
 _MOST_SPENT = BURST + 200
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 
-def parse_networks(text: str) -> _Networks:
+def parse_networks(text: str) -> Networks:
     """Networks in a comma-separated list, as `10.0.0.0/8, fd00::/8`.
 
     Raises:
@@ -28,7 +28,7 @@ def parse_networks(text: str) -> _Networks:
     return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
-def source_of(request: Request, proxies: _Networks) -> str:
+def source_of(request: Request, proxies: Networks) -> str:
     """The address that a request counts for; of IPv6 the /64, which one host has to itself.
 
     The last address in `X-Forwarded-For` that is not one of ours counts, when a proxy of ours sent
@@ -77,7 +77,7 @@ class FailureThrottle:
         return max(0.0, spent - (time.monotonic() - since) * PER_SECOND)
 
 
-def _within(address: str, networks: _Networks) -> bool:
+def _within(address: str, networks: Networks) -> bool:
     parsed = _parsed(address)
     return parsed is not None and any(parsed in network for network in networks)
 

@@ -19,7 +19,9 @@ from stockade.core.egress import EgressPolicy
 from stockade.core.limits import CEILINGS, DEFAULT_LIMITS
 from stockade.core.schedules import Schedule
 from stockade.core.shares import SharePolicy
+from stockade.infra.audit_key import Ed25519HeadSigner
 from stockade.infra.cronsim_calendar import CronsimCalendar
+from stockade.infra.memory_audit import MemoryAuditLog
 from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.memory_payloads import MemoryPayloadStore
 from stockade.infra.redis_connection import RedisConnections
@@ -74,6 +76,7 @@ async def main(database_url: str, redis_url: str, *, deadly: bool) -> None:
         shares=SharePolicy(),
         hints=RedisModuleHints(RedisConnections(redis_url)),
         schedules=schedules,
+        audit=MemoryAuditLog(Ed25519HeadSigner((b"a" * 32,))),
         calendar=CronsimCalendar(),
         secret_box=AesGcmSecretBox((b"k" * 32,)),
     )

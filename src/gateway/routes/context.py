@@ -4,12 +4,14 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from gateway.audit_trail import AuditTrail
 from gateway.auth import Authenticator
 from gateway.authorizer import Authorizer
 from gateway.body_room import BodyRoom
 from gateway.metrics import GatewayMetrics
 from gateway.oci.streams import StreamTurns
 from gateway.services import Services
+from gateway.trace import trace_of
 from gateway.usecases.resolve_function import FunctionResolver
 from gateway.waiters import Waiters
 from stockade.core.actions import Action
@@ -28,6 +30,7 @@ class Context:
     waiters: Waiters
     room: BodyRoom
     metrics: GatewayMetrics
+    audit: AuditTrail
     streams: StreamTurns = field(default_factory=StreamTurns)
 
 
@@ -37,14 +40,27 @@ def context_of(request: Request) -> Context:
     return context
 
 
-async def authenticated(request: Request) -> tuple[Context, Principal]:
-    """The context and the caller, who may not do anything yet.
+async def authenticated(request: Request, action: Action) -> tuple[Context, Principal]:
+    """The context and the caller, who may not do anything yet; the log knows what is asked for.
+
+    Whoever calls this asks the authorizer, then calls `begin`.
 
     Raises:
         StockadeError: `auth.…`.
     """
-    context = context_of(request)
-    return context, await context.authenticator.authenticate(request)
+    context, trace = context_of(request), trace_of(request)
+    trace.action = action
+    trace.caller = await context.authenticator.authenticate(request)
+    return context, trace.caller
+
+
+async def begin(request: Request) -> None:
+    """Has the audit log say that the action begins.
+
+    Raises:
+        StockadeError: `audit.unavailable`, `audit.chain_broken`.
+    """
+    await context_of(request).audit.begin(trace_of(request))
 
 
 async def caller_of(
@@ -53,10 +69,11 @@ async def caller_of(
     """The context and the caller, who may do this to its tenant, or to the function.
 
     Raises:
-        StockadeError: `auth.…`, `function.name_invalid`.
+        StockadeError: `auth.…`, `audit.…`, `function.name_invalid`.
     """
-    context, caller = await authenticated(request)
+    context, caller = await authenticated(request, action)
     if function is not None:
         check_name("function", function)
     context.authorizer.check(caller, action, function)
+    await begin(request)
     return context, caller

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from gateway.bodies import read_json
 from gateway.json_response import JSONResponse
 from gateway.openapi import json_body, optional
-from gateway.routes.context import authenticated, caller_of
+from gateway.routes.context import authenticated, begin, caller_of
 from gateway.routes.headers import VERSION_QUERY, version_choice
 from gateway.usecases.deploy_function import DeployRequest, deploy_function
 from gateway.usecases.trust_function import check_versions_trusted
@@ -35,11 +35,12 @@ class AliasRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 )
 async def put_function(request: Request, name: str) -> Response:
     """201 with a new version, 200 when the latest has the same content."""
-    context, caller = await authenticated(request)
+    context, caller = await authenticated(request, Action.DEPLOY)
     check_name("function", name)
     caller.check_scope(Action.DEPLOY, name)
     # What follows tells which modules there are; deploying is asked when it is known of what.
     context.authorizer.check_policies(caller, Action.READ, name)
+    await begin(request)
     asked = await read_json(request, DeployRequest)
     version, created = await deploy_function(
         context.services, context.authorizer, caller, name, asked

@@ -10,7 +10,7 @@ from gateway.json_response import JSONResponse
 from gateway.metrics import size_warning
 from gateway.openapi import ACCEPTED, OUTPUT, binary_body, optional
 from gateway.problems import problem
-from gateway.routes.context import Context, authenticated, caller_of
+from gateway.routes.context import Context, authenticated, begin, caller_of
 from gateway.routes.headers import (
     INVOKE_HEADERS,
     SUBMIT_HEADERS,
@@ -149,7 +149,7 @@ async def record_of(
     Raises:
         StockadeError: `auth.…`, `invocation.not_found`.
     """
-    context, caller = await authenticated(request)
+    context, caller = await authenticated(request, action)
     try:
         check_id(invocation_id)
         record = await find_record(context.services, caller.tenant, invocation_id)
@@ -158,6 +158,7 @@ async def record_of(
         context.authorizer.check_policies(caller, action)
         raise
     context.authorizer.check(caller, action, record.function)
+    await begin(request)
     return context, record
 
 

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Request, Response
 from gateway.bodies import read_json
 from gateway.json_response import JSONResponse
 from gateway.openapi import json_body
-from gateway.routes.context import Context, caller_of
+from gateway.routes.context import Context, caller_of, context_of
+from gateway.trace import note_object
 from stockade.core.actions import Action
 from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.errors import StockadeError, not_found
@@ -47,7 +48,7 @@ async def post_key(request: Request) -> Response:
     scopes = caller.scopes if asked.scopes is None else check_scopes(asked.scopes)
     caller.check_may_give(role, scopes)
     expires_ms = _in(context, asked.expires_in_seconds, _MAX_SECONDS)
-    return await _made(context, caller.tenant, asked.name, role, scopes, expires_ms)
+    return await _made(request, caller.tenant, asked.name, role, scopes, expires_ms)
 
 
 @router.get("/v1/keys", summary="List API keys")
@@ -79,7 +80,7 @@ async def rotate_key(request: Request, key_id: str) -> Response:
     lifetime_ms = None if old.expires_ms is None else old.expires_ms - old.created_ms
     expires_ms = None if lifetime_ms is None else now_ms + lifetime_ms
     # The new one first: a caller that is cut off between the two still has the old one.
-    answer = await _made(context, caller.tenant, old.name, old.role, old.scopes, expires_ms)
+    answer = await _made(request, caller.tenant, old.name, old.role, old.scopes, expires_ms)
     await catalog.expire_key(caller.tenant, key_id, ends_ms or now_ms)
     context.authenticator.forget(key_id)
     return answer
@@ -97,19 +98,21 @@ async def revoke_key(request: Request, key_id: str) -> Response:
 
 
 async def _made(
-    context: Context,
+    request: Request,
     tenant: str,
     name: str,
     role: Role,
     scopes: tuple[str, ...],
     expires_ms: int | None,
 ) -> Response:
+    context = context_of(request)
     services = context.services
     await _check_room(context, tenant)
     text, key = generate_key(services.settings.environment)
     created_ms = services.clock.now_ms()
     stored = ApiKey(key.id, tenant, name, key.secret_hash, created_ms, expires_ms, role, scopes)
     await services.catalog.add_key(stored)
+    note_object(request, key.id)
     return JSONResponse(_shown(stored) | {"key": text}, 201)
 
 

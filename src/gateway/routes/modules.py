@@ -9,6 +9,7 @@ from gateway.bodies import check_content_type, read_bounded
 from gateway.json_response import JSONResponse
 from gateway.openapi import binary_body, optional
 from gateway.routes.context import caller_of
+from gateway.trace import note_object
 from gateway.usecases.upload_module import find_module, upload_module
 from stockade.core.actions import Action
 from stockade.core.digests import check_digest
@@ -35,6 +36,7 @@ async def post_module(request: Request) -> Response:
     with context.room.holding(caller.tenant) as take:
         content = await read_bounded(request, services.settings.max_module_bytes, take)
         uploaded = await upload_module(services, context.authorizer, caller, content, detached)
+    note_object(request, uploaded.digest)
     body = {"digest": uploaded.digest, "signers": list(uploaded.signers), **_facts(uploaded.facts)}
     return JSONResponse(body, 201 if uploaded.created else 200)
 

@@ -10,6 +10,7 @@ from gateway.json_response import JSONResponse
 from gateway.openapi import json_body
 from gateway.routes.context import caller_of
 from gateway.routes.headers import parse_time
+from gateway.trace import note_object
 from registry.keys import load_public_key
 from stockade.core.actions import Action
 from stockade.core.errors import StockadeError, not_found
@@ -38,6 +39,7 @@ async def post_signer(request: Request) -> Response:
     """201 when it is new, 200 when exactly this signer was trusted already."""
     context, caller = await caller_of(request, Action.MANAGE_SIGNERS)
     asked = await read_json(request, SignerRequest)
+    note_object(request, asked.name)
     signer = Signer(
         name=check_name("signer", asked.name),
         public_key=load_public_key(asked.public_key.encode()),

@@ -35,6 +35,14 @@ class Action(StrEnum):
         """The group it belongs to."""
         return _GROUPS[self]
 
+    @property
+    def is_audited(self) -> bool:
+        """Whether the audit log tells of it when it is done; of what is refused it always does.
+
+        Reads change nothing, and invocations have records.
+        """
+        return self not in {Action.READ, Action.INVOKE, Action.READ_AUDIT}
+
 
 _GROUPS = {
     Action.READ: Group.READ,

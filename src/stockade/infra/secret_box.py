@@ -40,7 +40,7 @@ class AesGcmSecretBox:
         Raises:
             StockadeError: `config.secret_…`.
         """
-        return cls(_read_keys(path))
+        return cls(read_keys(path))
 
     def seal(self, tenant: str, name: str, value: bytes) -> bytes:
         """The value, sealed for this tenant and name."""
@@ -61,7 +61,12 @@ class AesGcmSecretBox:
             raise _unreadable(name) from error
 
 
-def _read_keys(path: Path) -> tuple[bytes, ...]:
+def read_keys(path: Path) -> tuple[bytes, ...]:
+    """The keys of a file, the one in use first; a file with a new key is made when there is none.
+
+    Raises:
+        StockadeError: `config.secret_…`.
+    """
     content = read_private(path, _MAX_FILE_BYTES)
     if content is None:
         return (read_or_create_secret(path, _KEY_BYTES),)

@@ -5,9 +5,11 @@ from typing import Self
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from stockade.core.audit import HeadSigner
 from stockade.core.modules import SecretEntry, StoredModule
 from stockade.infra import sql_queries as queries
 from stockade.infra.catalog_values import check_storable, storable
+from stockade.infra.sql_audit import SqlAuditLog
 from stockade.infra.sql_engine import catalog_failures, create_engine, migrate, reading
 from stockade.infra.sql_functions import SqlFunctionStore
 from stockade.infra.sql_keys import SqlKeyStore
@@ -106,3 +108,7 @@ class SqlCatalog(SqlKeyStore, SqlTrustStore, SqlFunctionStore):
     def schedule_store(self) -> SqlScheduleStore:
         """The tenants' schedules, in the same database."""
         return SqlScheduleStore(self._engine, self._writer)
+
+    def audit_log(self, signer: HeadSigner) -> SqlAuditLog:
+        """The audit log, in the same database."""
+        return SqlAuditLog(self._engine, self._writer, signer)

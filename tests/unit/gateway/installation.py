@@ -24,8 +24,10 @@ from stockade.core.oci_store import OciStore
 from stockade.core.outcomes import Attempt, LogLine, Outcome, Usage
 from stockade.core.shares import SharePolicy
 from stockade.core.trust import TrustPolicy
+from stockade.infra.audit_key import Ed25519HeadSigner
 from stockade.infra.cedar_policies import CedarPolicies
 from stockade.infra.cronsim_calendar import CronsimCalendar
+from stockade.infra.memory_audit import MemoryAuditLog
 from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.memory_catalog import MemoryCatalog
 from stockade.infra.memory_payloads import MemoryPayloadStore
@@ -191,6 +193,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         shares=SharePolicy(),
         hints=Hints(),
         schedules=catalog.schedule_store(),
+        audit=MemoryAuditLog(Ed25519HeadSigner((b"a" * 32,))),
         calendar=CronsimCalendar(),
         secret_box=AesGcmSecretBox((b"k" * 32,)),
         oci=OciContent(NO_OCI, MemoryBlobStore(), MemoryBlobStore(), OCI_BOUNDS),

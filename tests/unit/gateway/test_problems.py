@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from gateway.metrics import GatewayMetrics
 from gateway.problems import STATUS, on_failure, on_http_exception, on_refusal, problem
+from gateway.trace import new_trace
 from stockade.core.errors import StockadeError
 
 ROOT = Path(__file__).parents[3]
@@ -32,7 +33,8 @@ NEVER_OVER_HTTP = (
 AT_START_ONLY = {"queue.port_busy", "queue.data_dir_busy", "queue.start_failed"}
 APP = FastAPI()
 APP.state.context = SimpleNamespace(metrics=GatewayMetrics())
-REQUEST = Request({"type": "http", "method": "GET", "path": "/", "headers": [], "app": APP})
+SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": [], "app": APP}
+REQUEST = Request(SCOPE | {"state": {"trace": new_trace(SCOPE, "fresh")}})
 
 
 def test_every_code_that_can_reach_a_caller_has_a_status() -> None:

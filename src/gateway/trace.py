@@ -1,0 +1,105 @@
+"""What is known of one request while it is served: its id, and what the audit log will say."""
+
+import re
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import Scope
+
+from gateway.sources import Networks, source_of
+from stockade.core.actions import Action
+from stockade.core.audit import AuditFacts, EntryKind, bounded, bounded_policies
+from stockade.core.errors import StockadeError
+from stockade.core.principals import Principal
+
+REQUEST_ID_HEADER = "X-Request-Id"
+REASON_HEADER = "Stockade-Reason"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+_SINGULAR = {"aliases": "alias"}
+
+
+@dataclass(slots=True)
+class Trace:
+    """Grows as the request is served. `begun` is set when the log says that the action begins."""
+
+    request_id: str
+    scope: Scope
+    caller: Principal | None = None
+    action: Action | None = None
+    object: str = ""
+    reason: str = ""
+    begun: bool = False
+    error: StockadeError | None = field(default=None)
+
+    @property
+    def changes_something(self) -> bool:
+        """Whether the call is one that the log tells of when it is done.
+
+        A call that may change something and says no action counts, whichever it is.
+        """
+        if self.scope["method"] in _SAFE_METHODS:
+            return False
+        return self.action is None or self.action.is_audited
+
+    def facts(self, kind: EntryKind, now_ms: int, proxies: Networks) -> AuditFacts:
+        """What an entry says of the request as it is now."""
+        caller, error = self.caller, self.error
+        kind_of, name = self._acted_on()
+        return AuditFacts(
+            now_ms,
+            kind,
+            request=self.request_id,
+            principal_kind="" if caller is None else caller.kind.value,
+            principal="" if caller is None else bounded(caller.id),
+            role="" if caller is None else caller.role.value,
+            action="" if self.action is None else self.action.value,
+            call=bounded(f"{self.scope['method']} {self._template()}"),
+            object_kind=kind_of,
+            object=bounded(self.object or name),
+            code="" if error is None else error.code,
+            policies=() if error is None else bounded_policies(error.detail.get("policies")),
+            reason=self.reason,
+            source=bounded(source_of(Request(self.scope), proxies)),
+        )
+
+    def _template(self) -> str:
+        """The path with names in place of values; as it came when no route took it."""
+        path: str = getattr(self.scope.get("route"), "path", None) or self.scope["path"]
+        return path
+
+    def _acted_on(self) -> tuple[str, str]:
+        """Kind and name out of the path: `PUT /v1/functions/f/aliases/a` is of the alias `f/a`."""
+        words = [word for word in self._template().split("/")[2:] if word]
+        named = [at for at, word in enumerate(words) if word.startswith("{") and at > 0]
+        at = named[-1] - 1 if named else 0
+        kind = words[at] if words and not words[at].startswith("{") else "path"
+        values = self.scope.get("path_params", {}).values()
+        singular = _SINGULAR.get(kind, kind.removesuffix("s"))
+        return bounded(singular), "/".join(str(value) for value in values)
+
+
+def new_trace(scope: Scope, fresh_id: str) -> Trace:
+    """The trace of a request that begins, with the id that its sender gave when that is sound."""
+    headers = Headers(scope=scope)
+    given = headers.get(REQUEST_ID_HEADER, "")
+    reason = headers.get(REASON_HEADER, "").encode("latin-1").decode("utf-8", "replace")
+    sound = _REQUEST_ID.fullmatch(given)
+    return Trace(given if sound else fresh_id, scope, reason=bounded(reason))
+
+
+def trace_of(request: Request) -> Trace:
+    """The trace of this request."""
+    trace: Trace = request.state.trace
+    return trace
+
+
+def note_object(request: Request, name: str) -> None:
+    """Says what was acted on where the path does not, such as the digest of an upload."""
+    trace_of(request).object = name
+
+
+def note_reason(request: Request, reason: str) -> None:
+    """Says why, where the body does; else the header `Stockade-Reason` does."""
+    trace_of(request).reason = bounded(reason)
