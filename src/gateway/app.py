@@ -17,6 +17,7 @@ from gateway.routes import (
     audit,
     batches,
     dead_letters,
+    function_trust,
     functions,
     health,
     invocations,
@@ -28,10 +29,11 @@ from gateway.routes import (
 )
 from gateway.routes.context import Context
 from gateway.routes.dead_letters import RedriveRequest
+from gateway.routes.function_trust import TrustRequest
 from gateway.routes.functions import AliasRequest
 from gateway.routes.keys import KeyRequest, RotationRequest
 from gateway.routes.schedules import ScheduleRequest
-from gateway.routes.signers import SignerRequest
+from gateway.routes.signers import RevocationRequest, SignerRequest, SignerRotationRequest
 from gateway.services import Services
 from gateway.usecases.deploy_function import DeployRequest
 from gateway.usecases.resolve_function import FunctionResolver
@@ -72,6 +74,7 @@ def create_app(services: Services) -> FastAPI:
         batches,
         dead_letters,
         functions,
+        function_trust,
         modules,
         signers,
         schedules,
@@ -83,7 +86,8 @@ def create_app(services: Services) -> FastAPI:
     ):
         app.include_router(part.router)
     described = (DeployRequest, AliasRequest, SignerRequest, KeyRequest, RedriveRequest)
-    describe(app, (*described, RotationRequest, ScheduleRequest))
+    trust = (SignerRotationRequest, RevocationRequest, TrustRequest)
+    describe(app, (*described, *trust, RotationRequest, ScheduleRequest))
     app.add_exception_handler(StockadeError, on_refusal)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_http_exception)

@@ -54,11 +54,20 @@ async def read_json(request: Request, shape: type[_T]) -> _T:
             those of `read_bounded`.
     """
     check_content_type(request, "application/json")
+    return _decoded(await read_bounded(request, MAX_JSON_BYTES), shape)
+
+
+async def read_json_or(request: Request, absent: _T) -> _T:
+    """As `read_json`, of the shape of `absent`, which stands for no body at all.
+
+    Raises:
+        StockadeError: as `read_json`.
+    """
     body = await read_bounded(request, MAX_JSON_BYTES)
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        _refuse_json(str(error))
+    if not body:
+        return absent
+    check_content_type(request, "application/json")
+    return _decoded(body, type(absent))
 
 
 def check_content_type(request: Request, *accepted: str) -> None:
@@ -85,6 +94,13 @@ def check_encoding(request: Request) -> None:
         raise StockadeError(
             "request.encoding_unsupported", "Send the body without a content encoding."
         )
+
+
+def _decoded(body: bytes, shape: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        _refuse_json(str(error))
 
 
 async def _read(request: Request, bound: int, take: Take) -> bytes:

@@ -54,9 +54,7 @@ class WorkerSettings(BaseSettings):
     )
     idle_seconds: float = Field(default=300.0, gt=0)
     spare_executors: int = Field(default=2, ge=0, le=64)
-    trust_seconds: float = Field(
-        default=2.0, ge=0, le=3, description="How long whom a tenant trusts is remembered."
-    )
+    trust_seconds: float = Field(default=2.0, ge=0, le=3)
     lease_seconds: float = Field(default=15.0, gt=0)
     drain_seconds: float = Field(default=30.0, ge=0)
     inline_output_bytes: int = Field(default=32 * 1024, ge=0)

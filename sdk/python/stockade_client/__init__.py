@@ -10,6 +10,7 @@ from stockade_client.errors import (
     StockadeClientError,
 )
 from stockade_client.schedules import Cron, Every, FiringTime, Schedule, ScheduleRefusal
+from stockade_client.trust import FunctionTrust, Signer
 from stockade_client.types import (
     Attempt,
     Event,
@@ -24,7 +25,6 @@ from stockade_client.types import (
     Module,
     Progress,
     Secret,
-    Signer,
     Usage,
 )
 
@@ -39,6 +39,7 @@ __all__ = [
     "FiringTime",
     "Function",
     "FunctionDetails",
+    "FunctionTrust",
     "FunctionVersion",
     "GuestFailed",
     "Health",

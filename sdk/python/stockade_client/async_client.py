@@ -12,6 +12,7 @@ from stockade_client.attempts import DEFAULT_RETRIES, RetryRule, looks, timeout_
 from stockade_client.calls import Call
 from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeClientError
 from stockade_client.schedule_methods import AsyncScheduleMethods
+from stockade_client.trust_methods import AsyncTrustMethods
 from stockade_client.types import (
     Function,
     FunctionDetails,
@@ -22,13 +23,12 @@ from stockade_client.types import (
     Logs,
     Module,
     Secret,
-    Signer,
 )
 
 _Answer = TypeVar("_Answer")
 
 
-class AsyncClient(AsyncScheduleMethods):
+class AsyncClient(AsyncScheduleMethods, AsyncTrustMethods):
     """Talks to one gateway as one tenant; close it, or use it in `async with`.
 
     Every method may raise `StockadeApiError` and `ConnectionFailed`; see `stockade_client.errors`.
@@ -230,25 +230,6 @@ class AsyncClient(AsyncScheduleMethods):
             await asyncio.sleep(next(look))
             record = await self.get(invocation_id)
         return record
-
-    async def add_signer(
-        self,
-        name: str,
-        public_key: str,
-        *,
-        not_before: str | None = None,
-        not_after: str | None = None,
-    ) -> Signer:
-        """Trusts a key (PEM, OpenSSH, or base64 of the 32 raw bytes), within RFC 3339 times."""
-        return await self._send(calls.add_signer(name, public_key, not_before, not_after))
-
-    async def signers(self) -> tuple[Signer, ...]:
-        """All signers, revoked ones too."""
-        return await self._send(calls.signers())
-
-    async def revoke_signer(self, name: str) -> None:
-        """Revokes a signer: what only it signed no longer runs."""
-        await self._send(calls.revoke_signer(name))
 
     async def put_secret(self, name: str, value: bytes) -> None:
         """Sets a secret, which only guests that are granted it can read."""

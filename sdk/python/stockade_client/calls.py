@@ -22,7 +22,6 @@ from stockade_client.types import (
     Logs,
     Module,
     Secret,
-    Signer,
 )
 
 _Answer = TypeVar("_Answer")
@@ -191,26 +190,6 @@ def logs(invocation_id: str) -> Call[Logs]:
 def cancel(invocation_id: str) -> Call[None]:
     """POST /v1/invocations/{id}/cancel."""
     return Call("POST", f"/v1/invocations/{path_part(invocation_id)}/cancel", readers.nothing)
-
-
-def add_signer(
-    name: str, public_key: str, not_before: str | None, not_after: str | None
-) -> Call[Signer]:
-    """POST /v1/signers."""
-    validity = {"not_before": not_before, "not_after": not_after}
-    given = {key: value for key, value in validity.items() if value is not None}
-    content = {"name": name, "public_key": public_key, **given}
-    return Call("POST", "/v1/signers", readers.signer, json=content)
-
-
-def signers() -> Call[tuple[Signer, ...]]:
-    """GET /v1/signers."""
-    return Call("GET", "/v1/signers", readers.signers)
-
-
-def revoke_signer(name: str) -> Call[None]:
-    """POST /v1/signers/{name}/revoke."""
-    return Call("POST", f"/v1/signers/{path_part(name)}/revoke", readers.nothing)
 
 
 def put_secret(name: str, value: bytes) -> Call[None]:

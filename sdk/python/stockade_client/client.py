@@ -12,6 +12,7 @@ from stockade_client.attempts import DEFAULT_RETRIES, RetryRule, looks, timeout_
 from stockade_client.calls import Call
 from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeClientError
 from stockade_client.schedule_methods import ScheduleMethods
+from stockade_client.trust_methods import TrustMethods
 from stockade_client.types import (
     Function,
     FunctionDetails,
@@ -22,13 +23,12 @@ from stockade_client.types import (
     Logs,
     Module,
     Secret,
-    Signer,
 )
 
 _Answer = TypeVar("_Answer")
 
 
-class Client(ScheduleMethods):
+class Client(ScheduleMethods, TrustMethods):
     """Talks to one gateway as one tenant; close it, or use it in `with`.
 
     Every method may raise `StockadeApiError` and `ConnectionFailed`; see `stockade_client.errors`.
@@ -228,25 +228,6 @@ class Client(ScheduleMethods):
         while not (record := self.get(invocation_id)).done:
             time.sleep(next(look))
         return record
-
-    def add_signer(
-        self,
-        name: str,
-        public_key: str,
-        *,
-        not_before: str | None = None,
-        not_after: str | None = None,
-    ) -> Signer:
-        """Trusts a key (PEM, OpenSSH, or base64 of the 32 raw bytes), within RFC 3339 times."""
-        return self._send(calls.add_signer(name, public_key, not_before, not_after))
-
-    def signers(self) -> tuple[Signer, ...]:
-        """All signers, revoked ones too."""
-        return self._send(calls.signers())
-
-    def revoke_signer(self, name: str) -> None:
-        """Revokes a signer: what only it signed no longer runs."""
-        self._send(calls.revoke_signer(name))
 
     def put_secret(self, name: str, value: bytes) -> None:
         """Sets a secret, which only guests that are granted it can read."""

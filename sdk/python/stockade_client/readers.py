@@ -21,7 +21,6 @@ from stockade_client.types import (
     Module,
     Progress,
     Secret,
-    Signer,
     Usage,
 )
 
@@ -186,26 +185,6 @@ def function_details(response: httpx.Response) -> FunctionDetails:
         limits=fields.pairs("limits", Fields.count),
         grants=fields.texts("grants"),
         env=fields.pairs("env", Fields.text),
-    )
-
-
-def signer(response: httpx.Response) -> Signer:
-    """One signer."""
-    return _signer(Fields(response.json()))
-
-
-def signers(response: httpx.Response) -> tuple[Signer, ...]:
-    """All signers, revoked ones too."""
-    return tuple(_signer(item) for item in Fields(response.json()).objects("signers"))
-
-
-def _signer(fields: Fields) -> Signer:
-    return Signer(
-        name=fields.text("name"),
-        public_key=fields.text("public_key"),
-        not_before_ms=fields.maybe_count("not_before_ms"),
-        not_after_ms=fields.maybe_count("not_after_ms"),
-        revoked_ms=fields.maybe_count("revoked_ms"),
     )
 
 

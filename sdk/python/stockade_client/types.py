@@ -49,17 +49,6 @@ class FunctionDetails:
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
-    """A key that the tenant trusts. Times are Unix milliseconds; `None` leaves that end open."""
-
-    name: str
-    public_key: str
-    not_before_ms: int | None = None
-    not_after_ms: int | None = None
-    revoked_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Secret:
     """That a secret exists, and when it was last set (Unix milliseconds); never what it holds."""
 

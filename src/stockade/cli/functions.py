@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stockade.cli.connection import connected
+from stockade.cli.function_trust import trust
 from stockade.cli.modules import upload
 from stockade.cli.options import JsonFlag, SignatureFile, pairs, whole_numbers
 from stockade.cli.words import print_facts, print_json, print_table
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from stockade_client import Client
 
 app = typer.Typer(no_args_is_help=True, help="Make modules callable under a name.")
+app.command()(trust)
 
 _Name = Annotated[
     str, typer.Argument(metavar="NAME", help="The function's name.", show_default=False)

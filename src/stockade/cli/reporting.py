@@ -23,6 +23,7 @@ _FIRST_SERVER_ERROR = 500
 _HINTS = {
     "auth.": "Give the key with --api-key-file or STOCKADE_API_KEY.",
     "module.signer_unknown": "Trust the key: stockade signers add NAME PUBKEY_FILE",
+    "module.signers_missing": "See what it asks for: stockade functions trust NAME",
     "module.not_found": "Upload it first: stockade modules push FILE",
     "function.not_found": "See what there is: stockade functions list",
     "invocation.not_found": "Records are kept for some days; check the id and the tenant's key.",

@@ -5,7 +5,10 @@ from tests.unit.gateway.installation import Installation
 BODIES = {
     "/v1/functions/{name}": "put",
     "/v1/functions/{name}/aliases/{alias}": "put",
+    "/v1/functions/{name}/trust": "put",
     "/v1/signers": "post",
+    "/v1/signers/{name}/rotate": "post",
+    "/v1/signers/{name}/revoke": "post",
     "/v1/keys": "post",
     "/v1/keys/{key_id}/rotate": "post",
     "/v1/modules": "post",

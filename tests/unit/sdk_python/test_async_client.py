@@ -45,6 +45,15 @@ async def test_every_call() -> None:
         assert await client.health() == Health(live=True, ready=True)
 
 
+def _answers_about_trust(gateway: FakeGateway) -> None:
+    signer = {"name": "me", "public_key": "abc"}
+    trust = {"function": "pay", "threshold": 2, "signers": []}
+    gateway.on("GET /v1/signers/me", httpx.Response(200, json=signer))
+    gateway.on("POST /v1/signers/me/rotate", httpx.Response(201, json=signer))
+    gateway.on("PUT /v1/functions/pay/trust", httpx.Response(201, json=trust))
+    gateway.on("GET /v1/functions/pay/trust", httpx.Response(200, json=trust))
+
+
 def _willing_gateway() -> FakeGateway:
     gateway = FakeGateway()
     module, signer = {"digest": DIGEST}, {"name": "me", "public_key": "abc"}
@@ -65,6 +74,7 @@ def _willing_gateway() -> FakeGateway:
     gateway.on("POST /v1/signers", httpx.Response(201, json=signer))
     gateway.on("GET /v1/signers", httpx.Response(200, json={"signers": [signer]}))
     gateway.on("POST /v1/signers/me/revoke", empty)
+    _answers_about_trust(gateway)
     gateway.on("POST /v1/functions/hello/invocations:batch", httpx.Response(202, json={"id": ID}))
     gateway.on("GET /v1/dead-letters", httpx.Response(200, json={"dead_letters": [RECORD]}))
     gateway.on("POST /v1/dead-letters/redrive", httpx.Response(202, json={"redriven": [ID]}))
@@ -86,6 +96,10 @@ async def _own(client: AsyncClient) -> None:
     assert (await client.add_signer("me", "abc")).name == "me"
     assert len(await client.signers()) == 1
     await client.revoke_signer("me")
+    assert (await client.signer("me")).name == "me"
+    assert (await client.rotate_signer("me", "abc")).name == "me"
+    assert (await client.put_function_trust("pay", 2)).threshold == 2
+    assert (await client.function_trust("pay")).function == "pay"
 
 
 async def _run(client: AsyncClient) -> None:

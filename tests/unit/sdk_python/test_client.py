@@ -9,11 +9,13 @@ from stockade_client import (
     Client,
     ConnectionFailed,
     Function,
+    FunctionTrust,
     FunctionVersion,
     GuestFailed,
     Health,
     InvocationPending,
     LogLine,
+    Signer,
     StockadeApiError,
     calls,
 )
@@ -281,6 +283,29 @@ def test_signers_are_added_and_revoked(client: Client, gateway: FakeGateway) -> 
     assert client.add_signer("me", "abc").name == "me"
     assert gateway.last_json == {"name": "me", "public_key": "abc"}
     client.revoke_signer("me")
+    client.revoke_signer("me", "stolen")
+    assert gateway.last_json == {"reason": "stolen"}
+
+
+def test_signers_are_shown_and_rotated(client: Client, gateway: FakeGateway) -> None:
+    signer = {"name": "me", "public_key": "abc", "revoked_reason": "stolen", "replaces": "old"}
+    gateway.on("GET /v1/signers/me", httpx.Response(200, json=signer))
+    gateway.on("POST /v1/signers/old/rotate", httpx.Response(201, json=signer))
+    assert client.signer("me") == Signer("me", "abc", revoked_reason="stolen", replaces="old")
+    assert client.rotate_signer("old", "abc").replaces == "old"
+    assert gateway.last_json == {"public_key": "abc"}
+    client.rotate_signer("old", "abc", new_name="me", overlap_seconds=0, not_after="2031")
+    asked = {"public_key": "abc", "name": "me", "overlap_seconds": 0, "not_after": "2031"}
+    assert gateway.last_json == asked
+
+
+def test_a_functions_trust_is_set_and_read(client: Client, gateway: FakeGateway) -> None:
+    trust = {"function": "pay", "threshold": 2, "signers": ["a", "b"]}
+    gateway.on("PUT /v1/functions/pay/trust", httpx.Response(201, json=trust))
+    gateway.on("GET /v1/functions/pay/trust", httpx.Response(200, json=trust))
+    assert client.put_function_trust("pay", 2, ["a", "b"]) == FunctionTrust("pay", 2, ("a", "b"))
+    assert gateway.last_json == {"threshold": 2, "signers": ["a", "b"]}
+    assert client.function_trust("pay").threshold == 2
 
 
 def test_health_tells_live_from_ready(client: Client, gateway: FakeGateway) -> None:

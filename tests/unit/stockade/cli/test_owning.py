@@ -82,6 +82,58 @@ def test_signers_are_listed_and_revoked(cli: CommandLine) -> None:
     ]
     assert json.loads(cli.run("signers", "list", "--json").stdout)[1]["name"] == "gone"
     assert cli.run("signers", "revoke", "me").exit_code == 0
+    assert cli.gateway.last_json == {}
+    assert cli.run("signers", "revoke", "me", "--reason", "stolen").exit_code == 0
+    assert cli.gateway.last_json == {"reason": "stolen"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "state"),
+    [
+        ({"not_after_ms": 2**45}, "trusted"),
+        ({"not_after_ms": 1}, "expired"),
+        ({"not_before_ms": 2**45}, "not yet valid"),
+        ({"revoked_ms": 1, "revoked_reason": "stolen\x1b[2J", "not_after_ms": 1}, "revoked"),
+    ],
+)
+def test_a_signer_is_shown(cli: CommandLine, facts: dict[str, object], state: str) -> None:
+    cli.gateway.on("GET /v1/signers/me", httpx.Response(200, json=SIGNER | facts))
+    shown = cli.run("signers", "show", "me").stdout
+    assert f"state       {state}" in shown
+    assert "\x1b[" not in shown
+    found = json.loads(cli.run("signers", "show", "me", "--json").stdout)
+    assert facts.items() <= found.items()
+
+
+def test_a_signer_is_rotated(cli: CommandLine) -> None:
+    cli.run("keys", "generate", "--out", "k.pem")
+    made = SIGNER | {"name": "me-2", "replaces": "me"}
+    cli.gateway.on("POST /v1/signers/me/rotate", httpx.Response(201, json=made))
+    result = cli.run("signers", "rotate", "me", "k.pem.pub", "--overlap", "12h")
+    assert "me-2 takes the place of me" in result.stderr
+    assert cli.gateway.last_json == {
+        "public_key": Path("k.pem.pub").read_text(),
+        "overlap_seconds": 12 * 3600,
+    }
+    words = ("--name", "next", "--not-after", "2031-01-31T12:00:00Z", "--json")
+    result = cli.run("signers", "rotate", "me", "k.pem.pub", *words)
+    assert json.loads(result.stdout)["name"] == "me-2"
+    assert cli.gateway.last_json["name"] == "next"
+    refused = cli.run("signers", "rotate", "me", "k.pem.pub", "--overlap", "long")
+    assert (refused.exit_code, "--overlap" in refused.stderr) == (2, True)
+
+
+def test_a_functions_trust_is_set_and_shown(cli: CommandLine) -> None:
+    trust = {"function": "pay", "threshold": 2, "signers": ["a", "b"]}
+    cli.gateway.on("PUT /v1/functions/pay/trust", httpx.Response(201, json=trust))
+    cli.gateway.on("GET /v1/functions/pay/trust", httpx.Response(200, json=trust | {"signers": []}))
+    words = ("--threshold", "2", "--signer", "a", "--signer", "b")
+    result = cli.run("functions", "trust", "pay", *words)
+    assert cli.gateway.last_json == {"threshold": 2, "signers": ["a", "b"]}
+    assert "signers    a, b" in result.stdout
+    assert "signers    any" in cli.run("functions", "trust", "pay").stdout
+    assert json.loads(cli.run("functions", "trust", "pay", "--json").stdout)["threshold"] == 2
+    assert cli.run("functions", "trust", "pay", "--signer", "a").exit_code == 2
 
 
 def test_modules_are_pushed_and_shown(cli: CommandLine) -> None:
