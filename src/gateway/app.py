@@ -23,6 +23,7 @@ from gateway.routes import (
     invocations,
     keys,
     modules,
+    oci_modules,
     schedules,
     secrets,
     signers,
@@ -32,6 +33,7 @@ from gateway.routes.dead_letters import RedriveRequest
 from gateway.routes.function_trust import TrustRequest
 from gateway.routes.functions import AliasRequest
 from gateway.routes.keys import KeyRequest, RotationRequest
+from gateway.routes.oci_modules import FromOciRequest
 from gateway.routes.schedules import ScheduleRequest
 from gateway.routes.signers import RevocationRequest, SignerRequest, SignerRotationRequest
 from gateway.services import Services
@@ -80,6 +82,7 @@ def create_app(services: Services) -> FastAPI:
         schedules,
         secrets,
         keys,
+        oci_modules,
         oci,
         audit,
         health,
@@ -87,7 +90,7 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(part.router)
     described = (DeployRequest, AliasRequest, SignerRequest, KeyRequest, RedriveRequest)
     trust = (SignerRotationRequest, RevocationRequest, TrustRequest)
-    describe(app, (*described, *trust, RotationRequest, ScheduleRequest))
+    describe(app, (*described, *trust, RotationRequest, ScheduleRequest, FromOciRequest))
     app.add_exception_handler(StockadeError, on_refusal)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_http_exception)

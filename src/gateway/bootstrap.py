@@ -17,6 +17,7 @@ from gateway.audit_trail import flushing
 from gateway.http_protocol import BoundedProtocol
 from gateway.key_use import noting_use
 from gateway.oci.content import OciContent
+from gateway.oci.sweep import sweeping
 from gateway.profile import load_profile
 from gateway.schedule_loop import firing_schedules
 from gateway.services import Services
@@ -108,6 +109,7 @@ async def _serve(settings: GatewaySettings) -> None:
             noting_use(services.catalog, context.authenticator),
             flushing(context.audit),
             pruning(services.audit, services.clock, settings.audit_retention_days),
+            sweeping(services.oci, services.clock),
         ):
             drain_seconds = settings.drain_seconds
             await _DrainingServer(config, context.waiters, drain_seconds).serve()

@@ -93,6 +93,7 @@ STATUS: dict[str, int] = {
     "limits.unknown": 400,
     "module.abi_mismatch": 422,
     "module.abi_unknown": 422,
+    "module.artifact_invalid": 422,
     "module.compiler_busy": 429,
     "module.denied": 403,
     "module.digest_invalid": 400,
@@ -229,38 +230,39 @@ async def on_refusal(request: Request, error: Exception) -> Response:
     if not isinstance(error, StockadeError):
         raise error
     if error.code in STATUS:
-        return _counted(request, error)
+        return refusal(request, error)
     _log.error("code_without_status", code=error.code)
-    return _counted(request, internal_error())
+    return refusal(request, internal_error())
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """Answers what the router itself refuses."""
     if isinstance(error, RequestValidationError):
-        return _counted(request, _not_valid(error))
+        return refusal(request, _not_valid(error))
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return _counted(
+        return refusal(
             request,
             StockadeError("request.method_not_allowed", "This path does not take this method."),
             headers=dict(getattr(error, "headers", None) or {}),
         )
     if status == HTTPStatus.NOT_FOUND:
         missing = StockadeError("request.not_found", "There is nothing at this path.")
-        return _counted(request, missing)
-    return _counted(request, StockadeError("request.invalid", "The request cannot be read."))
+        return refusal(request, missing)
+    return refusal(request, StockadeError("request.invalid", "The request cannot be read."))
 
 
 async def on_failure(request: Request, error: Exception) -> Response:
     """Answers our own mistakes: logged here, not told there."""
     request_id = trace_of(request).request_id
     _log.error("request_failed", method=request.method, request_id=request_id, exc_info=error)
-    return _counted(request, internal_error(), {REQUEST_ID_HEADER: request_id})
+    return refusal(request, internal_error(), {REQUEST_ID_HEADER: request_id})
 
 
-def _counted(
+def refusal(
     request: Request, error: StockadeError, headers: dict[str, str] | None = None
 ) -> Response:
+    """The refusal in the form of the API that was called, counted and told to the audit log."""
     request.app.state.context.metrics.refused(error.code)
     trace_of(request).error = error
     if request.scope["path"].startswith(oci_errors.PREFIX):

@@ -4,8 +4,9 @@ from fastapi import Request, Response
 from starlette.responses import StreamingResponse
 
 from gateway.oci.access import repository_for
-from gateway.oci.content import OciContent
+from gateway.oci.content import OciContent, content_lost
 from gateway.oci.ranges import wanted_range
+from gateway.trace import note_object
 from stockade.core.actions import Action
 from stockade.core.errors import StockadeError
 from stockade.core.oci import OciBlob, OciRepository, check_oci_digest
@@ -38,9 +39,10 @@ async def get_blob(request: Request, name: str, digest: str) -> Response:
 
 async def delete_blob(request: Request, name: str, digest: str) -> Response:
     """Takes the blob out of the repository."""
-    context, _, repository = await repository_for(request, name, Action.UPLOAD)
+    context, _, repository = await repository_for(request, name, Action.DELETE_ARTIFACT)
     if not await context.services.oci.store.delete_blob(repository, check_oci_digest(digest)):
         raise no_blob(digest)
+    note_object(request, f"{repository.name}@{digest}")
     return Response(status_code=202)
 
 
@@ -58,9 +60,7 @@ async def _find(content: OciContent, repository: OciRepository, digest: str) -> 
     if blob is None:
         raise no_blob(digest)
     if not await content.is_stored(blob.stored):
-        raise StockadeError(
-            "oci.content_lost", f"The stored content of {digest} is lost; push it again."
-        )
+        raise content_lost(digest)
     return blob
 
 

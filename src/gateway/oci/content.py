@@ -2,8 +2,17 @@
 
 from dataclasses import dataclass
 
+from registry.oci_manifest import Manifest, read_manifest
 from stockade.core.blobs import BlobStore
-from stockade.core.oci import OciBlob, OciBounds, OciRepository, OciUpload
+from stockade.core.errors import StockadeError
+from stockade.core.oci import (
+    OciBlob,
+    OciBounds,
+    OciManifest,
+    OciRepository,
+    OciUpload,
+    check_reference,
+)
 from stockade.core.oci_store import OciStore
 
 
@@ -32,3 +41,47 @@ class OciContent:
         """Deletes what was staged of an upload that is forgotten."""
         for chunk in upload.chunks:
             await self.staging.delete(chunk.stored)
+
+    async def manifest(self, repository: OciRepository, reference: str) -> OciManifest:
+        """The manifest of this tag or digest.
+
+        Raises:
+            StockadeError: `oci.manifest_unknown`, `oci.tag_invalid` or `oci.digest_invalid`.
+        """
+        manifest = await self.store.manifest(repository, check_reference(reference))
+        if manifest is None:
+            raise no_manifest(reference)
+        return manifest
+
+    async def manifest_bytes(self, manifest: OciManifest) -> bytes:
+        """The manifest's bytes, checked.
+
+        Raises:
+            StockadeError: `oci.content_lost`, or `blobs.…`.
+        """
+        body = await self.blobs.get(manifest.stored)
+        if body is None:
+            raise content_lost(manifest.digest)
+        return body
+
+    async def read_manifest(self, manifest: OciManifest) -> Manifest:
+        """What the manifest says.
+
+        Raises:
+            StockadeError: as `manifest_bytes`.
+        """
+        return read_manifest(await self.manifest_bytes(manifest), manifest.media_type)
+
+
+def no_manifest(reference: str) -> StockadeError:
+    """The refusal of a manifest or a tag that is not in the repository."""
+    return StockadeError(
+        "oci.manifest_unknown", f"There is no manifest {reference} in this repository."
+    )
+
+
+def content_lost(digest: str) -> StockadeError:
+    """The failure to find bytes that must be there."""
+    return StockadeError(
+        "oci.content_lost", f"The stored content of {digest} is lost; push it again."
+    )

@@ -9,9 +9,8 @@ from fastapi import Request, Response
 from gateway.json_response import JSONResponse
 from gateway.oci.access import no_repository, repository_for, with_bearer
 from gateway.oci.content import OciContent
-from gateway.oci.manifests import content_of
 from gateway.routes.context import caller_of
-from registry.oci_manifest import INDEX_TYPE, read_manifest
+from registry.oci_manifest import INDEX_TYPE
 from stockade.core.actions import Action
 from stockade.core.errors import StockadeError
 from stockade.core.oci import MAX_MANIFEST_BYTES, OciManifest, check_oci_digest
@@ -74,7 +73,7 @@ def _fitting(found: Sequence[OciManifest]) -> Sequence[OciManifest]:
 
 
 async def _descriptor(content: OciContent, manifest: OciManifest) -> dict[str, object]:
-    read = read_manifest(await content_of(content, manifest), manifest.media_type)
+    read = await content.read_manifest(manifest)
     facts: dict[str, object] = {
         "mediaType": manifest.media_type,
         "digest": manifest.digest,

@@ -6,7 +6,9 @@ from fastapi import Request, Response
 
 from gateway.bodies import read_bounded
 from gateway.oci.access import repository_for
-from gateway.oci.content import OciContent
+from gateway.oci.content import OciContent, no_manifest
+from gateway.oci.promotion import promoted_headers
+from gateway.trace import note_object
 from registry.oci_manifest import Manifest, read_manifest
 from stockade.core.actions import Action
 from stockade.core.digests import digest_of
@@ -29,7 +31,7 @@ _MOST_TAGS = 16
 async def get_manifest(request: Request, name: str, reference: str) -> Response:
     """The manifest, byte for byte as it was pushed."""
     context, _, repository = await repository_for(request, name, Action.READ)
-    manifest = await find_manifest(context.services.oci, repository, reference)
+    manifest = await context.services.oci.manifest(repository, reference)
     headers = {
         "Content-Type": manifest.media_type,
         "Docker-Content-Digest": manifest.digest,
@@ -37,7 +39,7 @@ async def get_manifest(request: Request, name: str, reference: str) -> Response:
     }
     if request.method == "HEAD":
         return Response(headers=headers | {"Content-Length": str(manifest.size_bytes)})
-    return Response(await content_of(context.services.oci, manifest), headers=headers)
+    return Response(await context.services.oci.manifest_bytes(manifest), headers=headers)
 
 
 async def put_manifest(request: Request, name: str, reference: str) -> Response:
@@ -52,7 +54,8 @@ async def put_manifest(request: Request, name: str, reference: str) -> Response:
         manifest = await _keep(
             context.services.oci, repository, (body, read), (digest, tags), now_ms
         )
-    headers = {
+    note_object(request, f"{repository.name}@{manifest.digest}")
+    headers = await promoted_headers(context, caller, repository, manifest) | {
         "Location": f"/v2/{repository.name}/manifests/{manifest.digest}",
         "Docker-Content-Digest": manifest.digest,
     }
@@ -65,7 +68,8 @@ async def put_manifest(request: Request, name: str, reference: str) -> Response:
 
 async def delete_manifest(request: Request, name: str, reference: str) -> Response:
     """Deletes a tag, or a manifest with all tags that point to it."""
-    context, _, repository = await repository_for(request, name, Action.UPLOAD)
+    context, _, repository = await repository_for(request, name, Action.DELETE_ARTIFACT)
+    note_object(request, f"{repository.name}:{reference}")
     store = context.services.oci.store
     if is_digest(check_reference(reference)):
         deleted = await store.delete_manifest(repository, reference)
@@ -74,41 +78,6 @@ async def delete_manifest(request: Request, name: str, reference: str) -> Respon
     if not deleted:
         raise no_manifest(reference)
     return Response(status_code=202)
-
-
-async def find_manifest(
-    content: OciContent, repository: OciRepository, reference: str
-) -> OciManifest:
-    """The manifest of this tag or digest.
-
-    Raises:
-        StockadeError: `oci.manifest_unknown`, `oci.tag_invalid` or `oci.digest_invalid`.
-    """
-    manifest = await content.store.manifest(repository, check_reference(reference))
-    if manifest is None:
-        raise no_manifest(reference)
-    return manifest
-
-
-async def content_of(content: OciContent, manifest: OciManifest) -> bytes:
-    """The manifest's bytes, checked.
-
-    Raises:
-        StockadeError: `oci.content_lost`, or `blobs.…`.
-    """
-    body = await content.blobs.get(manifest.stored)
-    if body is None:
-        raise StockadeError(
-            "oci.content_lost", f"The stored content of {manifest.digest} is lost; push it again."
-        )
-    return body
-
-
-def no_manifest(reference: str) -> StockadeError:
-    """The refusal of a manifest or a tag that is not in the repository."""
-    return StockadeError(
-        "oci.manifest_unknown", f"There is no manifest {reference} in this repository."
-    )
 
 
 def _target(request: Request, reference: str) -> tuple[str | None, tuple[str, ...]]:

@@ -14,7 +14,7 @@ def wanted_range(text: str | None, size_bytes: int) -> tuple[int, int] | None:
     What is no single range is passed over, as HTTP has it.
 
     Raises:
-        StockadeError: `oci.range_unsatisfiable` when it lies behind the end.
+        StockadeError: `oci.range_unsatisfiable` when no byte of the content is in it.
     """
     parsed = _RANGE.fullmatch((text or "").replace(" ", ""))
     if parsed is None or not (parsed[1] or parsed[2]):
@@ -25,10 +25,10 @@ def wanted_range(text: str | None, size_bytes: int) -> tuple[int, int] | None:
             return None
     else:
         start, last = max(0, size_bytes - int(parsed[2])), size_bytes
-    if start >= size_bytes:
+    if start >= size_bytes or last < start:
         raise StockadeError(
             "oci.range_unsatisfiable",
-            f"The content has {size_bytes} bytes; the range lies behind them.",
+            f"The content has {size_bytes} bytes, and none of them is in this range.",
             detail={"size_bytes": size_bytes},
         )
     return start, min(last + 1, size_bytes)

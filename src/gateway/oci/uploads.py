@@ -10,7 +10,6 @@ from fastapi import Request, Response
 
 from gateway.oci.access import repository_for
 from gateway.oci.content import OciContent
-from gateway.oci.errors import oci_refusal
 from gateway.oci.ranges import chunk_range
 from gateway.oci.streams import (
     STAGED_PREFIX_BYTES,
@@ -19,7 +18,7 @@ from gateway.oci.streams import (
     staged_as,
     staged_then,
 )
-from gateway.problems import STATUS
+from gateway.problems import refusal
 from gateway.routes.context import Context
 from stockade.core.actions import Action
 from stockade.core.errors import StockadeError
@@ -38,7 +37,7 @@ _MAX_DIGITS = 18
 
 async def post_upload(request: Request, name: str, _tail: str) -> Response:
     """Mounts a blob of another repository, takes one that is the body, or begins an upload."""
-    context, caller, repository = await repository_for(request, name, Action.UPLOAD)
+    context, caller, repository = await repository_for(request, name, Action.PUSH_BLOB)
     query = request.query_params
     if "mount" in query:
         digest = check_oci_digest(query["mount"])
@@ -57,20 +56,20 @@ async def post_upload(request: Request, name: str, _tail: str) -> Response:
 
 async def get_upload(request: Request, name: str, upload_id: str) -> Response:
     """How far an upload is."""
-    context, _, repository = await repository_for(request, name, Action.UPLOAD)
+    context, _, repository = await repository_for(request, name, Action.PUSH_BLOB)
     upload = await _find(context.services.oci, repository, upload_id)
     return Response(status_code=204, headers=_state(upload))
 
 
 async def patch_upload(request: Request, name: str, upload_id: str) -> Response:
     """Adds a chunk: the one that follows, or the rest of the blob when it does not say."""
-    context, _, repository = await repository_for(request, name, Action.UPLOAD)
+    context, _, repository = await repository_for(request, name, Action.PUSH_BLOB)
     content = context.services.oci
     upload = await _find(content, repository, upload_id)
     try:
         size_bytes = _sizes(request, upload)
     except StockadeError as error:
-        return _misplaced(context, error, upload)
+        return refusal(request, error, _state(upload))
     chunk = await _stage(request, context, upload, size_bytes)
     now_ms = context.services.clock.now_ms()
     try:
@@ -80,20 +79,21 @@ async def patch_upload(request: Request, name: str, upload_id: str) -> Response:
         raise
     if not added:
         await content.staging.delete(chunk.stored)
-        return _misplaced(context, _not_next(), await _find(content, repository, upload_id))
+        where = await _find(content, repository, upload_id)
+        return refusal(request, _not_next(), _state(where))
     grown = replace(upload, received_bytes=upload.received_bytes + chunk.size_bytes)
     return Response(status_code=202, headers=_state(grown))
 
 
 async def put_upload(request: Request, name: str, upload_id: str) -> Response:
     """Ends an upload, with a last chunk or without: all of it must have the digest."""
-    context, _, repository = await repository_for(request, name, Action.UPLOAD)
+    context, _, repository = await repository_for(request, name, Action.PUSH_BLOB)
     upload = await _find(context.services.oci, repository, upload_id)
     try:
         return await _finish(request, context, repository, upload)
     except StockadeError as error:
         if error.code == "oci.chunk_misplaced":
-            return _misplaced(context, error, upload)
+            return refusal(request, error, _state(upload))
         if error.code == "blobs.missing":  # another request ended the upload meanwhile
             raise _no_upload() from error
         if error.code == "oci.digest_mismatch":
@@ -103,7 +103,7 @@ async def put_upload(request: Request, name: str, upload_id: str) -> Response:
 
 async def delete_upload(request: Request, name: str, upload_id: str) -> Response:
     """Gives an upload up."""
-    context, _, repository = await repository_for(request, name, Action.UPLOAD)
+    context, _, repository = await repository_for(request, name, Action.PUSH_BLOB)
     await _end(context.services.oci, await _find(context.services.oci, repository, upload_id))
     return Response(status_code=204)
 
@@ -183,12 +183,6 @@ def _sizes(request: Request, upload: OciUpload | None) -> int | None:
             "oci.size_invalid", "Content-Range and Content-Length tell different sizes."
         )
     return size_bytes
-
-
-def _misplaced(context: Context, error: StockadeError, upload: OciUpload) -> Response:
-    """Refuses a chunk and tells where the upload stands."""
-    context.metrics.refused(error.code)
-    return oci_refusal(error, STATUS[error.code], _state(upload))
 
 
 def _created(repository: OciRepository, digest: str) -> Response:

@@ -37,7 +37,11 @@ async def post_module(request: Request) -> Response:
         content = await read_bounded(request, services.settings.max_module_bytes, take)
         uploaded = await upload_module(services, context.authorizer, caller, content, detached)
     note_object(request, uploaded.digest)
-    body = {"digest": uploaded.digest, "signers": list(uploaded.signers), **_facts(uploaded.facts)}
+    body = {
+        "digest": uploaded.digest,
+        "signers": list(uploaded.signers),
+        **module_facts(uploaded.facts),
+    }
     return JSONResponse(body, 201 if uploaded.created else 200)
 
 
@@ -46,10 +50,11 @@ async def get_module(request: Request, digest: str) -> Response:
     """The module's facts."""
     context, caller = await caller_of(request, Action.READ)
     module = await find_module(context.services, caller.tenant, check_digest(digest))
-    return JSONResponse({"digest": module.digest, **_facts(module.facts)})
+    return JSONResponse({"digest": module.digest, **module_facts(module.facts)})
 
 
-def _facts(facts: ModuleFacts) -> dict[str, object]:
+def module_facts(facts: ModuleFacts) -> dict[str, object]:
+    """What the reader saw, as it is shown."""
     return {
         "imports": list(facts.imports),
         "exports": list(facts.exports),

@@ -20,6 +20,8 @@ class Action(StrEnum):
     CANCEL = "cancel"
     REDRIVE = "redrive"
     UPLOAD = "upload"
+    PUSH_BLOB = "push_blob"
+    DELETE_ARTIFACT = "delete_artifact"
     ADMIT = "admit"
     DEPLOY = "deploy"
     POINT_ALIAS = "point_alias"
@@ -39,9 +41,10 @@ class Action(StrEnum):
     def is_audited(self) -> bool:
         """Whether the audit log tells of it when it is done; of what is refused it always does.
 
-        Reads change nothing, and invocations have records.
+        Reads change nothing, invocations have records, and blobs are nothing before a manifest
+        is uploaded that needs them.
         """
-        return self not in {Action.READ, Action.INVOKE, Action.READ_AUDIT}
+        return self not in {Action.READ, Action.INVOKE, Action.READ_AUDIT, Action.PUSH_BLOB}
 
 
 _GROUPS = {
@@ -50,6 +53,8 @@ _GROUPS = {
     **dict.fromkeys(
         (
             Action.UPLOAD,
+            Action.PUSH_BLOB,
+            Action.DELETE_ARTIFACT,
             Action.ADMIT,
             Action.DEPLOY,
             Action.POINT_ALIAS,

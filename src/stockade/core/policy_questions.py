@@ -48,6 +48,8 @@ SAMPLE_VOUCHING = Vouching(
 )
 _KINDS: dict[Action, tuple[ResourceKind, ...]] = {
     Action.UPLOAD: (ResourceKind.TENANT,),
+    Action.PUSH_BLOB: (ResourceKind.TENANT,),
+    Action.DELETE_ARTIFACT: (ResourceKind.TENANT,),
     Action.ADMIT: (ResourceKind.MODULE,),
     Action.DEPLOY: (ResourceKind.FUNCTION,),
 }

@@ -126,5 +126,5 @@ def _covers(scopes: tuple[str, ...], action: Action, function: str | None) -> bo
     group = action.group
     if group in scopes or (function is not None and f"{group}:{function}" in scopes):
         return True
-    needs_no_function = action in {Action.UPLOAD, Action.ADMIT}
+    needs_no_function = action in {Action.UPLOAD, Action.PUSH_BLOB, Action.ADMIT}
     return needs_no_function and any(scope.startswith(f"{group}:") for scope in scopes)

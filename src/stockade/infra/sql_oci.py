@@ -177,13 +177,18 @@ class SqlOciStore(SqlOciUploads):
 
     async def release(self, stored: str, delete: Step) -> bool:
         """Deletes bytes that nothing needs, while nothing can come to need them."""
+        async with reading(self._engine) as connection:
+            if await queries.holds(connection, stored):
+                return False  # as most are: no need to keep writers waiting
         async with self._writer.writing() as connection:
             await queries.lock_content(connection, stored)
             return not await queries.holds(connection, stored) and await delete(stored)
 
     async def _tenants_of_old_blobs(self, before_ms: int) -> Sequence[str]:
-        query = select(oci_blobs.c.tenant.distinct()).where(
-            oci_blobs.c.created_ms < before_ms, ~queries.needed()
+        query = (
+            select(oci_blobs.c.tenant)
+            .distinct()
+            .where(oci_blobs.c.created_ms < before_ms, ~queries.needed())
         )
         async with reading(self._engine) as connection:
             return (await connection.scalars(query)).all()

@@ -12,6 +12,7 @@ BODIES = {
     "/v1/keys": "post",
     "/v1/keys/{key_id}/rotate": "post",
     "/v1/modules": "post",
+    "/v1/modules:from-oci": "post",
     "/v1/functions/{name}/invoke": "post",
     "/v1/functions/{name}/invocations": "post",
     "/v1/functions/{name}/invocations:batch": "post",

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 import httpx
 
 from gateway.oci.content import OciContent
+from gateway.settings import GatewaySettings
 from stockade.core.digests import digest_of
 from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.sql_oci import SqlOciStore
-from tests.unit.gateway.installation import OCI_BOUNDS, Installation, installed
+from tests.unit.gateway.installation import OCI_BOUNDS, SETTINGS, Installation, installed
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -92,15 +93,20 @@ class OciGateway:
 
 
 @asynccontextmanager
-async def oci_gateway(database: SqlCatalog, **changes: int) -> AsyncIterator[OciGateway]:
+async def oci_gateway(
+    database: SqlCatalog,
+    blobs: MemoryBlobStore | None = None,
+    settings: GatewaySettings = SETTINGS,
+    **changes: int,
+) -> AsyncIterator[OciGateway]:
     """A new one; `changes` replace bounds."""
     bounds = replace(OCI_BOUNDS, **changes)
-    blobs, staging = MemoryBlobStore(), MemoryBlobStore()
+    blobs, staging = blobs or MemoryBlobStore(), MemoryBlobStore()
     store = database.oci_store()
     for tenant in ("alice", "mallory"):
         await database.ensure_tenant(tenant)
     content = OciContent(store, blobs, staging, bounds)
-    async with installed(oci=content) as it:
+    async with installed(oci=content, settings=settings) as it:
         yield OciGateway(it, it.http, store, blobs, staging)
 
 

@@ -1,0 +1,68 @@
+"""Which OCI artifacts are modules, by the CNCF's layout for Wasm: bytes are not looked at here.
+
+A module is an image manifest whose config says so and that has exactly one layer, the module's
+file. Its signature is embedded in the file; or detached, as an annotation of the layer or the
+manifest, or in an artifact whose subject the manifest is (`SIGNATURE_TYPE`, one layer).
+"""
+
+import base64
+import binascii
+
+from registry.oci_manifest import IMAGE_TYPE, Descriptor, Manifest
+from stockade.core.errors import StockadeError
+
+CONFIG_TYPES = {
+    "application/vnd.wasm.config.v0+json",
+    "application/vnd.wasm.config.v1+json",
+}
+LAYER_TYPES = {"application/wasm", "application/vnd.wasm.content.layer.v1+wasm"}
+SIGNATURE_TYPE = "application/vnd.stockade.signature.v1"
+SIGNATURE_ANNOTATION = "dev.stockade.signature"
+
+
+def is_module(manifest: Manifest) -> bool:
+    """Whether the manifest says that it is a module's."""
+    return manifest.config is not None and manifest.config.media_type in CONFIG_TYPES
+
+
+def module_layer(manifest: Manifest) -> Descriptor:
+    """The layer that is the module's file.
+
+    Raises:
+        StockadeError: `module.artifact_invalid`.
+    """
+    if manifest.media_type != IMAGE_TYPE or not is_module(manifest):
+        raise _invalid("its config is not of type application/vnd.wasm.config.v0+json")
+    if len(manifest.layers) != 1:
+        raise _invalid(f"it has {len(manifest.layers)} layers, a module has one")
+    layer = manifest.layers[0]
+    if layer.media_type not in LAYER_TYPES:
+        raise _invalid("its layer is not of type application/wasm")
+    return layer
+
+
+def annotated_signature(manifest: Manifest) -> bytes | None:
+    """The detached signature in an annotation of the layer, or else of the manifest.
+
+    Raises:
+        StockadeError: `module.artifact_invalid` when it is no base64.
+    """
+    places = (module_layer(manifest).annotations, manifest.annotations)
+    texts = [place[SIGNATURE_ANNOTATION] for place in places if SIGNATURE_ANNOTATION in place]
+    if not texts:
+        return None
+    try:
+        return base64.b64decode(texts[0], validate=True)
+    except (binascii.Error, ValueError):
+        raise _invalid(f"its annotation {SIGNATURE_ANNOTATION} is no base64") from None
+
+
+def signature_layer(manifest: Manifest) -> Descriptor | None:
+    """The layer that is a detached signature; None when the artifact has not one layer."""
+    if manifest.artifact_type != SIGNATURE_TYPE or len(manifest.layers) != 1:
+        return None
+    return manifest.layers[0]
+
+
+def _invalid(reason: str) -> StockadeError:
+    return StockadeError("module.artifact_invalid", f"The artifact is no module: {reason}.")
