@@ -24,6 +24,7 @@ from gateway.routes import (
     keys,
     modules,
     oci_modules,
+    oidc,
     schedules,
     secrets,
     signers,
@@ -38,6 +39,7 @@ from gateway.routes.schedules import ScheduleRequest
 from gateway.routes.signers import RevocationRequest, SignerRequest, SignerRotationRequest
 from gateway.services import Services
 from gateway.usecases.deploy_function import DeployRequest
+from gateway.usecases.exchange_token import TokenRequest
 from gateway.usecases.resolve_function import FunctionResolver
 from gateway.waiters import Waiters
 from stockade.core.errors import StockadeError
@@ -85,11 +87,12 @@ def create_app(services: Services) -> FastAPI:
         oci_modules,
         oci,
         audit,
+        oidc,
         health,
     ):
         app.include_router(part.router)
     described = (DeployRequest, AliasRequest, SignerRequest, KeyRequest, RedriveRequest)
-    trust = (SignerRotationRequest, RevocationRequest, TrustRequest)
+    trust = (SignerRotationRequest, RevocationRequest, TrustRequest, TokenRequest)
     describe(app, (*described, *trust, RotationRequest, ScheduleRequest, FromOciRequest))
     app.add_exception_handler(StockadeError, on_refusal)
     app.add_exception_handler(HTTPException, on_http_exception)

@@ -51,12 +51,26 @@ class Authenticator:
         if stored is None or not known or time.monotonic() - since >= self._cache_seconds:
             stored = await self._checked(request, presented, now_ms, known=known)
         self._used[stored.id] = now_ms
-        return Principal(stored.tenant, stored.id, stored.role, stored.scopes)
+        return stored.principal
 
     def forget(self, key_id: str) -> None:
         """Asks the catalog anew at the key's next use; it was changed here."""
         self._changes += 1
         self._cached.pop(key_id, None)
+
+    def check_source(self, request: Request) -> str:
+        """Where a request comes from.
+
+        Raises:
+            StockadeError: `auth.too_many_failures` when it sent wrong credentials too often.
+        """
+        source = source_of(request, self._proxies)
+        self._throttle.check(source)
+        return source
+
+    def note_failure(self, source: str) -> None:
+        """Counts a wrong credential of another kind than keys."""
+        self._throttle.failed(source)
 
     def take_used(self) -> dict[str, int]:
         """When each key was last used, of those used since this was last asked."""

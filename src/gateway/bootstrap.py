@@ -28,6 +28,8 @@ from stockade.infra.audit_key import Ed25519HeadSigner
 from stockade.infra.blob_stores import open_area, open_blob_stores
 from stockade.infra.cronsim_calendar import CronsimCalendar
 from stockade.infra.egress_policy import load_egress_policy
+from stockade.infra.http_issuer_keys import HttpIssuerKeys
+from stockade.infra.identity_policy import load_identity_policy
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.logging import configure_logging
 from stockade.infra.queue_settings import QueueSettings
@@ -106,10 +108,10 @@ async def _serve(settings: GatewaySettings) -> None:
         context = app.state.context
         async with (
             firing_schedules(services, context.resolver),
-            noting_use(services.catalog, context.authenticator),
             flushing(context.audit),
             pruning(services.audit, services.clock, settings.audit_retention_days),
             sweeping(services.oci, services.clock),
+            noting_use(services.catalog, context.authenticator, services.clock),
         ):
             drain_seconds = settings.drain_seconds
             await _DrainingServer(config, context.waiters, drain_seconds).serve()
@@ -141,6 +143,9 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         queue = partitions.queue(bounds, gateway=name)
         stack.push_async_callback(queue.aclose)
         await partitions.check()
+        identity = load_identity_policy(settings.policy_dir / "identity.toml")
+        issuer_keys = HttpIssuerKeys()
+        stack.push_async_callback(issuer_keys.aclose)
         hints = RedisModuleHints(RedisConnections(settings.redis_url))
         stack.push_async_callback(hints.aclose)
         yield Services(
@@ -162,6 +167,8 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             audit=catalog.audit_log(Ed25519HeadSigner.from_file(_audit_key_file(settings))),
             secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
             shares=shares,
+            identity=identity,
+            issuer_keys=issuer_keys,
             egress_policy=load_egress_policy(settings.policy_dir / "egress.toml"),
         )
 

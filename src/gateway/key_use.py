@@ -1,4 +1,4 @@
-"""Notes when keys were last used, in bundles: no request waits for it."""
+"""Notes when keys were last used, in bundles, and sweeps those of jobs: no request waits for it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,26 +9,31 @@ import structlog
 
 from gateway.auth import Authenticator
 from stockade.core.errors import StockadeError
-from stockade.core.ports import KeyStore
+from stockade.core.ports import Catalog, Clock, KeyStore
 
 NOTE_SECONDS = 30.0
 """How far behind the catalog may be."""
+
+KEPT_SECONDS = 3600.0
+"""How long a job's key stays in the list after its end."""
 
 _log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def noting_use(keys: KeyStore, authenticator: Authenticator) -> AsyncIterator[None]:
+async def noting_use(
+    catalog: Catalog, authenticator: Authenticator, clock: Clock
+) -> AsyncIterator[None]:
     """Uses are noted inside, and once more at the end."""
     try:
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(_note_again_and_again(keys, authenticator))
+            task = tasks.create_task(_keep_house(catalog, authenticator, clock))
             try:
                 yield
             finally:
                 task.cancel()
     finally:
-        await note_use(keys, authenticator)
+        await note_use(catalog, authenticator)
 
 
 async def note_use(keys: KeyStore, authenticator: Authenticator) -> None:
@@ -44,7 +49,16 @@ async def note_use(keys: KeyStore, authenticator: Authenticator) -> None:
         raise
 
 
-async def _note_again_and_again(keys: KeyStore, authenticator: Authenticator) -> NoReturn:
+async def sweep(catalog: Catalog, clock: Clock) -> None:
+    """Deletes keys of jobs a while after their end; what fails is done the next time."""
+    try:
+        await catalog.sweep_workloads(clock.now_ms() - int(KEPT_SECONDS * 1000))
+    except StockadeError as error:
+        _log.warning("sweep_waits", code=error.code)
+
+
+async def _keep_house(catalog: Catalog, authenticator: Authenticator, clock: Clock) -> NoReturn:
     while True:
         await asyncio.sleep(NOTE_SECONDS)
-        await note_use(keys, authenticator)
+        await note_use(catalog, authenticator)
+        await sweep(catalog, clock)

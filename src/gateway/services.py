@@ -23,6 +23,7 @@ from stockade.core.ports import (
 from stockade.core.schedules import CronCalendar
 from stockade.core.shares import SharePolicy
 from stockade.core.trust import TrustRules
+from stockade.core.workloads import IdentityPolicy, IssuerKeys, NoIssuerKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +57,6 @@ class Services:
     calendar: CronCalendar
     oci: OciContent
     audit: AuditLog
+    identity: IdentityPolicy = field(default_factory=IdentityPolicy)
+    issuer_keys: IssuerKeys = field(default_factory=NoIssuerKeys)
     judge: ModuleJudge = field(default_factory=ModuleJudge)

@@ -12,7 +12,7 @@ from stockade.core.actions import Action
 from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.names import check_name
-from stockade.core.principals import Role, check_scopes
+from stockade.core.principals import Kind, Role, check_scopes
 
 router = APIRouter(tags=["keys"])
 _DAY_SECONDS = 24 * 3600
@@ -74,6 +74,8 @@ async def rotate_key(request: Request, key_id: str) -> Response:
     old = await catalog.find_key(key_id)
     if old is None or old.tenant != caller.tenant:
         raise not_found("key", key_id[:64])
+    if old.kind is Kind.WORKLOAD:
+        raise StockadeError("key.of_a_job", "A CI job's key is not rotated: exchange a new token.")
     if not old.in_force(now_ms):
         raise StockadeError("key.not_in_force", "This key has ended. Make a new one.")
     caller.check_may_give(old.role, old.scopes)
@@ -113,14 +115,14 @@ async def _made(
     stored = ApiKey(key.id, tenant, name, key.secret_hash, created_ms, expires_ms, role, scopes)
     await services.catalog.add_key(stored)
     note_object(request, key.id)
-    return JSONResponse(_shown(stored) | {"key": text}, 201)
+    return JSONResponse(_shown(stored) | {"key": text}, 201, {"Cache-Control": "no-store"})
 
 
 async def _check_room(context: Context, tenant: str) -> None:
     """Refuses one key more than a tenant may have; those no longer in force do not count."""
     now_ms = context.services.clock.now_ms()
     found = await context.services.catalog.keys(tenant)
-    if sum(key.in_force(now_ms) for key in found) >= MAX_KEYS:
+    if sum(key.kind is Kind.KEY and key.in_force(now_ms) for key in found) >= MAX_KEYS:
         raise StockadeError(
             "key.too_many",
             f"This tenant has {MAX_KEYS} keys, as many as it may. Revoke one first.",
@@ -141,6 +143,8 @@ def _shown(key: ApiKey) -> dict[str, object]:
     return {
         "id": key.id,
         "name": key.name,
+        "kind": key.kind,
+        "subject": key.subject,
         "role": key.role,
         "scopes": list(key.scopes),
         "created_ms": key.created_ms,

@@ -13,7 +13,7 @@ import zlib
 from dataclasses import dataclass
 
 from stockade.core.errors import StockadeError
-from stockade.core.principals import Role
+from stockade.core.principals import Kind, Principal, Role
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _KEY = re.compile(r"stk_([a-z0-9]{1,16})_([a-z0-9]{12})_([a-z0-9]{32})([0-9a-f]{8})")
@@ -23,7 +23,8 @@ _KEY = re.compile(r"stk_([a-z0-9]{1,16})_([a-z0-9]{12})_([a-z0-9]{32})([0-9a-f]{
 class ApiKey:
     """What the catalog keeps of a key: never the secret. Times are Unix milliseconds.
 
-    `last_used_ms` lags by up to a minute.
+    `last_used_ms` lags by up to a minute. `subject` and `claims` are those of the token that a CI
+    job got its key for.
     """
 
     id: str
@@ -36,6 +37,15 @@ class ApiKey:
     scopes: tuple[str, ...] = ()
     revoked_ms: int | None = None
     last_used_ms: int | None = None
+    kind: Kind = Kind.KEY
+    subject: str | None = None
+    claims: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def principal(self) -> Principal:
+        """Who calls with it."""
+        who = self.subject or self.id
+        return Principal(self.tenant, who, self.role, self.scopes, self.kind, self.claims)
 
     def in_force(self, now_ms: int) -> bool:
         """Whether it has neither ended nor been revoked."""

@@ -29,6 +29,7 @@ from stockade.core.modules import SecretEntry, StoredModule
 from stockade.core.outcomes import Progress
 from stockade.core.schedules import Schedule
 from stockade.core.trust import TrustStore
+from stockade.core.workloads import WorkloadStore
 
 
 class Clock(Protocol):
@@ -94,7 +95,7 @@ class KeyStore(Protocol):
         """Notes when keys were last used; earlier times than those known change nothing."""
 
 
-class Catalog(KeyStore, TrustStore, FunctionStore, Protocol):
+class Catalog(KeyStore, WorkloadStore, TrustStore, FunctionStore, Protocol):
     """What tenants own: keys, signers, modules, secrets; functions, versions, aliases."""
 
     async def ensure_tenant(self, tenant: str) -> bool:

@@ -13,16 +13,16 @@ from stockade.infra.catalog_values import (
     to_json,
 )
 from stockade.infra.memory_functions import MemoryFunctionStore
-from stockade.infra.memory_keys import MemoryKeyStore
 from stockade.infra.memory_schedules import MemoryScheduleStore
 from stockade.infra.memory_trust import MemoryTrustStore
+from stockade.infra.memory_workloads import MemoryWorkloadStore
 
 
-class MemoryCatalog(MemoryKeyStore, MemoryTrustStore, MemoryFunctionStore):
+class MemoryCatalog(MemoryWorkloadStore, MemoryTrustStore, MemoryFunctionStore):
     """The `Catalog` port in dictionaries."""
 
     def __init__(self) -> None:
-        MemoryKeyStore.__init__(self, self._check_tenant)
+        MemoryWorkloadStore.__init__(self, self._check_tenant)
         MemoryTrustStore.__init__(self, self._check_tenant)
         MemoryFunctionStore.__init__(self, self._check_tenant)
         self._tenants: set[str] = set()

@@ -21,8 +21,8 @@ class MemoryKeyStore:
     async def add_key(self, key: ApiKey) -> None:
         """Stores a key; the same key again is no change."""
         times = (key.created_ms, key.expires_ms, key.revoked_ms, key.last_used_ms)
-        check_storable(key.id, key.tenant, key.name, key.role, *times)
-        to_json(key.scopes)
+        check_storable(key.id, key.tenant, key.name, key.subject, *times)
+        to_json((key.scopes, key.claims))
         self._check_key_tenant(key.tenant)
         stored = self._keys.setdefault(key.id, key)
         if replace(stored, last_used_ms=key.last_used_ms) != key:

@@ -12,15 +12,15 @@ from stockade.infra.catalog_values import check_storable, storable
 from stockade.infra.sql_audit import SqlAuditLog
 from stockade.infra.sql_engine import catalog_failures, create_engine, migrate, reading
 from stockade.infra.sql_functions import SqlFunctionStore
-from stockade.infra.sql_keys import SqlKeyStore
 from stockade.infra.sql_oci import SqlOciStore
 from stockade.infra.sql_schedules import SqlScheduleStore
 from stockade.infra.sql_schema import tenants
 from stockade.infra.sql_trust import SqlTrustStore
+from stockade.infra.sql_workloads import SqlWorkloadStore
 from stockade.infra.sql_writer import SqlWriter
 
 
-class SqlCatalog(SqlKeyStore, SqlTrustStore, SqlFunctionStore):
+class SqlCatalog(SqlWorkloadStore, SqlTrustStore, SqlFunctionStore):
     """The `Catalog` port through SQLAlchemy; made by `open`, ended by `aclose`."""
 
     def __init__(self, engine: AsyncEngine, busy_timeout_seconds: float) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, Update, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from stockade.core.api_keys import ApiKey
-from stockade.core.principals import Role
+from stockade.core.principals import Kind, Role
 from stockade.infra import sql_queries as queries
 from stockade.infra.catalog_values import check_storable, key_taken, storable, to_json
 from stockade.infra.sql_engine import reading
@@ -26,10 +26,9 @@ class SqlKeyStore:
     async def add_key(self, key: ApiKey) -> None:
         """Stores a key; the same key again is no change."""
         times = (key.created_ms, key.expires_ms, key.revoked_ms, key.last_used_ms)
-        check_storable(key.id, key.tenant, key.name, key.role, *times)
-        row = asdict(key) | {"scopes": to_json(key.scopes)}
+        check_storable(key.id, key.tenant, key.name, key.subject, *times)
         async with self._writer.writing(key.tenant) as connection:
-            if await queries.add(connection, api_keys, **row):
+            if await queries.add(connection, api_keys, **key_row(key)):
                 return
             stored = await _find(connection, key.id)
             if stored is None or replace(stored, last_used_ms=key.last_used_ms) != key:
@@ -84,6 +83,15 @@ class SqlKeyStore:
             return await connection.scalar(select(api_keys.c.id).where(*own)) is not None
 
 
+def key_row(key: ApiKey) -> dict[str, object]:
+    """The key as a row of its table.
+
+    Raises:
+        StockadeError: `catalog.value_invalid`.
+    """
+    return asdict(key) | {"scopes": to_json(key.scopes), "claims": to_json(key.claims)}
+
+
 async def _find(connection: AsyncConnection, key_id: str) -> ApiKey | None:
     rows = await connection.execute(select(api_keys).where(api_keys.c.id == key_id))
     row = rows.mappings().one_or_none()
@@ -92,4 +100,6 @@ async def _find(connection: AsyncConnection, key_id: str) -> ApiKey | None:
 
 def _key(row: RowMapping) -> ApiKey:
     scopes = msgspec.json.decode(row["scopes"], type=tuple[str, ...])
-    return ApiKey(**{**row, "role": Role(row["role"]), "scopes": scopes})
+    claims = msgspec.json.decode(row["claims"], type=tuple[tuple[str, str], ...])
+    read = {"role": Role(row["role"]), "kind": Kind(row["kind"])}
+    return ApiKey(**{**row, **read, "scopes": scopes, "claims": claims})

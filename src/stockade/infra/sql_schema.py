@@ -42,8 +42,12 @@ api_keys = Table(
     Column("scopes", Text, nullable=False, server_default="[]"),
     Column("revoked_ms", BigInteger),
     Column("last_used_ms", BigInteger),
+    Column("kind", String, nullable=False, server_default="key"),
+    Column("subject", String),
+    Column("claims", Text, nullable=False, server_default="[]"),
     ForeignKeyConstraint(["tenant"], ["tenants.name"]),
     Index("ix_api_keys_tenant", "tenant"),
+    Index("ix_api_keys_kind_expires_ms", "kind", "expires_ms"),
 )
 
 signers = Table(

@@ -39,7 +39,7 @@ async def _last_used(gateway: Installation) -> int | None:
 
 
 async def test_a_use_is_noted_at_the_stop(gateway: Installation) -> None:
-    async with noting_use(gateway.catalog, _authenticator(gateway)):
+    async with noting_use(gateway.catalog, _authenticator(gateway), gateway.services.clock):
         assert (await gateway.http.get("/v1/functions")).status_code == 200
         assert await _last_used(gateway) is None
     assert await _last_used(gateway) is not None
@@ -57,7 +57,7 @@ async def test_uses_are_noted_again_and_again(
     gateway: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_use, "NOTE_SECONDS", 0.0)
-    async with noting_use(gateway.catalog, _authenticator(gateway)):
+    async with noting_use(gateway.catalog, _authenticator(gateway), gateway.services.clock):
         assert (await gateway.http.get("/v1/functions")).status_code == 200
         async with asyncio.timeout(10):
             while await _last_used(gateway) is None:
