@@ -10,6 +10,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 UV_LOCK := pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --quiet
 
+# Most tests wait for disks and processes, so there are more workers than processors. Files stay whole,
+# and the slow ones (end to end, faults) come first, as they are named.
+TEST_WORKERS := 4
+PARALLEL := --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench soak examples lock venv clean
 
@@ -21,7 +26,7 @@ demo: venv ## See it work: every example, signed, run and checked on a gateway o
 
 test: venv ## Run everything that must pass: lint, types, import contracts, all tests with coverage
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(PARALLEL) $(TEST_ARGS)
 	@$(BIN)/coverage report --include='src/stockade/core/*,src/registry/*' --fail-under=100 \
 	  >$(VENV)/coverage-of-core.txt 2>&1 || { cat $(VENV)/coverage-of-core.txt; \
 	  echo "src/stockade/core and src/registry must be covered whole." >&2; exit 1; }

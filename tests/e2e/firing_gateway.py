@@ -9,28 +9,19 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from sqlalchemy import make_url
+
+from gateway.bootstrap import build_services
 from gateway.schedule_loop import ScheduleLoop
-from gateway.services import LimitProfile, Services
+from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.usecases.resolve_function import FunctionResolver
-from stockade.core.egress import EgressPolicy
-from stockade.core.limits import CEILINGS, DEFAULT_LIMITS
 from stockade.core.schedules import Schedule
-from stockade.core.shares import SharePolicy
-from stockade.infra.audit_key import Ed25519HeadSigner
-from stockade.infra.cronsim_calendar import CronsimCalendar
-from stockade.infra.memory_audit import MemoryAuditLog
-from stockade.infra.memory_blobs import MemoryBlobStore
-from stockade.infra.memory_payloads import MemoryPayloadStore
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_module_hints import RedisModuleHints
-from stockade.infra.redis_queue import RedisInvocationQueue
-from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.sql_schedules import SqlScheduleStore
-from stockade.infra.system_clock import SystemClock
 
 
 class DeadlyStore(SqlScheduleStore):
@@ -43,43 +34,24 @@ class DeadlyStore(SqlScheduleStore):
         return await super().change(tenant, name, rule)
 
 
-class NoCompiler:
-    """The `ModuleCompiler` port, which firing does not need."""
-
-    async def compile(self, body: bytes, tenant: str = "") -> bytes:
-        raise NotImplementedError(len(body), tenant)
-
-
 async def main(database_url: str, redis_url: str, *, deadly: bool) -> None:
-    none = Path("none")
-    catalog = await SqlCatalog.open(database_url, busy_timeout_seconds=30)
-    schedules = catalog.schedule_store()
-    if deadly:
-        schedules = DeadlyStore(catalog._engine, catalog._writer)
-    services = Services(
-        name="firing",
-        settings=GatewaySettings(
-            redis_url=redis_url,
-            database_url=database_url,
-            blob_dir=none,
-            policy_dir=none,
-            secrets_key_file=none,
-        ),
-        catalog=catalog,
-        blobs=MemoryBlobStore(),
-        payloads=MemoryPayloadStore(SystemClock(), 60.0),
-        queue=RedisInvocationQueue(RedisConnections(redis_url)),
-        compiler=NoCompiler(),
-        clock=SystemClock(),
-        profile=LimitProfile(DEFAULT_LIMITS, CEILINGS),
-        egress_policy=EgressPolicy(),
-        shares=SharePolicy(),
-        hints=RedisModuleHints(RedisConnections(redis_url)),
-        schedules=schedules,
-        audit=MemoryAuditLog(Ed25519HeadSigner((b"a" * 32,))),
-        calendar=CronsimCalendar(),
-        secret_box=AesGcmSecretBox((b"k" * 32,)),
+    directory = Path(make_url(database_url).database or "").parent
+    settings = GatewaySettings(
+        redis_url=redis_url,
+        database_url=database_url,
+        blob_dir=directory / "blobs",
+        policy_dir=Path(__file__).parents[2] / "policies",
+        secrets_key_file=directory / "secrets.key",
     )
+    async with build_services(settings) as services:
+        await fire(services, deadly=deadly)
+
+
+async def fire(services: Services, *, deadly: bool) -> None:
+    catalog = services.catalog
+    assert isinstance(catalog, SqlCatalog)
+    if deadly:
+        services = replace(services, schedules=DeadlyStore(catalog._engine, catalog._writer))
     sys.stdout.write("begins\n")
     sys.stdout.flush()
     await ScheduleLoop(services, FunctionResolver(catalog, 1)).run()

@@ -26,6 +26,15 @@ async def stopping(fleet: Fleet, worker: subprocess.Popen[bytes]) -> None:
     await until(heard)
 
 
+async def begun(fleet: Fleet, worker: subprocess.Popen[bytes]) -> None:
+    """Waits until the worker is there and minds signals."""
+
+    async def ready() -> bool:
+        return "worker_ready" in fleet.log_of(worker)
+
+    await until(ready)
+
+
 async def exit_code(process: subprocess.Popen[bytes]) -> int:
     return await asyncio.to_thread(process.wait, 30)
 
@@ -103,6 +112,7 @@ async def test_workers_restarted_in_turn_under_load_execute_each_once(fleet: Fle
         for _ in range(4):
             tasks.create_task(call())
         for place in (0, 1, 0, 1):
+            await begun(fleet, workers[place])
             await fleet.until_executed(name, await fleet.executions(name) + 20)
             workers[place].terminate()
             assert await exit_code(workers[place]) == 0

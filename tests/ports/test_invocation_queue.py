@@ -400,8 +400,9 @@ async def test_a_later_run_is_not_claimed_before_its_time(installation: Installa
 async def test_a_retry_comes_back_with_its_history(installation: Installation) -> None:
     queue, invocation = installation.queue(), asked()
     await queue.submit(invocation)
-    first = ended(Outcome.TRAPPED, retry_at_ms=CLOCK.now_ms() + 30)
-    assert await queue.complete(await claim_running(queue), first)
+    claim = await claim_running(queue)
+    first = ended(Outcome.TRAPPED, retry_at_ms=CLOCK.now_ms() + 500)
+    assert await queue.complete(claim, first)
     waiting = await queue.record("acme", invocation.id)
     assert waiting is not None
     assert (waiting.state, waiting.outcome, len(waiting.attempts)) == (State.QUEUED, None, 1)

@@ -16,6 +16,8 @@ from stockade.infra.zygote_jail import ZygoteJail
 from tests.guest import guests
 from tests.security.bounded_jail import BoundedJail
 
+pytestmark = pytest.mark.undisturbed
+
 POLICY = Path(__file__).parents[2] / "policies" / "seccomp" / "guest.toml"
 HEADER = b"\0asm\x01\0\0\0"
 

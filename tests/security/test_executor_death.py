@@ -15,6 +15,8 @@ from stockade.core.outcomes import Outcome, RunResult
 from tests.guest import guests
 from tests.security.sandbox import Sandbox, sandbox_of, until_busy
 
+pytestmark = pytest.mark.undisturbed
+
 LONG = Limits(fuel=10**15, wall_ms=60_000)
 
 

@@ -21,6 +21,8 @@ from tests.guest import guests
 from tests.security.http_servers import LOOPBACK, Names, redirect, request, serving
 from tests.security.sandbox import PLENTY, Sandbox
 
+pytestmark = pytest.mark.undisturbed
+
 # Asks for what its input says, and answers with the reply.
 FETCHER = guests.module(
     """(local $reply i64)

@@ -8,6 +8,8 @@ from stockade.core.outcomes import Outcome
 from tests.guest import guests
 from tests.security.sandbox import Sandbox
 
+pytestmark = pytest.mark.undisturbed
+
 LIMITS = Limits(fuel=10**12, wall_ms=20_000, output_bytes=1 << 20, log_bytes=4096)
 EMIT_FLOOD = guests.module(
     """(loop (call $emit (i32.const 100) (i32.const 1) (i32.const 0) (i32.const 1000)) (br 0))

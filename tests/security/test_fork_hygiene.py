@@ -13,6 +13,8 @@ from stockade.core.outcomes import Outcome
 from tests.guest import guests
 from tests.security.sandbox import PLENTY, Sandbox
 
+pytestmark = pytest.mark.undisturbed
+
 BY_HOST_CALL = guests.module(
     """(call $random (i32.const 2049) (i32.const 32)) (i32.store8 (i32.const 2048) (i32.const 0))"""
     + guests.answer("(i32.const 2048)", "(i32.const 33)"),

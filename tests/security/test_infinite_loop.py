@@ -7,6 +7,8 @@ from stockade.core.outcomes import Outcome
 from tests.guest import guests
 from tests.security.sandbox import LIMITS, Sandbox
 
+pytestmark = pytest.mark.undisturbed
+
 CALLING = guests.module("(loop (call $f) (br 0)) (unreachable)", extra="(func $f nop)")
 INDIRECT = guests.module(
     "(loop (call_indirect (type $t) (i32.const 0)) (br 0)) (unreachable)",

@@ -119,7 +119,7 @@ def test_a_lying_length_allocates_nothing(number: int) -> None:
     ids=["sections", "types", "empty runs of locals", "one name"],
 )
 def test_a_large_file_of_small_things_is_refused_at_once(content: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert refusal_of(content) is not None
     assert not refused_or_admitted(content)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

@@ -2,11 +2,15 @@
 
 import asyncio
 
+import pytest
+
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
 from stockade.core.outcomes import Outcome, RunResult
 from tests.guest import guests
 from tests.security.sandbox import PLENTY, Sandbox, sandbox_of
+
+pytestmark = pytest.mark.undisturbed
 
 SHORT = Limits(fuel=10**12, wall_ms=50, memory_bytes=16 << 20, output_bytes=65536, log_bytes=4096)
 KINDS: list[tuple[bytes, Abi, set[tuple[Outcome, str | None]]]] = [

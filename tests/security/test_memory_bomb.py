@@ -9,6 +9,8 @@ from stockade.core.outcomes import Outcome
 from tests.guest import guests
 from tests.security.sandbox import LIMITS, Sandbox
 
+pytestmark = pytest.mark.undisturbed
+
 STEPS = """(loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
   (memory.fill (i32.const 0) (i32.const 1) (i32.mul (memory.size) (i32.const 65536)))
   (unreachable)"""

@@ -2,12 +2,16 @@
 
 import asyncio
 
+import pytest
+
 from sandbox_worker.executor_watch import ExecutorWatch
 from stockade.core.limits import Limits
 from stockade.core.outcomes import Outcome
 from stockade.infra.proc_meter import ProcMeter
 from tests.guest import guests
 from tests.security.sandbox import Sandbox
+
+pytestmark = pytest.mark.undisturbed
 
 LIMITS = Limits(fuel=10**15, wall_ms=20_000, memory_bytes=256 << 20)
 TOUCHES = guests.module(

@@ -20,6 +20,8 @@ from tests.security.sandbox import Sandbox
 from tests.unit.gateway.installation import installed
 from tests.unit.registry.signed_modules import KEY, NOW_MS, SIGNER
 
+pytestmark = pytest.mark.undisturbed
+
 LIMITS = Limits(fuel=5_000_000, wall_ms=2_000, memory_bytes=32 << 20, log_bytes=4096)
 ROOT = Path(__file__).parents[2] / "examples" / "wasm"
 SMALL = [

@@ -6,6 +6,8 @@ from stockade.core.outcomes import Outcome
 from tests.guest import guests
 from tests.security.sandbox import Sandbox
 
+pytestmark = pytest.mark.undisturbed
+
 WIDE = " ".join(f"(local $l{number} i64)" for number in range(200))
 RECURSIONS = {
     "plain": guests.RECURSE,

@@ -7,6 +7,8 @@ from stockade.core.outcomes import Outcome
 from tests.guest import guests
 from tests.security.sandbox import Sandbox
 
+pytestmark = pytest.mark.undisturbed
+
 
 async def test_growth_ends_at_the_limit(sandbox: Sandbox) -> None:
     limits = Limits(fuel=10**12, table_elements=10_000)

@@ -1,11 +1,14 @@
 """What a guest's clock shows of the machine: nothing."""
 
+import pytest
 from wasmtime import wat2wasm
 
 from stockade.core.modules import Abi
 from stockade.core.outcomes import Outcome
 from tests.guest import guests
 from tests.security.sandbox import PLENTY, Sandbox
+
+pytestmark = pytest.mark.undisturbed
 
 SPEND = """(func $spend (param i32) (loop
   (local.set 0 (i32.sub (local.get 0) (i32.const 1))) (br_if 0 (local.get 0))))"""

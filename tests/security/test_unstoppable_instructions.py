@@ -7,6 +7,8 @@ from stockade.core.outcomes import Outcome
 from tests.guest import guests
 from tests.security.sandbox import Sandbox
 
+pytestmark = pytest.mark.undisturbed
+
 BULK = {
     "memory.fill": "(memory.fill (i32.const 0) (i32.const 1) (i32.const 67108864))",
     "memory.copy": "(memory.copy (i32.const 0) (i32.const 1) (i32.const 67108863))",

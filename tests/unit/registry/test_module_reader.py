@@ -192,9 +192,9 @@ def test_locals_are_summed_over_functions() -> None:
 def test_runs_of_no_locals_cannot_keep_the_reader_busy() -> None:
     runs = text(encode_u32(250_000) + b"\0\x7f" * 250_000)
     bodies = vector([runs, body(b"\x42\0")])
-    started = time.perf_counter()
+    started = time.process_time()
     assert refusal(guest(changes={CODE: bodies})).detail["what"] == "locals"
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_the_reference_page_names_every_cap() -> None:
