@@ -43,13 +43,17 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class StoredModule:
-    """A module as the catalog knows it: `signatures` are the payloads it was uploaded with."""
+    """A module as the catalog knows it: `signatures` are the payloads it was uploaded with.
+
+    One with `deleted_ms` only runs what was submitted before.
+    """
 
     tenant: str
     digest: str
     facts: ModuleFacts
     signatures: tuple[bytes, ...]
     created_ms: int
+    deleted_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

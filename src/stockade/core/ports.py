@@ -25,7 +25,8 @@ from stockade.core.invocations import (
     SubmitReceipt,
 )
 from stockade.core.jail_control import JailRole
-from stockade.core.modules import SecretEntry, StoredModule
+from stockade.core.module_store import ModuleStore
+from stockade.core.modules import SecretEntry
 from stockade.core.outcomes import Progress
 from stockade.core.schedules import Schedule
 from stockade.core.trust import TrustStore
@@ -95,17 +96,11 @@ class KeyStore(Protocol):
         """Notes when keys were last used; earlier times than those known change nothing."""
 
 
-class Catalog(KeyStore, WorkloadStore, TrustStore, FunctionStore, Protocol):
+class Catalog(KeyStore, WorkloadStore, TrustStore, FunctionStore, ModuleStore, Protocol):
     """What tenants own: keys, signers, modules, secrets; functions, versions, aliases."""
 
     async def ensure_tenant(self, tenant: str) -> bool:
         """Creates the tenant; False when it was there."""
-
-    async def add_module(self, module: StoredModule) -> bool:
-        """Stores a module, or adds its signatures to the stored one; True when it was new."""
-
-    async def module(self, tenant: str, digest: str) -> StoredModule | None:
-        """The tenant's module of this digest."""
 
     async def put_secret(self, tenant: str, name: str, sealed: bytes, now_ms: int) -> bool:
         """Stores a sealed secret, in place of an earlier one; True when the name is new."""

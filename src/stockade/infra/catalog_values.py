@@ -105,6 +105,13 @@ def no_version(function: str, version: int) -> StockadeError:
     return StockadeError("version.not_found", f"Function {function!r} has no version {version}.")
 
 
+def module_deleted(digest: str) -> StockadeError:
+    """The refusal to make something of a module that is deleted."""
+    return StockadeError(
+        "module.not_found", f"The module {digest} was deleted; upload it again to use it."
+    )
+
+
 def too_many_schedules(most: int) -> StockadeError:
     """The refusal of one schedule more than a tenant may have."""
     return StockadeError(

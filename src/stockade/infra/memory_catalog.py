@@ -4,29 +4,28 @@ No method awaits anything, so each one is atomic to the others.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from stockade.core.modules import SecretEntry, StoredModule
+from stockade.core.modules import SecretEntry
 from stockade.infra.catalog_values import (
     check_storable,
     no_tenant,
-    to_json,
 )
 from stockade.infra.memory_functions import MemoryFunctionStore
+from stockade.infra.memory_modules import MemoryModuleStore
 from stockade.infra.memory_schedules import MemoryScheduleStore
 from stockade.infra.memory_trust import MemoryTrustStore
 from stockade.infra.memory_workloads import MemoryWorkloadStore
 
 
-class MemoryCatalog(MemoryWorkloadStore, MemoryTrustStore, MemoryFunctionStore):
+class MemoryCatalog(MemoryWorkloadStore, MemoryTrustStore, MemoryFunctionStore, MemoryModuleStore):
     """The `Catalog` port in dictionaries."""
 
     def __init__(self) -> None:
         MemoryWorkloadStore.__init__(self, self._check_tenant)
         MemoryTrustStore.__init__(self, self._check_tenant)
-        MemoryFunctionStore.__init__(self, self._check_tenant)
+        MemoryFunctionStore.__init__(self, self._check_tenant, self.check_not_deleted)
+        MemoryModuleStore.__init__(self, self._check_tenant, self.versions_made_of)
         self._tenants: set[str] = set()
-        self._modules: dict[tuple[str, str], StoredModule] = {}
         self._secrets: dict[str, dict[str, tuple[bytes, int]]] = {}
         self._schedules = MemoryScheduleStore(self._check_tenant)
 
@@ -36,22 +35,6 @@ class MemoryCatalog(MemoryWorkloadStore, MemoryTrustStore, MemoryFunctionStore):
         created = tenant not in self._tenants
         self._tenants.add(tenant)
         return created
-
-    async def add_module(self, module: StoredModule) -> bool:
-        """Stores a module, or adds its signatures to the stored one; True when it was new."""
-        check_storable(module.tenant, module.digest, module.created_ms)
-        to_json(module.facts)
-        self._check_tenant(module.tenant)
-        key = (module.tenant, module.digest)
-        created = key not in self._modules
-        stored = self._modules.setdefault(key, replace(module, signatures=()))
-        merged = tuple(dict.fromkeys(stored.signatures + module.signatures))
-        self._modules[key] = replace(stored, signatures=merged)
-        return created
-
-    async def module(self, tenant: str, digest: str) -> StoredModule | None:
-        """The tenant's module of this digest."""
-        return self._modules.get((tenant, digest))
 
     async def put_secret(self, tenant: str, name: str, sealed: bytes, now_ms: int) -> bool:
         """Stores a sealed secret, in place of an earlier one; True when the name is new."""

@@ -49,10 +49,14 @@ class MemoryFunctionStore:
 
     Args:
         check_tenant: Raises `tenant.not_found`.
+        check_module: Raises `module.not_found` when the tenant's module is deleted.
     """
 
-    def __init__(self, check_tenant: Callable[[str], None]) -> None:
+    def __init__(
+        self, check_tenant: Callable[[str], None], check_module: Callable[[str, str], None]
+    ) -> None:
         self._check_function_tenant = check_tenant
+        self._check_module = check_module
         self._functions: dict[tuple[str, str], _Function] = {}
 
     async def put_function(
@@ -76,10 +80,20 @@ class MemoryFunctionStore:
         latest = own.versions.get(own.latest)
         if latest is not None and latest.content == content:
             return latest, False
+        self._check_module(tenant, content.digest)
         own.latest += 1
         made = FunctionVersion(tenant, name, own.latest, content, created_ms, note)
         own.versions[own.latest] = made
         return made, True
+
+    def versions_made_of(self, tenant: str, digest: str) -> Sequence[tuple[str, int]]:
+        """The versions that are made of a module, those of deleted functions too."""
+        return [
+            (name, number)
+            for (owner, name), one in self._functions.items()
+            for number, version in one.versions.items()
+            if owner == tenant and version.content.digest == digest
+        ]
 
     async def function_version(
         self, tenant: str, name: str, version: int | None

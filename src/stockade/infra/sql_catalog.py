@@ -6,12 +6,13 @@ from typing import Self
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stockade.core.audit import HeadSigner
-from stockade.core.modules import SecretEntry, StoredModule
+from stockade.core.modules import SecretEntry
 from stockade.infra import sql_queries as queries
 from stockade.infra.catalog_values import check_storable, storable
 from stockade.infra.sql_audit import SqlAuditLog
 from stockade.infra.sql_engine import catalog_failures, create_engine, migrate, reading
 from stockade.infra.sql_functions import SqlFunctionStore
+from stockade.infra.sql_modules import SqlModuleStore
 from stockade.infra.sql_oci import SqlOciStore
 from stockade.infra.sql_schedules import SqlScheduleStore
 from stockade.infra.sql_schema import tenants
@@ -20,7 +21,7 @@ from stockade.infra.sql_workloads import SqlWorkloadStore
 from stockade.infra.sql_writer import SqlWriter
 
 
-class SqlCatalog(SqlWorkloadStore, SqlTrustStore, SqlFunctionStore):
+class SqlCatalog(SqlWorkloadStore, SqlTrustStore, SqlFunctionStore, SqlModuleStore):
     """The `Catalog` port through SQLAlchemy; made by `open`, ended by `aclose`."""
 
     def __init__(self, engine: AsyncEngine, busy_timeout_seconds: float) -> None:
@@ -56,22 +57,6 @@ class SqlCatalog(SqlWorkloadStore, SqlTrustStore, SqlFunctionStore):
         check_storable(tenant)
         async with self._writer.writing(tenant) as connection:
             return await queries.add(connection, tenants, name=tenant)
-
-    async def add_module(self, module: StoredModule) -> bool:
-        """Stores a module, or adds its signatures to the stored one; True when it was new."""
-        check_storable(module.tenant, module.digest, module.created_ms)
-        async with self._writer.writing(module.tenant) as connection:
-            created = await queries.add_module(connection, module)
-            for signature in module.signatures:
-                await queries.add_signature(connection, module, signature)
-            return created
-
-    async def module(self, tenant: str, digest: str) -> StoredModule | None:
-        """The tenant's module of this digest."""
-        if not storable(tenant, digest):
-            return None
-        async with reading(self._engine) as connection:
-            return await queries.find_module(connection, tenant, digest)
 
     async def put_secret(self, tenant: str, name: str, sealed: bytes, now_ms: int) -> bool:
         """Stores a sealed secret, in place of an earlier one; True when the name is new."""

@@ -100,6 +100,7 @@ async def add_version(connection: AsyncConnection, made: FunctionVersion) -> Non
         name=made.name,
         version=made.version,
         content=content,
+        digest=made.content.digest,
         content_hash=hashlib.sha256(content.encode()).digest(),
         created_ms=made.created_ms,
         created_by=made.note.by,

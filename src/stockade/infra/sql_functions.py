@@ -13,6 +13,7 @@ from stockade.infra import sql_function_queries as queries
 from stockade.infra.catalog_values import check_note_storable, check_storable, storable
 from stockade.infra.catalog_values import storable_version as storable_number
 from stockade.infra.sql_engine import reading
+from stockade.infra.sql_module_queries import check_not_deleted
 from stockade.infra.sql_queries import add
 from stockade.infra.sql_schema import functions
 from stockade.infra.sql_writer import SqlWriter
@@ -50,6 +51,7 @@ class SqlFunctionStore:
             latest = await queries.find_version(connection, tenant, name, row.latest_version)
             if latest is not None and latest.content == content:
                 return latest, False
+            await check_not_deleted(connection, tenant, content.digest)
             number = row.latest_version + 1
             made = FunctionVersion(tenant, name, number, content, created_ms, note)
             await queries.add_version(connection, made)

@@ -1,18 +1,15 @@
 """What `SqlCatalog` asks and tells the database, in transactions that the caller owns."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
-import msgspec
 from sqlalchemy import Table, and_, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from stockade.core.modules import ModuleFacts, SecretEntry, Signer, StoredModule
-from stockade.infra.catalog_values import to_json
-from stockade.infra.sql_schema import module_signatures, modules, secrets, signers
+from stockade.core.modules import SecretEntry, Signer
+from stockade.infra.sql_schema import secrets, signers
 
 # `on_conflict_do_nothing` is no part of the neutral insert; the two classes have the same shape.
 _INSERTS: dict[str, Callable[[Table], Any]] = {
@@ -67,49 +64,3 @@ async def delete_secret(connection: AsyncConnection, tenant: str, name: str) -> 
     """Deletes a secret; False when there was none."""
     own = and_(secrets.c.tenant == tenant, secrets.c.name == name)
     return (await connection.execute(delete(secrets).where(own))).rowcount == 1
-
-
-async def add_module(connection: AsyncConnection, module: StoredModule) -> bool:
-    """Adds the module without its signatures; False when the tenant has it."""
-    return await add(
-        connection,
-        modules,
-        tenant=module.tenant,
-        digest=module.digest,
-        facts=to_json(module.facts),
-        created_ms=module.created_ms,
-    )
-
-
-async def add_signature(connection: AsyncConnection, module: StoredModule, payload: bytes) -> None:
-    """Adds one signature to a stored module unless it is there."""
-    await add(
-        connection,
-        module_signatures,
-        tenant=module.tenant,
-        digest=module.digest,
-        signature_hash=hashlib.sha256(payload).digest(),
-        signature=payload,
-    )
-
-
-async def find_module(connection: AsyncConnection, tenant: str, digest: str) -> StoredModule | None:
-    """The tenant's module with its signatures in the order of their arrival."""
-    query = select(modules).where(modules.c.tenant == tenant, modules.c.digest == digest)
-    row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        return None
-    facts = msgspec.json.decode(row.facts, type=ModuleFacts)
-    signatures = await _list_signatures(connection, tenant, digest)
-    return StoredModule(tenant, digest, facts, signatures, row.created_ms)
-
-
-async def _list_signatures(
-    connection: AsyncConnection, tenant: str, digest: str
-) -> tuple[bytes, ...]:
-    query = (
-        select(module_signatures.c.signature)
-        .where(module_signatures.c.tenant == tenant, module_signatures.c.digest == digest)
-        .order_by(module_signatures.c.id)
-    )
-    return tuple((await connection.execute(query)).scalars())

@@ -86,8 +86,13 @@ modules = Table(
     Column("digest", String, nullable=False),
     Column("facts", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("deleted_ms", BigInteger),
     PrimaryKeyConstraint("tenant", "digest"),
     ForeignKeyConstraint(["tenant"], ["tenants.name"]),
+    Index("ix_modules_created_ms", "tenant", "created_ms", "digest"),
+    Index("ix_modules_digest", "digest"),
+    Index("ix_modules_deleted_ms", "deleted_ms"),
 )
 
 module_signatures = Table(
@@ -131,12 +136,14 @@ function_versions = Table(
     Column("version", Integer, nullable=False),
     Column("content", Text, nullable=False),
     Column("content_hash", LargeBinary, nullable=False),
+    Column("digest", String, nullable=False, server_default=""),
     Column("created_ms", BigInteger, nullable=False),
     Column("created_by", String, nullable=False, server_default=""),
     Column("message", Text, nullable=False, server_default=""),
     Column("labels", Text, nullable=False, server_default="[]"),
     PrimaryKeyConstraint("tenant", "name", "version"),
     ForeignKeyConstraint(["tenant", "name"], ["functions.tenant", "functions.name"]),
+    Index("ix_function_versions_digest", "tenant", "digest"),
 )
 
 secrets = Table(
