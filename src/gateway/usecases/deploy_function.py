@@ -7,13 +7,7 @@ from gateway.services import Services
 from gateway.usecases.trust_function import check_function_trust
 from gateway.usecases.upload_module import find_module
 from stockade.core.actions import Action
-from stockade.core.authorization import (
-    Attribute,
-    Question,
-    Resource,
-    ResourceKind,
-    module_resource,
-)
+from stockade.core.authorization import Question, Resource, ResourceKind, module_resource
 from stockade.core.digests import check_digest
 from stockade.core.egress import EgressPolicy, HttpGrant, parse_url
 from stockade.core.errors import StockadeError
@@ -29,6 +23,7 @@ from stockade.core.modules import (
     StoredModule,
 )
 from stockade.core.names import check_name
+from stockade.core.policy_questions import deploy_context
 from stockade.core.principals import Principal
 
 _MAX_ATTEMPTS, _MAX_DELAY_MS = 20, 24 * 3600 * 1000
@@ -93,15 +88,7 @@ def _question(
     signers: tuple[str, ...],
 ) -> Question:
     """May the caller deploy this module with these grants and limits under this name?"""
-    grants = parse_grants(content.grants)
-    context: dict[str, Attribute] = {
-        "grants": content.grants,
-        "grant_kinds": tuple(sorted({grant.partition(":")[0] for grant in content.grants})),
-        "hosts": tuple(sorted({grant.host for grant in grants.http})),
-        "fuel": content.limits.fuel,
-        "memory_bytes": content.limits.memory_bytes,
-        "wall_ms": content.limits.wall_ms,
-    }
+    context = deploy_context(content.grants, content.limits)
     function = Resource(ResourceKind.FUNCTION, caller.tenant, name)
     return Question(caller, Action.DEPLOY, function, context, module_resource(module, signers))
 

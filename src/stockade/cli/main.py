@@ -2,7 +2,18 @@
 
 import typer
 
-from stockade.cli import functions, keys, modules, runs, schedules, secrets, serve, sign, signers
+from stockade.cli import (
+    functions,
+    keys,
+    modules,
+    policy,
+    runs,
+    schedules,
+    secrets,
+    serve,
+    sign,
+    signers,
+)
 from stockade.cli.batch import batch
 from stockade.cli.demo.command import demo
 from stockade.cli.dev.command import dev
@@ -22,6 +33,7 @@ app.command(rich_help_panel=_START)(demo)
 app.command(rich_help_panel=_START)(dev)
 app.add_typer(serve.app, name="serve", rich_help_panel=_START)
 app.command(rich_help_panel=_START)(doctor)
+app.add_typer(policy.app, name="policy", rich_help_panel=_START)
 app.add_typer(keys.app, name="keys", rich_help_panel=_TENANT)
 app.command(rich_help_panel=_TENANT)(sign.sign)
 app.add_typer(signers.app, name="signers", rich_help_panel=_TENANT)

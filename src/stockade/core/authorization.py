@@ -34,12 +34,14 @@ class Resource:
 class Decision:
     """How policies answer: `policies` names those that decided; none when no policy permits.
 
-    `failed` is set when a policy could not be evaluated, which always denies.
+    `failed` is set when a policy could not be evaluated, which always denies; then `policies` names
+    it, and `reason` is the engine's own, for the operator.
     """
 
     allowed: bool
     policies: tuple[str, ...] = ()
     failed: bool = False
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from stockade.core.actions import Action
 from stockade.core.authorization import Attribute, Question, Resource, ResourceKind, Vouching
 from stockade.core.digests import digest_of
-from stockade.core.limits import DEFAULT_LIMITS
+from stockade.core.grants import parse_grants
+from stockade.core.limits import DEFAULT_LIMITS, Limits
 from stockade.core.modules import Abi
 from stockade.core.principals import Kind, Principal, Role
 
@@ -28,18 +29,6 @@ MODULE_ATTRIBUTES: Mapping[str, Attribute] = MappingProxyType(
     }
 )
 """What is told of a module, as of one that asks for nothing."""
-DEPLOY_CONTEXT: Mapping[str, Attribute] = MappingProxyType(
-    {
-        "grants": (),
-        "grant_kinds": (),
-        "hosts": (),
-        "fuel": DEFAULT_LIMITS.fuel,
-        "memory_bytes": DEFAULT_LIMITS.memory_bytes,
-        "wall_ms": DEFAULT_LIMITS.wall_ms,
-    }
-)
-"""What is told of a deploy, as of one that asks for nothing."""
-
 SAMPLE_VOUCHING = Vouching(
     SAMPLE_TENANT,
     "ci",
@@ -56,6 +45,25 @@ _KINDS: dict[Action, tuple[ResourceKind, ...]] = {
 _NAMES = {ResourceKind.FUNCTION: SAMPLE_FUNCTION, ResourceKind.MODULE: SAMPLE_DIGEST}
 
 
+def deploy_context(
+    grants: tuple[str, ...] = (), limits: Limits = DEFAULT_LIMITS
+) -> dict[str, Attribute]:
+    """What is told of a deploy with these grants and limits.
+
+    Raises:
+        StockadeError: `function.grant_…`.
+    """
+    parsed = parse_grants(grants)
+    return {
+        "grants": grants,
+        "grant_kinds": tuple(sorted({grant.partition(":")[0] for grant in grants})),
+        "hosts": tuple(sorted({grant.host for grant in parsed.http})),
+        "fuel": limits.fuel,
+        "memory_bytes": limits.memory_bytes,
+        "wall_ms": limits.wall_ms,
+    }
+
+
 def resource_kinds(action: Action) -> tuple[ResourceKind, ...]:
     """What the action is asked of."""
     return _KINDS.get(action, (ResourceKind.TENANT, ResourceKind.FUNCTION))
@@ -67,7 +75,7 @@ def question(
     kind: ResourceKind,
     name: str | None = None,
     attributes: Mapping[str, Attribute] = MappingProxyType({}),
-    context: Mapping[str, Attribute] = MappingProxyType({}),
+    context: Mapping[str, Attribute] | None = None,
     tenant: str | None = None,
 ) -> Question:
     """A whole question out of what is particular about it.
@@ -78,7 +86,7 @@ def question(
         kind: To what; one of `resource_kinds`.
         name: The function's name or the module's digest.
         attributes: What differs of the module, if there is one.
-        context: What differs of the deploy, if it is one.
+        context: What is told of the deploy, if it is one; else one that asks for nothing.
         tenant: Whose the resource is, if not the principal's.
     """
     of = tenant or principal.tenant
@@ -89,7 +97,8 @@ def question(
     resource = Resource(kind, of, of if kind is ResourceKind.TENANT else name or _NAMES[kind])
     if action is not Action.DEPLOY:
         return Question(principal, action, resource)
-    return Question(principal, action, resource, {**DEPLOY_CONTEXT, **context}, module)
+    told = deploy_context() if context is None else context
+    return Question(principal, action, resource, told, module)
 
 
 def every_question() -> Iterator[Question]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Self
 
 import cedarpy
-import structlog
 
 from stockade.core.authorization import Decision, Question, Vouching
 from stockade.core.errors import StockadeError
@@ -28,9 +27,8 @@ from stockade.infra.policy_text import (
     schema_text,
 )
 
-_MAX_FAULTS = 10
+_MAX_FAULTS, _MAX_REASON = 10, 500
 _FAILED = re.compile(r"error while evaluating policy `policy(\d+)`")
-_log = structlog.get_logger()
 
 
 class CedarPolicies:
@@ -89,13 +87,11 @@ class CedarPolicies:
         try:
             said = self._evaluated(asked)
         except ValueError as error:
-            _log.error("policies_not_asked", action=asked.action, reason=str(error)[:500])
-            return Decision(allowed=False, failed=True)
+            return Decision(allowed=False, failed=True, reason=str(error)[:_MAX_REASON])
         errors = said.diagnostics.errors
         if errors:
-            names = self._failed(errors)
-            _log.error("policy_failed", action=asked.action, policies=names, version=self.version)
-            return Decision(allowed=False, policies=names, failed=True)
+            names, reason = self._failed(errors), "; ".join(errors)[:_MAX_REASON]
+            return Decision(allowed=False, policies=names, failed=True, reason=reason)
         names = tuple(sorted(said.diagnostics.id_annotations_by_reason.values()))
         return Decision(said.allowed, names)
 

@@ -54,11 +54,19 @@ class WatchedPolicies:
 
     def decide(self, question: Question) -> Decision:
         """What the policies say; an error in one of them denies."""
-        return self._current.decide(question)
+        return self._told(self._current.decide(question), question.action.value)
 
     def vouches(self, vouching: Vouching) -> Decision:
         """Whether the signer's signature counts for the module."""
-        return self._current.vouches(vouching)
+        return self._told(self._current.vouches(vouching), "vouch")
+
+    def _told(self, decision: Decision, action: str) -> Decision:
+        if decision.failed:
+            named, why = decision.policies, decision.reason
+            _log.error(
+                "policy_failed", action=action, policies=named, reason=why, version=self.version
+            )
+        return decision
 
     async def watch(self, pause_seconds: float) -> NoReturn:
         """Looks again and again, until it is cancelled."""

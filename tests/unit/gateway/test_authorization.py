@@ -12,14 +12,14 @@ from stockade.core.actions import Action, Group
 from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.authorization import Decision, Question, Vouching
 from stockade.core.digests import digest_of
-from stockade.core.policy_questions import DEPLOY_CONTEXT, MODULE_ATTRIBUTES
+from stockade.core.policy_questions import MODULE_ATTRIBUTES, deploy_context
 from stockade.core.principals import Role
 from stockade.infra.cedar_policies import CedarPolicies
 from tests.unit.gateway.installation import GOOD, POLICIES, Installation, installed, refused
 from tests.unit.stockade.infra.policy_files import PERMIT_ALL, policies_in
 
-OPEN = {"/healthz", "/readyz", "/version", "/metrics", "/openapi.json"}
-"""Routes that want no key."""
+OPEN = {"/healthz", "/readyz", "/version", "/metrics", "/openapi.json", "/v1/oidc/token"}
+"""Routes that want no key; the last one gives credentials for a token of a CI service."""
 VALUES = {
     "name": "f",
     "alias": "prod",
@@ -104,7 +104,7 @@ async def test_a_deploy_is_asked_with_what_it_is_made_of() -> None:
         refused(answer, 403, "auth.denied")
         asked = engine.asked[-1]
         assert (asked.action, asked.resource.name) == (Action.DEPLOY, "prod-f")
-        assert set(asked.context) == set(DEPLOY_CONTEXT)
+        assert set(asked.context) == set(deploy_context())
         assert asked.context["grants"] == tuple(sorted(grants))
         assert asked.context["grant_kinds"] == ("http_fetch", "kv", "log")
         assert asked.context["hosts"] == ("api.example.org",)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from stockade.core.actions import Action
 from stockade.core.errors import StockadeError
 from stockade.core.policy_questions import SAMPLE_VOUCHING, every_question
 from stockade.infra.policy_text import SCHEMA_FILE
@@ -145,3 +146,18 @@ async def test_the_watch_outlives_what_nobody_thought_of(
         async with asyncio.timeout(20):
             while policies.alarm is not None:
                 await asyncio.sleep(0.001)
+
+
+def test_a_policy_that_fails_is_logged_by_name(directory: Path) -> None:
+    condition = "context.fuel * 9223372036854775807 > 0"
+    text = policy(condition, "broken", 'principal, action == Action::"deploy", resource')
+    (directory / "c.cedar").write_text(text.replace("permit", "forbid"))
+    policies = WatchedPolicies(directory)
+    (asked, *_) = (one for one in every_question() if one.action is Action.DEPLOY)
+    with capture_logs() as logs:
+        assert policies.decide(asked).failed
+        assert policies.decide(ASKED).allowed
+    (log,) = logs
+    assert (log["event"], log["log_level"]) == ("policy_failed", "error")
+    assert (log["action"], log["policies"]) == ("deploy", ("broken",))
+    assert "integer overflow" in log["reason"]
