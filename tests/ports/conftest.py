@@ -41,6 +41,13 @@ def postgres() -> Iterator[PostgresServer]:
     server.remove()
 
 
+async def emptied_url(request: pytest.FixtureRequest, adapter: str, directory: Path) -> str:
+    """Where a database without a row is, of whatever schema a test before this one left there."""
+    if adapter == "postgresql":
+        return await _postgres_database(request, "migrated", _EMPTY_TABLES)
+    return f"sqlite:///{directory / 'catalog.db'}"
+
+
 async def _postgres_database(request: pytest.FixtureRequest, name: str, clear: str) -> str:
     """The URL of a database of the tests' server, cleared."""
     server: PostgresServer = request.getfixturevalue("postgres")
@@ -67,10 +74,7 @@ async def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         await _add_tenants(made)
         yield made
         return
-    url = f"sqlite:///{tmp_path / 'catalog.db'}"
-    if request.param == "postgresql":
-        url = await _postgres_database(request, "migrated", _EMPTY_TABLES)
-    sql = await SqlCatalog.open(url)
+    sql = await SqlCatalog.open(await emptied_url(request, request.param, tmp_path))
     await _add_tenants(sql)
     yield sql
     await sql.aclose()

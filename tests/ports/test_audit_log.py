@@ -16,7 +16,7 @@ from stockade.infra.audit_key import Ed25519HeadSigner
 from stockade.infra.memory_audit import MemoryAuditLog
 from stockade.infra.sql_audit import SqlAuditLog
 from stockade.infra.sql_catalog import SqlCatalog
-from tests.ports.conftest import SQL, _fresh_url
+from tests.ports.conftest import SQL, emptied_url
 from tests.unit.stockade.core.audit_chains import SIGNER, facts, is_signed
 
 
@@ -25,7 +25,7 @@ async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[A
     if request.param == "memory":
         yield MemoryAuditLog(SIGNER)
         return
-    catalog = await SqlCatalog.open(await _fresh_url(request.param, tmp_path))
+    catalog = await SqlCatalog.open(await emptied_url(request, request.param, tmp_path))
     yield catalog.audit_log(SIGNER)
     await catalog.aclose()
 
