@@ -10,38 +10,22 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from registry.keys import default_key_id, public_bytes
-from registry.signature_format import (
-    SignatureRecord,
-    SignedHashes,
-    attach,
-    encode_payload,
-    encode_u32,
-    module_hashes,
-)
+from registry.signature_format import encode_u32
 from registry.signing import sign
-from stockade.core.modules import Signer
+from scripts.bad_signatures import (
+    BODY,
+    SIGNERS,
+    TRUSTED,
+    Cases,
+    partly_signed,
+    payload_cases,
+    signature_cases,
+)
 from tests.unit.registry import modules as m
-from tests.unit.registry import points
 
 FOLDER = Path(__file__).parents[1] / "tests" / "assets" / "bad"
-TRUSTED, REVOKED, EXPIRED, EARLY, FOREIGN = (m.secret(number) for number in range(1, 6))
-SIGNERS = (
-    Signer("trusted", public_bytes(TRUSTED)),
-    Signer("revoked", public_bytes(REVOKED), revoked_ms=m.NOW - 1),
-    Signer("expired", public_bytes(EXPIRED), not_after_ms=m.NOW),
-    Signer("early", public_bytes(EARLY), not_before_ms=m.NOW + 1),
-)
-Cases = dict[str, tuple[str, bytes]]
 WASI = "wasi_snapshot_preview1"
 LOG = ("stockade:v1", "log", m.LOG)
-DELIMITER = m.custom("signature_delimiter", b"d" * 16)
-BODY = m.guest()
-PARTS = m.HEADER + m.custom("first") + DELIMITER + BODY[8:]
-HASHES = module_hashes(BODY)
-GOOD = SignatureRecord(
-    default_key_id(public_bytes(TRUSTED)), TRUSTED.sign(SignedHashes(HASHES, ()).message)
-)
 
 
 def unreadable() -> Cases:
@@ -52,6 +36,14 @@ def unreadable() -> Cases:
         "header-cut": ("module.not_wasm", m.HEADER[:7]),
         "component": ("module.is_component", b"\0asm\x0d\0\1\0"),
         "version-2": ("module.version_unsupported", b"\0asm\x02\0\0\0" + BODY[8:]),
+        "header-of-a-component": (
+            "module.is_component",
+            b"\0asm\x0d\0\1\0" + sign(BODY, TRUSTED)[8:],
+        ),
+        "header-of-another-layer": (
+            "module.version_unsupported",
+            b"\0asm\1\0\2\0" + sign(BODY, TRUSTED)[8:],
+        ),
         "cut": ("module.malformed", BODY[:-1]),
         "section-beyond-the-end": ("module.malformed", m.HEADER + b"\1\xff\xff\xff\xff\x0f"),
         "section-length-overlong": ("module.malformed", m.HEADER + b"\1\x80\x80\x80\x80\x80\0"),
@@ -143,80 +135,6 @@ def import_cases() -> Cases:
         cases[name] = code, m.guest(imports=[m.imported(module, function, index)])
     old = m.imported("wasi_unstable", "fd_write", m.WRITE)
     return cases | {"import-old-wasi": ("module.import_unknown", m.command(imports=[old]))}
-
-
-def payload_cases() -> Cases:
-    """Signature payloads that are not of the format."""
-    good = encode_payload((SignedHashes(HASHES, (GOOD,)),))
-    short = SignatureRecord(GOOD.key_id, GOOD.signature[:63])
-    payloads = {
-        "empty": b"",
-        "cut": good[:-1],
-        "followed-by-a-byte": good + b"\0",
-        "version-2": b"\2" + good[1:],
-        "for-components": good[:1] + b"\2" + good[2:],
-        "other-hash-function": good[:2] + b"\2" + good[3:],
-        "entries-too-many": encode_payload((SignedHashes(HASHES, (GOOD,)),) * 65),
-        "hashes-too-many": encode_payload((SignedHashes(HASHES * 65, (GOOD,)),)),
-        "signatures-too-many": encode_payload((SignedHashes(HASHES, (GOOD,) * 257),)),
-        "entries-without-end": good[:3] + b"\xff\xff\xff\xff\x0f",
-        "integer-overlong": good[:3] + b"\x81\x80\x80\x80\x80\0" + good[4:],
-        "too-short": encode_payload((SignedHashes(HASHES, (short,)),)),
-    }
-    return {
-        f"signature-{name}": ("module.signature_malformed", attach(BODY, payload))
-        for name, payload in payloads.items()
-    }
-
-
-def signed(body: bytes, hashes: tuple[bytes, ...], *records: SignatureRecord) -> bytes:
-    """The body with these records over these hashes, right or wrong."""
-    return attach(body, encode_payload((SignedHashes(hashes, records),)))
-
-
-def partly_signed() -> Cases:
-    """Valid signatures that do not cover all of the module, or another one."""
-    whole = sign(PARTS, TRUSTED)
-    first = module_hashes(PARTS)[:1]
-    prefix = SignatureRecord(GOOD.key_id, TRUSTED.sign(SignedHashes(first, ()).message))
-    moved = m.HEADER + DELIMITER + m.custom("first") + BODY[8:]
-    cut = PARTS[: PARTS.index(DELIMITER) + len(DELIMITER)]
-    payload = encode_payload((SignedHashes(HASHES, (GOOD,)),))
-    parts_payload = whole[whole.index(b"\x09signature") + 10 : -len(PARTS) + 8]
-    return {
-        "signature-of-a-part": ("module.signature_partial", signed(PARTS, first, prefix)),
-        "section-appended": ("module.signature_mismatch", attach(BODY + m.custom("x"), payload)),
-        "byte-changed": ("module.signature_mismatch", attach(BODY[:-2] + b"\1\x0b", payload)),
-        "delimiter-moved": ("module.signature_mismatch", attach(moved, parts_payload)),
-        "cut-at-a-delimiter": ("module.signature_mismatch", attach(cut, parts_payload)),
-    }
-
-
-def signature_cases() -> Cases:
-    """Whole modules whose signatures are misplaced, forged, or not of a signer that counts."""
-    section = m.custom("signature", encode_payload((SignedHashes(HASHES, (GOOD,)),)))
-    message = SignedHashes(HASHES, ()).message
-    as_component = TRUSTED.sign(message.replace(b"wasmsig\1\1", b"wasmsig\1\2"))
-    forgeries = {
-        "signature-of-a-foreign-key-under-a-trusted-id": FOREIGN.sign(message),
-        "signature-as-a-component": as_component,
-        "signature-with-large-s": points.with_large_s(GOOD.signature),
-        "signature-with-small-r": points.with_small_commitment(TRUSTED, message),
-    }
-    cases: Cases = {
-        "unsigned": ("module.unsigned", BODY),
-        "signature-of-nobody": ("module.unsigned", signed(BODY, HASHES)),
-        "signature-not-first": ("module.signature_misplaced", BODY + section),
-        "signature-twice": ("module.signature_duplicate", m.HEADER + section * 2 + BODY[8:]),
-        "signer-unknown": ("module.signer_unknown", sign(BODY, FOREIGN)),
-        "signer-revoked": ("module.signer_revoked", sign(BODY, REVOKED)),
-        "signer-expired": ("module.signer_expired", sign(BODY, EXPIRED)),
-        "signer-not-yet-valid": ("module.signer_not_yet_valid", sign(BODY, EARLY)),
-    }
-    for name, forged in forgeries.items():
-        record = SignatureRecord(GOOD.key_id, forged)
-        cases[name] = "module.signature_invalid", signed(BODY, HASHES, record)
-    return cases
 
 
 def all_cases() -> Cases:

@@ -19,6 +19,9 @@ The rules, in order:
 6. That signer is not revoked (`module.signer_revoked`), and within its validity window
    (`module.signer_not_yet_valid`, `module.signer_expired`). One good signer suffices.
 
+A stored module is verified anew by the same rules; its bytes must be those of its digest
+(`module.digest_mismatch`).
+
 What is handed on to be stored is written anew and holds the signatures of trusted keys alone: an
 uploader cannot fill the store, or make later checks costly, with signatures of nobody.
 """
@@ -61,6 +64,7 @@ class VerifiedModule:
     body: bytes
     signers: tuple[str, ...]
     signature: bytes
+    hashes: tuple[bytes, ...]
 
 
 def verify_module(
@@ -76,7 +80,7 @@ def verify_module(
     hashes = _hashes(envelope.body)
     found = _trusted_signatures(hashes, (payload,), signers)
     names = _names_that_count(found, now_ms)
-    return VerifiedModule(envelope.digest, envelope.body, names, _kept(hashes, found))
+    return VerifiedModule(envelope.digest, envelope.body, names, _kept(hashes, found), hashes)
 
 
 def verify_stored(
@@ -115,6 +119,17 @@ def verify_hashes(
     if not payloads:
         raise _unsigned()
     return _names_that_count(_trusted_signatures(hashes, payloads, signers), now_ms)
+
+
+def trusted_names(
+    hashes: tuple[bytes, ...], payloads: Sequence[bytes], signers: Sequence[Signer]
+) -> frozenset[str]:
+    """The signers that have signed the module of these hashes, whether they stand or not."""
+    try:
+        found = _trusted_signatures(hashes, payloads, signers)
+    except StockadeError:
+        return frozenset()
+    return frozenset(signer.name for signer, _ in found)
 
 
 def _one_payload(envelope: Envelope, detached: bytes | None) -> bytes:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from registry.admission import admit
 from registry.signing import sign
 from registry.verification import verify_module
-from scripts import build_bad_modules
+from scripts import bad_signatures, build_bad_modules
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Signer
 from tests.unit.registry import modules as m
@@ -44,8 +44,8 @@ def test_the_corpus_is_what_the_script_builds() -> None:
 
 
 def test_the_corpus_differs_from_a_good_module_by_its_faults_only() -> None:
-    for good in (m.guest(), build_bad_modules.PARTS):
-        assert refusal_of(sign(good, build_bad_modules.TRUSTED)) is None
+    for good in (m.guest(), bad_signatures.PARTS):
+        assert refusal_of(sign(good, bad_signatures.TRUSTED)) is None
 
 
 @pytest.mark.parametrize(("name", "code"), INDEX["codes"].items(), ids=INDEX["codes"])

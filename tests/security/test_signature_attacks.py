@@ -4,6 +4,8 @@ The attacker can take signatures apart and together, sign with keys of their own
 tenant signed; they cannot sign with a key that the tenant trusts.
 """
 
+import time
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -287,11 +289,27 @@ def accepted(content: bytes) -> bytes | None:
         return None
 
 
-def test_no_flipped_bit_is_accepted_with_another_body() -> None:
+HINT = default_key_id(SIGNER.public_key)
+HINT_AT = range(SIGNED.index(HINT), SIGNED.index(HINT) + len(HINT))
+"""Where a byte may change: the key id is a hint that nobody believes."""
+
+
+def test_every_flipped_bit_of_a_signed_module_is_refused() -> None:
     for at in range(len(SIGNED)):
         for bit in range(8):
             flipped = SIGNED[:at] + bytes([SIGNED[at] ^ 1 << bit]) + SIGNED[at + 1 :]
-            assert accepted(flipped) in {None, PARTS}
+            assert accepted(flipped) == (PARTS if at in HINT_AT else None), at
+
+
+@given(st.integers(0, len(SIGNED) - 1), st.integers(1, 255))
+def test_any_changed_byte_of_a_signed_module_is_refused(at: int, change: int) -> None:
+    changed = SIGNED[:at] + bytes([SIGNED[at] ^ change]) + SIGNED[at + 1 :]
+    assert accepted(changed) == (PARTS if at in HINT_AT else None)
+
+
+def test_every_beginning_of_a_signed_module_is_refused() -> None:
+    for end in range(len(SIGNED)):
+        assert accepted(SIGNED[:end]) is None
 
 
 @given(st.integers(0, len(SIGNED)), st.integers(0, 20), st.binary(max_size=20))
@@ -304,3 +322,57 @@ def test_no_payload_is_accepted(random: bytes) -> None:
     assert accepted(attach(BODY, random)) is None
     assert accepted(attach(BODY, b"\1\1\1" + random)) is None
     assert split_envelope(attach(BODY, random)).body == BODY
+
+
+@given(st.lists(st.binary(max_size=80), max_size=4), st.binary(max_size=60))
+def test_nothing_stored_is_refused_but_with_a_code(payloads: list[bytes], tail: bytes) -> None:
+    payloads = [b"\1\1\1" + one for one in payloads] + [sign_detached(BODY, KEY)[:-1] + tail]
+    with pytest.raises(StockadeError):
+        verify_stored(BODY, digest_of(BODY), payloads, [SIGNER], m.NOW)
+
+
+Edit = tuple[int, int, bytes]
+EDITS = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 9), st.binary(max_size=9)))
+
+
+@given(EDITS)
+def test_no_edited_payload_raises_but_a_refusal(edits: list[Edit]) -> None:
+    payload_ = sign_detached(PARTS, KEY)
+    for at, dropped, put in edits:
+        payload_ = payload_[:at] + put + payload_[at + dropped :]
+    try:
+        verified = verify_module(PARTS, payload_, [SIGNER], m.NOW)
+    except StockadeError:
+        return
+    assert (verified.body, verified.signers) == (PARTS, ("signer-1",))
+
+
+LYING = b"\xff\xff\xff\xff\x0f"
+FULL = encode_payload((SignedHashes(HASHES, (SignatureRecord(b"", b"\1" * 64),) * 256),))
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"\1\1\1" + LYING * 4,
+        b"\1\1\1\1" + LYING * 4,
+        b"\1\1\1\1" + m.text(LYING * 4),
+        b"\1\1\1\1" + m.text(b"\0" + LYING * 4),
+        b"\1\1\1\1" + m.text(b"\0\1" + LYING * 4),
+        b"\1\1\1\1" + m.text(b"\0\1" + m.text(LYING * 4)),
+        b"\1\1\1" + b"\x80" * 1_000_000,
+        FULL,
+    ],
+    ids=["entries", "entry", "hashes", "signatures", "record", "key id", "padding", "full"],
+)
+def test_hostile_counts_cost_neither_memory_nor_time(hostile: bytes) -> None:
+    signers = [m.signer(number) for number in range(2, 17)]
+    for tried in (signers, [m.signer(number % 250 + 2) for number in range(5_000)]):
+        started = time.perf_counter()
+        tracemalloc.start()
+        with pytest.raises(StockadeError):
+            verify_module(BODY, hostile, tried, m.NOW)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak_bytes < 3_000_000
+        assert time.perf_counter() - started < 5

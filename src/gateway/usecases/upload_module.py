@@ -1,14 +1,16 @@
 """Takes a module into the registry: verified, admitted, compiled in a jail, stored, then told."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from gateway.authorizer import Authorizer
 from gateway.services import Services
 from registry.trust import check_denied, count_signers
+from registry.verification import VerifiedModule, trusted_names
 from stockade.core.actions import Action
 from stockade.core.authorization import Question, module_resource
 from stockade.core.errors import StockadeError
-from stockade.core.modules import ModuleFacts, StoredModule
+from stockade.core.modules import ModuleFacts, Signer, StoredModule
 from stockade.core.principals import Principal
 
 
@@ -49,10 +51,20 @@ async def upload_module(
     # Also when it is known: an upload mends a lost or damaged blob.
     if await services.blobs.put(verified.body) != verified.digest:
         raise RuntimeError("the blob store names content by another digest")
+    if known is not None and not _adds_a_signer(verified, known, signers):
+        stored = replace(stored, signatures=())
     created = await services.catalog.add_module(stored)
     if created:
         await services.hints.tell(tenant, verified.digest)
     return Uploaded(verified.digest, counting.names, facts, created)
+
+
+def _adds_a_signer(
+    verified: VerifiedModule, known: StoredModule, signers: Sequence[Signer]
+) -> bool:
+    """Whether one signed who had not; a key makes signatures without end, of which one will do."""
+    stored = trusted_names(verified.hashes, known.signatures, signers)
+    return not trusted_names(verified.hashes, (verified.signature,), signers) <= stored
 
 
 async def find_module(services: Services, tenant: str, digest: str) -> StoredModule:

@@ -7,11 +7,18 @@ from pathlib import Path
 import pytest
 
 from registry.keys import generate_secret_key, public_bytes, public_key_pem
+from registry.signature_format import (
+    SignatureRecord,
+    SignedHashes,
+    encode_payload,
+    module_hashes,
+)
 from registry.signing import sign
 from stockade.core.digests import digest_of
 from stockade.core.trust import TrustPolicy
 from stockade.infra.cedar_policies import CedarPolicies
 from tests.unit.gateway.installation import Installation, installed, refused
+from tests.unit.registry import points
 from tests.unit.registry.signed_modules import BODY, KEY, OTHER_KEY, payload, signed
 
 DIRECTORY = Path(__file__).parents[3] / "policies" / "authorization"
@@ -213,6 +220,20 @@ async def test_a_revoked_signers_module_is_deployed_no_more(gateway: Installatio
     await gateway.http.post("/v1/signers/ci/revoke")
     answer = await gateway.http.put("/v1/functions/f", json={"module": DIGEST})
     refused(answer, 422, "module.signer_revoked")
+
+
+async def test_a_key_that_signs_without_end_fills_no_store(gateway: Installation) -> None:
+    """Ed25519 lets its owner make any number of valid signatures over one message."""
+    assert (await gateway.upload()).status_code == 201
+    message = SignedHashes(module_hashes(BODY), ()).message
+    for number in range(1, 4):
+        record = SignatureRecord(b"", points.with_commitment(KEY, number, message))
+        other = encode_payload((SignedHashes(module_hashes(BODY), (record,)),))
+        detached = {"stockade-signature": base64.b64encode(other).decode()}
+        assert (await gateway.upload(BODY, **detached)).json()["signers"] == ["ci"]
+    module = await gateway.catalog.module("alice", DIGEST)
+    assert module is not None
+    assert len(module.signatures) == 1
 
 
 def with_own(folder: Path, condition: str) -> CedarPolicies:

@@ -51,6 +51,14 @@ def with_small_commitment(key: Ed25519PrivateKey, message: bytes) -> bytes:
     return IDENTITY + encoded(k * scalar(key) % ORDER)
 
 
+def with_commitment(key: Ed25519PrivateKey, number: int, message: bytes) -> bytes:
+    """Another valid signature of the key's owner: R is the public half of another key."""
+    random = Ed25519PrivateKey.from_private_bytes(number.to_bytes(32, "little"))
+    commitment = public_bytes(random)
+    k = challenge(commitment, public_bytes(key), message)
+    return commitment + encoded((scalar(random) + k * scalar(key)) % ORDER)
+
+
 def with_large_s(signature: bytes) -> bytes:
     """The same signature with S + the group's order: a second form of it."""
     return signature[:32] + encoded(int.from_bytes(signature[32:], "little") + ORDER)
