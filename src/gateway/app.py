@@ -14,6 +14,7 @@ from gateway.oci import routes as oci
 from gateway.openapi import REFUSALS, describe
 from gateway.problems import on_failure, on_http_exception, on_refusal
 from gateway.routes import (
+    aliases,
     audit,
     batches,
     dead_letters,
@@ -29,10 +30,10 @@ from gateway.routes import (
     secrets,
     signers,
 )
+from gateway.routes.aliases import AliasRequest, PromotionRequest
 from gateway.routes.context import Context
 from gateway.routes.dead_letters import RedriveRequest
 from gateway.routes.function_trust import TrustRequest
-from gateway.routes.functions import AliasRequest
 from gateway.routes.keys import KeyRequest, RotationRequest
 from gateway.routes.oci_modules import FromOciRequest
 from gateway.routes.schedules import ScheduleRequest
@@ -79,6 +80,7 @@ def create_app(services: Services) -> FastAPI:
         dead_letters,
         functions,
         function_trust,
+        aliases,
         modules,
         signers,
         schedules,
@@ -92,7 +94,7 @@ def create_app(services: Services) -> FastAPI:
     ):
         app.include_router(part.router)
     described = (DeployRequest, AliasRequest, SignerRequest, KeyRequest, RedriveRequest)
-    trust = (SignerRotationRequest, RevocationRequest, TrustRequest, TokenRequest)
+    trust = (PromotionRequest, SignerRotationRequest, RevocationRequest, TrustRequest, TokenRequest)
     describe(app, (*described, *trust, RotationRequest, ScheduleRequest, FromOciRequest))
     app.add_exception_handler(StockadeError, on_refusal)
     app.add_exception_handler(HTTPException, on_http_exception)

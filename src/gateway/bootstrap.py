@@ -19,6 +19,7 @@ from gateway.key_use import noting_use
 from gateway.oci.content import OciContent
 from gateway.oci.sweep import sweeping
 from gateway.profile import load_profile
+from gateway.purge_loop import purging_functions
 from gateway.schedule_loop import firing_schedules
 from gateway.services import Services
 from gateway.settings import GatewaySettings
@@ -112,6 +113,7 @@ async def _serve(settings: GatewaySettings) -> None:
             pruning(services.audit, services.clock, settings.audit_retention_days),
             sweeping(services.oci, services.clock),
             noting_use(services.catalog, context.authenticator, services.clock),
+            purging_functions(services),
         ):
             drain_seconds = settings.drain_seconds
             await _DrainingServer(config, context.waiters, drain_seconds).serve()

@@ -68,6 +68,12 @@ class GatewaySettings(BaseSettings):
     default_wait_seconds: float = Field(default=30.0, ge=0)
     max_wait_seconds: float = Field(default=120.0, ge=0)
     drain_seconds: float = Field(default=10.0, ge=0)
+    function_grace_seconds: float = Field(
+        default=7 * 24 * 3600,
+        ge=0,
+        le=366 * 24 * 3600,
+        description="How long a deleted function can be restored.",
+    )
     trusted_proxies: str = Field(
         default="", description="Networks whose X-Forwarded-For is believed: 10.0.0.0/8, fd00::/8."
     )

@@ -26,10 +26,17 @@ INVOKE_HEADERS = {
     **SUBMIT_HEADERS,
 }
 
+EXPECTED_HEADERS = {
+    "If-Match": 'The revision that the alias must have, in quotes: `"3"`. Else 412.',
+    "If-None-Match": "`*`: the alias must not be there yet. Else 412.",
+}
+
 _PRIORITIES = {priority.name.lower(): priority for priority in Priority}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_ETAG = re.compile(r'"([0-9]{1,9})"', re.ASCII)
+_PAGE_DIGITS = 6
 _MAX_DEADLINE_SECONDS = 30 * 24 * 3600
 _MAX_AHEAD_DAYS = 366
 _DAY_MS = 24 * 3600 * 1000
@@ -84,6 +91,65 @@ def version_choice(request: Request) -> tuple[str | None, int | None]:
     if not (version.isdecimal() and version.isascii() and 0 < int(version[:10]) < 2**31):
         raise StockadeError("request.query_invalid", "A version is a number from 1.")
     return None, int(version[:10])
+
+
+def page_size(request: Request, default: int, most: int) -> int:
+    """How many the query's `limit` asks for.
+
+    Raises:
+        StockadeError: `request.query_invalid`.
+    """
+    text = request.query_params.get("limit")
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:_PAGE_DIGITS]) <= most):
+        raise StockadeError("request.query_invalid", f"The limit is 1 to {most}.")
+    return int(text[:_PAGE_DIGITS])
+
+
+def query_number(request: Request, name: str) -> int | None:
+    """A whole number from 1 in the query.
+
+    Raises:
+        StockadeError: `request.query_invalid`.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:10]) < 2**31):
+        raise StockadeError("request.query_invalid", f"{name} is a number from 1.")
+    return int(text[:10])
+
+
+def query_flag(request: Request, name: str) -> bool:
+    """Whether the query says `true`; it can say `false`, or nothing.
+
+    Raises:
+        StockadeError: `request.query_invalid`.
+    """
+    text = request.query_params.get(name, "false")
+    if text not in {"true", "false"}:
+        raise StockadeError("request.query_invalid", f"{name} is true or false.")
+    return text == "true"
+
+
+def expected_revision(request: Request) -> int | None:
+    """The revision that the caller saw: `If-Match: "3"`, or `If-None-Match: *` for none, as 0.
+
+    Raises:
+        StockadeError: `request.header_invalid`.
+    """
+    match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
+    if none_match is not None:
+        if none_match != "*" or match is not None:
+            raise _invalid("If-None-Match", "*, and without If-Match")
+        return 0
+    if match is None:
+        return None
+    found = _ETAG.fullmatch(match)
+    if found is None:
+        raise _invalid("If-Match", 'one revision in quotes, such as "3"')
+    return int(found[1])
 
 
 def parse_time(text: str) -> int | None:

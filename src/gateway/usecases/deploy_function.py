@@ -1,9 +1,13 @@
 """Makes an immutable version of a function out of a module, limits and settings."""
 
+from contextlib import suppress
+from dataclasses import replace
+
 import msgspec
 
 from gateway.authorizer import Authorizer
-from gateway.services import Services
+from gateway.services import LimitProfile, Services
+from gateway.usecases.refusals import Refusals
 from gateway.usecases.trust_function import check_function_trust
 from gateway.usecases.upload_module import find_module
 from stockade.core.actions import Action
@@ -11,9 +15,10 @@ from stockade.core.authorization import Question, Resource, ResourceKind, module
 from stockade.core.digests import check_digest
 from stockade.core.egress import EgressPolicy, HttpGrant, parse_url
 from stockade.core.errors import StockadeError
-from stockade.core.grants import missing_grants, parse_grants
+from stockade.core.functions import check_note, is_deleted
+from stockade.core.grants import MAX_GRANTS, Grants, missing_grants, parse_grants
 from stockade.core.host_functions import STOCKADE_MODULE
-from stockade.core.limits import limits_from_request
+from stockade.core.limits import Limits, limits_from_request
 from stockade.core.modules import (
     Abi,
     FunctionContent,
@@ -21,14 +26,16 @@ from stockade.core.modules import (
     ModuleFacts,
     RetrySettings,
     StoredModule,
+    VersionNote,
 )
-from stockade.core.names import check_name
+from stockade.core.names import check_name, check_new_name
 from stockade.core.policy_questions import deploy_context
 from stockade.core.principals import Principal
 
 _MAX_ATTEMPTS, _MAX_DELAY_MS = 20, 24 * 3600 * 1000
 _MAX_CONCURRENCY = 10_000
 _MAX_ENV_ENTRIES, _MAX_ENV_BYTES = 64, 32 * 1024
+_NO_ENVIRONMENT: tuple[tuple[str, str], ...] = ()
 
 
 class RetryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +56,8 @@ class DeployRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retry: RetryRequest = RetryRequest()
     concurrency: int | None = None
     env: dict[str, str] = {}
+    message: str = ""
+    labels: dict[str, str] = {}
 
 
 async def deploy_function(
@@ -59,25 +68,68 @@ async def deploy_function(
     Raises:
         StockadeError: `auth.…`, `function.…`, `limits.…`, `module.…`.
     """
-    check_name("function", name)
-    module = await find_module(services, caller.tenant, check_digest(asked.module))
+    first = Refusals(gather=False)
+    planned = await plan_deploy(services, authorizer, caller, name, asked, first)
+    if planned is None:
+        raise RuntimeError("a deploy without a module was not refused")
+    note = check_note(caller.id, asked.message, asked.labels)
+    return await services.catalog.put_function(
+        caller.tenant, name, planned[0], services.clock.now_ms(), note
+    )
+
+
+async def plan_deploy(
+    services: Services,
+    authorizer: Authorizer,
+    caller: Principal,
+    name: str,
+    asked: DeployRequest,
+    refusals: Refusals,
+) -> tuple[FunctionContent, StoredModule] | None:
+    """What a deploy would make of the module, everything checked, nothing written.
+
+    With gathered refusals, the content is without what was refused, and None without a module.
+    """
+    await refusals.looking(_check_free(services, caller.tenant, name), None)
+    module = await refusals.looking(_module(services, caller.tenant, asked.module), None)
+    limits = _limits(services.profile, asked.limits, refusals)
+    grants = _grants(services, asked.grants, None if module is None else module.facts, refusals)
+    retry = refusals.of(lambda: _retry(asked.retry), RetrySettings())
+    concurrency = refusals.of(lambda: _concurrency(asked.concurrency), None)
+    env = refusals.of(lambda: _environment(asked.env), _NO_ENVIRONMENT)
+    refusals.of(lambda: check_note(caller.id, asked.message, asked.labels), VersionNote())
+    if module is None:
+        return None
     facts = module.facts
-    profile = services.profile
     content = FunctionContent(
         digest=module.digest,
         abi=facts.abi,
         deterministic=facts.deterministic,
-        limits=limits_from_request(asked.limits, profile.defaults, profile.ceilings),
-        grants=_grants(services, asked.grants, facts),
-        retry=_retry(asked.retry),
-        concurrency=_concurrency(asked.concurrency),
-        env=_environment(asked.env),
+        limits=limits,
+        grants=grants,
+        retry=retry,
+        concurrency=concurrency,
+        env=env,
     )
-    counting = await check_function_trust(services, name, module)
-    authorizer.check_question(_question(caller, name, content, module, counting.names))
-    return await services.catalog.put_function(
-        caller.tenant, name, content, services.clock.now_ms()
-    )
+    counting = await refusals.looking(check_function_trust(services, name, module), None)
+    signers = () if counting is None else counting.names
+    question = _question(caller, name, content, module, signers)
+    refusals.of(lambda: authorizer.check_question(question), None)
+    return content, module
+
+
+async def _check_free(services: Services, tenant: str, name: str) -> None:
+    """Checks that there may be a function of this name."""
+    check_name("function", name)
+    deleted = await services.catalog.deleted_function(tenant, name)
+    if deleted is not None and services.clock.now_ms() < deleted.restorable_until_ms:
+        raise is_deleted(name, deleted.restorable_until_ms)
+    if await services.catalog.function_version(tenant, name, None) is None:
+        check_new_name("function", name)
+
+
+async def _module(services: Services, tenant: str, digest: str) -> StoredModule | None:
+    return await find_module(services, tenant, check_digest(digest))
 
 
 def _question(
@@ -93,8 +145,40 @@ def _question(
     return Question(caller, Action.DEPLOY, function, context, module_resource(module, signers))
 
 
-def _grants(services: Services, asked: list[str], facts: ModuleFacts) -> tuple[str, ...]:
-    grants = parse_grants(asked)
+def _limits(profile: LimitProfile, asked: dict[str, int], refusals: Refusals) -> Limits:
+    sound: dict[str, int] = {}
+    for name, value in asked.items():
+        one = {name: value}
+        checked = refusals.of(lambda: limits_from_request(one, ceilings=profile.ceilings), None)  # noqa: B023 - called at once
+        if checked is not None:
+            sound |= one
+    return replace(profile.defaults, **sound)
+
+
+def _grants(
+    services: Services, asked: list[str], facts: ModuleFacts | None, refusals: Refusals
+) -> tuple[str, ...]:
+    refusals.of(lambda: parse_grants(asked), None)
+    sound = _sound_grants(asked)
+    grants = parse_grants(sound)
+    if facts is not None:
+        refusals.of(lambda: _check_missing(facts, grants), None)
+    for grant in grants.http:
+        refusals.of(lambda: _check_egress(services.egress_policy, grant), None)  # noqa: B023 - called at once
+    return tuple(sorted(sound))
+
+
+def _sound_grants(asked: list[str]) -> list[str]:
+    """Those that go together, from the first one on."""
+    sound: list[str] = []
+    for text in asked[:MAX_GRANTS]:
+        with suppress(StockadeError):
+            parse_grants([*sound, text])
+            sound.append(text)
+    return sound
+
+
+def _check_missing(facts: ModuleFacts, grants: Grants) -> None:
     calls = [name.removeprefix(f"{STOCKADE_MODULE}.") for name in facts.imports]
     missing = missing_grants(calls, grants) if facts.abi is Abi.STOCKADE_V1 else ()
     if missing:
@@ -104,9 +188,6 @@ def _grants(services: Services, asked: list[str], facts: ModuleFacts) -> tuple[s
             " grants, or build without these calls.",
             detail={"missing": list(missing)},
         )
-    for grant in grants.http:
-        _check_egress(services.egress_policy, grant)
-    return tuple(sorted(asked))
 
 
 def _check_egress(policy: EgressPolicy, grant: HttpGrant) -> None:

@@ -1,6 +1,7 @@
 """Queues dead letters again: one by its id, or all that a tenant has."""
 
 from gateway.services import Services
+from gateway.usecases.delete_function import check_callable
 from stockade.core.errors import StockadeError, not_found
 
 
@@ -8,8 +9,12 @@ async def redrive(services: Services, tenant: str, invocation_id: str) -> None:
     """Queues one again.
 
     Raises:
-        StockadeError: `invocation.not_found` or `invocation.not_dead`.
+        StockadeError: `invocation.not_found` or `invocation.not_dead`; `function.deleted` or
+            `function.not_found` when there is no function any more to run.
     """
+    record = await services.queue.record(tenant, invocation_id)
+    if record is not None:
+        await check_callable(services, tenant, record.function)
     done = await services.queue.redrive(tenant, invocation_id)
     if done is None:
         raise not_found("invocation", invocation_id)
@@ -22,6 +27,16 @@ async def redrive(services: Services, tenant: str, invocation_id: str) -> None:
 
 
 async def redrive_all(services: Services, tenant: str, most: int) -> list[str]:
-    """Queues up to so many again, newest first, and returns their ids."""
+    """Queues up to so many again, newest first, and returns their ids.
+
+    Those of deleted functions stay where they are.
+    """
     found = await services.queue.dead_letters(tenant, most)
-    return [one.id for one in found if await services.queue.redrive(tenant, one.id)]
+    functions = {one.function for one in found}
+    live = {name for name in functions if await _is_callable(services, tenant, name)}
+    wanted = [one.id for one in found if one.function in live]
+    return [one for one in wanted if await services.queue.redrive(tenant, one)]
+
+
+async def _is_callable(services: Services, tenant: str, name: str) -> bool:
+    return await services.catalog.function_version(tenant, name, None) is not None

@@ -1,10 +1,11 @@
 """From a function's name, and an alias or version, to the one version to run."""
 
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Hashable
 
+from stockade.core.aliases import pick
 from stockade.core.errors import StockadeError, not_found
+from stockade.core.functions import is_deleted
 from stockade.core.modules import Alias, FunctionVersion
 from stockade.core.names import check_name
 from stockade.core.ports import Catalog
@@ -29,7 +30,8 @@ class FunctionResolver:
         """The version; with a weighted alias, always the same one for the same `draw`.
 
         Raises:
-            StockadeError: `function.not_found`, `version.not_found`, `alias.not_found`.
+            StockadeError: `function.not_found`, `function.deleted`, `version.not_found`,
+                `alias.not_found`.
         """
         check_name("function", name)
         if alias is not None:
@@ -39,6 +41,7 @@ class FunctionResolver:
         )
         if isinstance(found, FunctionVersion):
             return found
+        await self._check_not_deleted(tenant, name)
         if version is None:
             raise not_found("function", name)
         raise StockadeError(
@@ -57,10 +60,17 @@ class FunctionResolver:
             (tenant, name, alias), lambda: self._catalog.alias(tenant, name, alias)
         )
         if not isinstance(found, Alias):
+            await self._check_not_deleted(tenant, name)
             raise StockadeError(
                 "alias.not_found", f"The function {name!r} has no alias {alias!r} in this tenant."
             )
-        return _pick(found.weights, draw)
+        return pick(found.weights, draw)
+
+    async def _check_not_deleted(self, tenant: str, name: str) -> None:
+        """Looked up anew for each refusal: the way of those who are refused may be the long one."""
+        deleted = await self._catalog.deleted_function(tenant, name)
+        if deleted is not None:
+            raise is_deleted(name, deleted.restorable_until_ms)
 
     async def _remembered(
         self,
@@ -90,13 +100,3 @@ class FunctionResolver:
                 self._cached.clear()
             self._cached[key] = now, found
         return found
-
-
-def _pick(weights: tuple[tuple[int, int], ...], draw: str) -> int:
-    total = sum(weight for _version, weight in weights)
-    point = int.from_bytes(hashlib.sha256(draw.encode()).digest()[:8]) % total
-    for version, weight in weights:
-        point -= weight
-        if point < 0:
-            return version
-    raise RuntimeError("weights do not add up")

@@ -12,7 +12,7 @@ one left.
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -241,6 +241,27 @@ def removed(expected: int | None = None) -> AliasRule:
         return AliasTarget(Verb.DELETE, None)
 
     return rule
+
+
+def narrowed(rule: AliasRule, versions: Collection[int]) -> AliasRule:
+    """The rule, which may now point to these versions only.
+
+    For what was looked at before the rule is asked: had the alias, or the one it is promoted from,
+    changed in between, the rule would point to what nobody looked at.
+    """
+
+    def narrow(view: AliasView) -> AliasTarget | None:
+        target = rule(view)
+        if target is not None and not dict(target.weights or ()).keys() <= set(versions):
+            raise StockadeError(
+                "alias.changed",
+                f"What {view.name!r} was to point to was changed in between. Try again.",
+                retryable=True,
+                detail={"revision": view.revision},
+            )
+        return target
+
+    return narrow
 
 
 def check_expected(view: AliasView, expected: int | None) -> None:

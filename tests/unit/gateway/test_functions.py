@@ -36,10 +36,78 @@ async def test_functions_are_listed_and_shown(gateway: Installation) -> None:
     await gateway.deploy("a", limits={"fuel": 7})
     listed = (await gateway.http.get("/v1/functions")).json()["functions"]
     assert [(one["name"], one["version"]) for one in listed] == [("a", 2), ("b", 1)]
+    page = (await gateway.http.get("/v1/functions?limit=1")).json()
+    assert ([one["name"] for one in page["functions"]], page["next"]) == (["a"], "a")
+    page = (await gateway.http.get("/v1/functions?limit=1&after=a")).json()
+    assert ([one["name"] for one in page["functions"]], page["next"]) == (["b"], None)
     assert (await gateway.http.get("/v1/functions/a")).json()["version"] == 2
     assert (await gateway.http.get("/v1/functions/a?version=1")).json()["version"] == 1
     refused(await gateway.http.get("/v1/functions/a?version=3"), 404, "version.not_found")
     refused(await gateway.http.get("/v1/functions/c"), 404, "function.not_found")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["functions?limit=0", "functions?limit=201", "functions?limit=x", "functions?limit=%D9%A1",
+     "functions?deleted=yes", "functions/f/versions?before=0", "functions/f/versions?before=-1",
+     "functions/f/versions?before=x", "functions/f/versions?limit=99999999999999999999",
+     "functions/f/diff", "functions/f/diff?from="],
+)  # fmt: skip
+async def test_a_bad_query(gateway: Installation, path: str) -> None:
+    await gateway.deploy()
+    refused(await gateway.http.get(f"/v1/{path}"), 400, "request.query_invalid")
+
+
+async def test_a_page_begins_behind_a_name_only(gateway: Installation) -> None:
+    answer = await gateway.http.get("/v1/functions?after=%2e%2e")
+    refused(answer, 400, "function.name_invalid")
+
+
+async def test_versions_come_newest_first_with_who_when_and_why(gateway: Installation) -> None:
+    for fuel in (1, 2, 3):
+        labels = {"commit": f"c{fuel}"}
+        await gateway.deploy(limits={"fuel": fuel}, message=f"Take {fuel}", labels=labels)
+    page = (await gateway.http.get("/v1/functions/f/versions?limit=2")).json()
+    assert [one["version"] for one in page["versions"]] == [3, 2]
+    assert page["next"] == 2
+    newest = page["versions"][0]
+    assert (newest["message"], newest["labels"]) == ("Take 3", {"commit": "c3"})
+    assert newest["created_by"] == gateway.key.split("_")[2]
+    assert newest["created_ms"] > 0
+    page = (await gateway.http.get("/v1/functions/f/versions?limit=2&before=2")).json()
+    assert ([one["version"] for one in page["versions"]], page["next"]) == ([1], None)
+    refused(await gateway.http.get("/v1/functions/g/versions"), 404, "function.not_found")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"message": "a\nb"}, "function.message_invalid"),
+        ({"message": "x" * 501}, "function.message_invalid"),
+        ({"labels": {"A": "b"}}, "function.labels_invalid"),
+        ({"labels": {str(number): "" for number in range(17)}}, "function.labels_invalid"),
+    ],
+)
+async def test_a_bad_note(gateway: Installation, change: dict[str, object], code: str) -> None:
+    refused(await gateway.deploy(**change), 400, code)
+    refused(await gateway.http.get("/v1/functions/f"), 404, "function.not_found")
+
+
+async def test_a_version_that_nothing_needs_is_deleted_for_good(gateway: Installation) -> None:
+    for fuel in (1, 2, 3):
+        await gateway.deploy(limits={"fuel": fuel})
+    path = "/v1/functions/f/versions"
+    await gateway.http.put("/v1/functions/f/aliases/prod", json={"version": 1})
+    facts = refused(await gateway.http.delete(f"{path}/1"), 409, "version.in_use")["facts"]
+    assert facts == {"aliases": ["prod"]}
+    refused(await gateway.http.delete(f"{path}/3"), 409, "version.in_use")
+    assert (await gateway.http.delete(f"{path}/2")).status_code == 204
+    refused(await gateway.http.delete(f"{path}/2"), 404, "version.not_found")
+    refused(await gateway.http.delete(f"{path}/x"), 400, "request.invalid")
+    refused(await gateway.invoke(query="?version=2"), 404, "version.not_found")
+    asked = {"version": 2}
+    answer = await gateway.http.put("/v1/functions/f/aliases/prod", json=asked)
+    refused(answer, 404, "version.not_found")
 
 
 async def test_an_own_deploy_is_seen_at_once(gateway: Installation) -> None:
@@ -158,71 +226,39 @@ async def test_the_field_that_nobody_knows_is_named_in_short(gateway: Installati
 
 
 @pytest.mark.parametrize(
-    "name", ["UPPER", "-x", "x-", "a" * 64, "a" * 300, "a_b", "a%00b", "%2e%2e", "a%0ab", "%ff"]
-)
+    "name",
+    ["UPPER", "-x", "x-", "a" * 64, "a" * 300, "a_b", "a%00b", "%2e%2e", "a%0ab", "%ff",
+     "%D0%B0bc", "a%CC%81", "%EF%BD%81", "a%E2%80%8Bb", "%E2%80%AEcba", "a%252fb", "a%5cb", "a;b",
+     "%c0%ae%c0%ae", "a%20", "caf%C3%A9"],
+)  # fmt: skip
 async def test_a_bad_name(gateway: Installation, name: str) -> None:
     path = f"/v1/functions/{name}"
     refused(await gateway.http.get(path), 400, "function.name_invalid")
     refused(await gateway.http.post(f"{path}/invoke"), 400, "function.name_invalid")
     answer = await gateway.http.put(path, json={"module": "x"})
     refused(answer, 400, "function.name_invalid")
+    for call in (
+        gateway.http.get(f"{path}/versions"),
+        gateway.http.get(f"{path}/diff?from=1"),
+        gateway.http.get(f"{path}/aliases"),
+        gateway.http.delete(path),
+        gateway.http.post(f"{path}/restore"),
+        gateway.http.delete(f"{path}/versions/1"),
+        gateway.http.post(f"{path}/aliases/prod/rollback"),
+    ):
+        refused(await call, 400, "function.name_invalid")
+
+
+@pytest.mark.parametrize("name", ["xn--80ak6aa92e", "stockade", "system"])
+async def test_a_reserved_name_is_for_no_new_function(gateway: Installation, name: str) -> None:
+    refused(await gateway.deploy(name), 400, "function.name_reserved")
+    version = (await gateway.deploy("f")).json()["version"]
+    content = await gateway.catalog.function_version("alice", "f", version)
+    assert content is not None
+    await gateway.catalog.put_function("alice", name, content.content, 0)
+    assert (await gateway.deploy(name, limits={"fuel": 7})).status_code == 201
 
 
 @pytest.mark.parametrize("path", ["/v1/functions/%2e%2e%2fkeys", "/v1/functions/a%2fb", "/v1//"])
 async def test_a_slash_in_a_name_is_another_path(gateway: Installation, path: str) -> None:
     refused(await gateway.http.get(path), 404, "request.not_found")
-
-
-async def test_aliases(gateway: Installation) -> None:
-    await gateway.deploy()
-    await gateway.deploy(limits={"fuel": 7})
-    path = "/v1/functions/f/aliases/prod"
-    refused(await gateway.http.get(path), 404, "alias.not_found")
-    refused(await gateway.http.get("/v1/functions/f?alias=prod"), 404, "alias.not_found")
-    put = await gateway.http.put(path, json={"version": 1})
-    assert (put.status_code, put.json()) == (
-        201,
-        {"function": "f", "alias": "prod", "weights": {"1": 1}},
-    )
-    assert (await gateway.http.get("/v1/functions/f?alias=prod")).json()["version"] == 1
-    put = await gateway.http.put(path, json={"weights": {"2": 10, "1": 90}})
-    assert (put.status_code, put.json()["weights"]) == (200, {"1": 90, "2": 10})
-    assert (await gateway.http.get(path)).json() == put.json()
-
-
-@pytest.mark.parametrize(
-    ("asked", "status", "code"),
-    [
-        ({}, 400, "alias.weights_invalid"),
-        ({"version": 1, "weights": {"1": 1}}, 400, "alias.weights_invalid"),
-        ({"weights": {}}, 400, "alias.weights_invalid"),
-        ({"weights": {"1": 0}}, 400, "alias.weights_invalid"),
-        ({"weights": {"1": 10_001}}, 400, "alias.weights_invalid"),
-        ({"weights": {"0": 1}}, 400, "alias.weights_invalid"),
-        ({"weights": {str(n): 1 for n in range(1, 18)}}, 400, "alias.weights_invalid"),
-        ({"weights": {"x": 1}}, 400, "request.invalid"),
-        ({"version": 9}, 404, "version.not_found"),
-    ],
-)
-async def test_a_bad_alias(
-    gateway: Installation, asked: dict[str, object], status: int, code: str
-) -> None:
-    await gateway.deploy()
-    answer = await gateway.http.put("/v1/functions/f/aliases/a", json=asked)
-    refused(answer, status, code)
-
-
-async def test_weights_share_invocations_out_and_a_draw_sticks(gateway: Installation) -> None:
-    await gateway.deploy()
-    await gateway.deploy(limits={"fuel": 7})
-    path = "/v1/functions/f/aliases/canary"
-    await gateway.http.put(path, json={"weights": {"1": 80, "2": 20}})
-    resolver = gateway.app.state.context.resolver
-    drawn = [
-        (await resolver.resolve("alice", "f", "canary", None, str(n))).version for n in range(500)
-    ]
-    again = [
-        (await resolver.resolve("alice", "f", "canary", None, str(n))).version for n in range(500)
-    ]
-    assert drawn == again
-    assert 50 < drawn.count(2) < 150

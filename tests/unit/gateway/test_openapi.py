@@ -6,6 +6,7 @@ BODIES = {
     "/v1/functions/{name}": "put",
     "/v1/functions/{name}/aliases/{alias}": "put",
     "/v1/functions/{name}/trust": "put",
+    "/v1/functions/{name}/aliases/{alias}/promote": "post",
     "/v1/signers": "post",
     "/v1/signers/{name}/rotate": "post",
     "/v1/signers/{name}/revoke": "post",

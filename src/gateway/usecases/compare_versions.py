@@ -1,0 +1,103 @@
+"""Compares versions of a function, and a deploy with what is there, before anybody decides."""
+
+from dataclasses import dataclass
+
+from gateway.authorizer import Authorizer
+from gateway.services import Services
+from gateway.usecases.deploy_function import DeployRequest, plan_deploy
+from gateway.usecases.keep_aliases import find_alias
+from gateway.usecases.refusals import Refusals
+from gateway.usecases.resolve_function import FunctionResolver
+from stockade.core.errors import StockadeError
+from stockade.core.function_diff import Diff, content_diff, facts_diff
+from stockade.core.modules import FunctionContent, FunctionVersion, ModuleFacts
+from stockade.core.names import check_name
+from stockade.core.principals import Principal
+
+LATEST = "latest"
+_MAX_DIGITS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a deploy would do: `version` is the number that it would have or has.
+
+    `base` is what it was compared with; None for a function that is new. `refusals` are all that
+    could be found; with any of them the deploy would be refused.
+    """
+
+    version: int
+    creates: bool
+    base: FunctionVersion | None
+    changes: Diff
+    refusals: tuple[StockadeError, ...]
+
+
+async def find_version(
+    services: Services, resolver: FunctionResolver, tenant: str, name: str, which: str
+) -> FunctionVersion:
+    """The version that a number, an alias or `latest` means; of several the one with most weight.
+
+    Raises:
+        StockadeError: `function.…`, `version.not_found`, `alias.…`.
+    """
+    if which == LATEST:
+        return await resolver.resolve(tenant, name, None, None, draw="")
+    if which.isascii() and which.isdecimal():
+        return await resolver.resolve(tenant, name, None, int(which[:_MAX_DIGITS]), draw="")
+    await resolver.resolve(tenant, name, None, None, draw="")  # for the right refusal
+    alias = await find_alias(services, tenant, name, check_name("alias", which))
+    heaviest = max(alias.weights, key=lambda share: (share[1], -share[0]))[0]
+    return await resolver.resolve(tenant, name, None, heaviest, draw="")
+
+
+async def compare(services: Services, before: FunctionVersion, after: FunctionVersion) -> Diff:
+    """What differs."""
+    facts = await _facts(services, after.tenant, after.content.digest)
+    return await _difference(services, before, after.content, facts)
+
+
+async def rehearse_deploy(
+    services: Services,
+    authorizer: Authorizer,
+    resolver: FunctionResolver,
+    caller: Principal,
+    name: str,
+    asked: DeployRequest,
+    against: str | None,
+) -> Rehearsal:
+    """What the deploy would change, and all that it would be refused for; writes nothing.
+
+    Raises:
+        StockadeError: `alias.not_found` or `version.not_found` when there is nothing of what
+            `against` names.
+    """
+    refusals = Refusals(gather=True)
+    planned = await plan_deploy(services, authorizer, caller, name, asked, refusals)
+    tenant, catalog = caller.tenant, services.catalog
+    latest = await catalog.function_version(tenant, name, None)
+    base = latest
+    if against is not None:
+        base = await find_version(services, resolver, tenant, name, against)
+    creates = planned is None or latest is None or latest.content != planned[0]
+    changes: Diff = {}
+    if planned is not None and base is not None:
+        changes = await _difference(services, base, planned[0], planned[1].facts)
+    number = 0 if latest is None else latest.version
+    return Rehearsal(number + creates, creates, base, changes, tuple(refusals.found))
+
+
+async def _difference(
+    services: Services, before: FunctionVersion, after: FunctionContent, facts: ModuleFacts | None
+) -> Diff:
+    changes = content_diff(before.content, after)
+    earlier = await _facts(services, before.tenant, before.content.digest)
+    if facts is not None and earlier is not None:
+        changes |= facts_diff(earlier, facts)
+    return changes
+
+
+async def _facts(services: Services, tenant: str, digest: str) -> ModuleFacts | None:
+    """None when the tenant deleted the module since."""
+    module = await services.catalog.module(tenant, digest)
+    return None if module is None else module.facts
