@@ -9,6 +9,7 @@ from stockade_client.errors import (
     StockadeApiError,
     StockadeClientError,
 )
+from stockade_client.keys import ApiKey, NewApiKey, WorkloadKey
 from stockade_client.schedules import Cron, Every, FiringTime, Schedule, ScheduleRefusal
 from stockade_client.trust import FunctionTrust, Signer
 from stockade_client.types import (
@@ -29,6 +30,7 @@ from stockade_client.types import (
 )
 
 __all__ = [
+    "ApiKey",
     "AsyncClient",
     "Attempt",
     "Client",
@@ -49,6 +51,7 @@ __all__ = [
     "LogLine",
     "Logs",
     "Module",
+    "NewApiKey",
     "Progress",
     "Schedule",
     "ScheduleRefusal",
@@ -57,4 +60,5 @@ __all__ = [
     "StockadeApiError",
     "StockadeClientError",
     "Usage",
+    "WorkloadKey",
 ]

@@ -11,6 +11,7 @@ from stockade_client import calls
 from stockade_client.attempts import DEFAULT_RETRIES, RetryRule, looks, timeout_for
 from stockade_client.calls import Call
 from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeClientError
+from stockade_client.key_methods import KeyMethods
 from stockade_client.schedule_methods import ScheduleMethods
 from stockade_client.trust_methods import TrustMethods
 from stockade_client.types import (
@@ -28,14 +29,14 @@ from stockade_client.types import (
 _Answer = TypeVar("_Answer")
 
 
-class Client(ScheduleMethods, TrustMethods):
+class Client(KeyMethods, ScheduleMethods, TrustMethods):
     """Talks to one gateway as one tenant; close it, or use it in `with`.
 
     Every method may raise `StockadeApiError` and `ConnectionFailed`; see `stockade_client.errors`.
 
     Args:
         url: Where the gateway listens, such as `http://127.0.0.1:8080`.
-        api_key: The tenant's key, `stk_…`; without one only `health` works.
+        api_key: The tenant's key, `stk_…`; without one `health` and `exchange_token` work.
         timeout_seconds: For each answer, beyond what a call asks the gateway to wait.
         transport: Another way to send; `httpx.MockTransport` in tests.
         retries: When a call is sent again.

@@ -34,6 +34,7 @@ _KeyFileOption = Annotated[
     Path | None,
     typer.Option(
         "--api-key-file",
+        envvar="STOCKADE_API_KEY_FILE",
         dir_okay=False,
         show_default=False,
         help="File with the API key. Else STOCKADE_API_KEY holds the key itself; else "
@@ -50,7 +51,9 @@ class Wiring:
     transport: "httpx.BaseTransport"
 
 
-def connected(command: "Callable[Concatenate[Client, P], None]") -> Callable[..., None]:
+def connected(
+    command: "Callable[Concatenate[Client, P], None]", *, with_key: bool = True
+) -> Callable[..., None]:
     """Gives a command its client, `--url` and `--api-key-file`, and its errors in words."""
     call: Callable[..., None] = command
 
@@ -58,19 +61,27 @@ def connected(command: "Callable[Concatenate[Client, P], None]") -> Callable[...
         ctx: typer.Context,
         *,
         url: str,
-        api_key_file: Path | None,
+        api_key_file: Path | None = None,
         **given: Any,  # noqa: ANN401
     ) -> None:
         with errors_in_words(), client_errors_in_words(url):
             wiring = ctx.find_object(Wiring)
             transport = None if wiring is None else wiring.transport
-            with open_client(url, read_api_key(api_key_file), transport) as client:
+            key = read_api_key(api_key_file) if with_key else None
+            with open_client(url, key, transport) as client:
                 call(client, **given)
 
     run.__doc__ = command.__doc__
     run.__name__ = command.__name__
-    _describe(run, command)
+    _describe(run, command, with_key=with_key)
     return run
+
+
+def connected_without_key(
+    command: "Callable[Concatenate[Client, P], None]",
+) -> Callable[..., None]:
+    """As `connected`, for what is there to get a key: none is looked for, and none is sent."""
+    return connected(command, with_key=False)
 
 
 def open_client(
@@ -108,7 +119,7 @@ def read_api_key(file: Path | None) -> str | None:
         ) from error
 
 
-def _describe(run: Callable[..., None], command: Callable[..., None]) -> None:
+def _describe(run: Callable[..., None], command: Callable[..., None], *, with_key: bool) -> None:
     """Tells Typer the command's own parameters, then ours."""
     own = list(inspect.signature(command).parameters.values())[1:]
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -116,7 +127,10 @@ def _describe(run: Callable[..., None], command: Callable[..., None]) -> None:
         inspect.Parameter("ctx", keyword, annotation=typer.Context),
         *(parameter.replace(kind=keyword) for parameter in own),
         inspect.Parameter("url", keyword, default=DEFAULT_URL, annotation=_UrlOption),
-        inspect.Parameter("api_key_file", keyword, default=None, annotation=_KeyFileOption),
     ]
+    if with_key:
+        parameters.append(
+            inspect.Parameter("api_key_file", keyword, default=None, annotation=_KeyFileOption)
+        )
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -3,12 +3,17 @@
 import os
 import sys
 
-_COMMAND_LINE_ONLY = ("STOCKADE_API_KEY", "STOCKADE_URL")
+_COMMAND_LINE_ONLY = ("STOCKADE_API_KEY", "STOCKADE_API_KEY_FILE", "STOCKADE_URL")
 
 
 def api_key_from_environment() -> str | None:
     """The API key in `STOCKADE_API_KEY`, if any."""
     return os.environ.get("STOCKADE_API_KEY", "").strip() or None  # noqa: TID251 - see above
+
+
+def variable(name: str) -> str | None:
+    """A variable that belongs to others, such as a CI service."""
+    return os.environ.get(name)  # noqa: TID251 - see above
 
 
 def environment_for_child(settings: dict[str, str]) -> dict[str, str]:

@@ -1,26 +1,27 @@
-"""`stockade keys`: make the key that signs modules."""
+"""`stockade keys`: make the key that signs modules; API keys are in `api_keys`."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from stockade.cli import api_keys
+from stockade.cli.files import PRIVATE, PUBLIC, written_aside
 from stockade.cli.reporting import reported
 from stockade.cli.words import say
 from stockade.core.errors import StockadeError
 
-app = typer.Typer(no_args_is_help=True, help="Make keys that sign modules.")
+app = typer.Typer(no_args_is_help=True, help="Make keys that sign modules, and API keys.")
 
 DEFAULT_KEY = Path("stockade-key.pem")
 
 
 @app.callback()
 def _keys() -> None:
-    """Make keys that sign modules."""
+    """Make keys that sign modules, and API keys that callers send."""
 
 
-@app.command()
+@app.command(rich_help_panel="Signing keys")
 @reported
 def generate(
     *,
@@ -40,10 +41,15 @@ def generate(
     if not force:
         _refuse_overwriting(out, public)
     key = keys.generate_secret_key()
-    _write(out, keys.secret_key_pem(key), 0o600)
-    _write(public, keys.public_key_pem(keys.public_bytes(key)), 0o644)
+    with written_aside(out, PRIVATE) as write:
+        write(keys.secret_key_pem(key))
+    with written_aside(public, PUBLIC) as write:
+        write(keys.public_key_pem(keys.public_bytes(key)))
     say(f"Secret key: {out} (keep it)")
     say(f"Public key: {public}")
+
+
+api_keys.add_to(app)
 
 
 def public_path(secret: Path) -> Path:
@@ -58,17 +64,3 @@ def _refuse_overwriting(*paths: Path) -> None:
                 "cli.key_exists",
                 f"{str(path)!r} exists. Modules signed with it need it; --force replaces it.",
             )
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Writes aside and renames, so that the mode holds from the first byte on."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """`stockade schedules`: functions that run by the clock."""
 
-import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stockade.cli.connection import connected
+from stockade.cli.durations import span_seconds
 from stockade.cli.options import (
     AliasOption,
     InputFile,
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Run functions by the clock.")
 
 _SHOWN_CHARACTERS = 60
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_EVERY = re.compile(r"([0-9]{1,9})([smhd]?)")
 
 
 class _Priority(StrEnum):
@@ -215,16 +213,7 @@ def _timing(
         return Cron(cron, "UTC" if zone is None else zone)
     if zone is not None:
         raise typer.BadParameter("--zone goes with --cron.")
-    return Every(_seconds(every or ""), anchor)
-
-
-def _seconds(text: str) -> int:
-    read = _EVERY.fullmatch(text)
-    if read is None:
-        raise typer.BadParameter(
-            f"{text!r} is no interval such as 30s, 5m, 12h or 1d.", param_hint="--every"
-        )
-    return int(read[1]) * _UNITS[read[2]]
+    return Every(span_seconds("--every", every or ""), anchor)
 
 
 def _facts(one: "Schedule") -> dict[str, object]:

@@ -19,7 +19,7 @@ class CommandLine:
 
     def run(self, *words: str, data: bytes | None = None, **env: str) -> Result:
         wiring = Wiring(self.gateway.transport)
-        bare = {"STOCKADE_URL": None, "STOCKADE_API_KEY": None}
+        bare = {"STOCKADE_URL": None, "STOCKADE_API_KEY": None, "STOCKADE_API_KEY_FILE": None}
         wide = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
         return self._runner.invoke(
             app, list(words), input=data, obj=wiring, env={**bare, **wide, **env}

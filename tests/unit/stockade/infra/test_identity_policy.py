@@ -129,3 +129,10 @@ def test_a_broken_policy_stops_the_start(tmp_path: Path, content: str | bytes) -
 def test_a_policy_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(StockadeError, match=r"^config\.identity_invalid"):
         load_identity_policy(tmp_path / "none.toml")
+
+
+def test_the_guides_example_is_sound(tmp_path: Path) -> None:
+    guide = SHIPPED.parents[1] / "docs" / "how-to" / "ci.md"
+    example = guide.read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
+    policy = _load(tmp_path, example)
+    assert [one.kind for one in policy.issuers] == [IssuerKind.GITHUB, IssuerKind.GITLAB]
