@@ -21,8 +21,6 @@ def wanted_range(text: str | None, size_bytes: int) -> tuple[int, int] | None:
         return None
     if parsed[1]:
         start, last = int(parsed[1]), int(parsed[2] or size_bytes)
-        if last < start:
-            return None
     else:
         start, last = max(0, size_bytes - int(parsed[2])), size_bytes
     if start >= size_bytes or last < start:

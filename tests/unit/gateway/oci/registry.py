@@ -95,13 +95,13 @@ class OciGateway:
 @asynccontextmanager
 async def oci_gateway(
     database: SqlCatalog,
-    blobs: MemoryBlobStore | None = None,
+    blob_store: MemoryBlobStore | None = None,
     settings: GatewaySettings = SETTINGS,
     **changes: int,
 ) -> AsyncIterator[OciGateway]:
     """A new one; `changes` replace bounds."""
     bounds = replace(OCI_BOUNDS, **changes)
-    blobs, staging = blobs or MemoryBlobStore(), MemoryBlobStore()
+    blobs, staging = blob_store or MemoryBlobStore(), MemoryBlobStore()
     store = database.oci_store()
     for tenant in ("alice", "mallory"):
         await database.ensure_tenant(tenant)

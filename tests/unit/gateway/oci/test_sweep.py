@@ -98,7 +98,7 @@ async def test_a_blob_whose_bytes_were_just_deleted_is_to_be_pushed_again(
             assert await database.oci_store().release(stored, self.delete)
             return stored, size_bytes
 
-    async with oci_gateway(database, blobs=Swept()) as oci:
+    async with oci_gateway(database, blob_store=Swept()) as oci:
         answer = await oci.push_blob(CONTENT)
         refused(answer, 503, "BLOB_UPLOAD_INVALID", "oci.content_gone")
         assert answer.headers["retry-after"]
