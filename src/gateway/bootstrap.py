@@ -14,6 +14,7 @@ import uvloop
 from gateway.app import create_app
 from gateway.audit_retention import pruning
 from gateway.audit_trail import flushing
+from gateway.collect_blobs import BlobCollector, collecting
 from gateway.http_protocol import BoundedProtocol
 from gateway.key_use import noting_use
 from gateway.oci.content import OciContent
@@ -40,6 +41,7 @@ from stockade.infra.redis_partitions import RedisPartitions
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.share_policy import load_share_policy
 from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.storage_policy import load_storage_policy
 from stockade.infra.system_clock import SystemClock
 from stockade.infra.walled_jail import open_jail
 from stockade.infra.watched_policies import watched_policies
@@ -112,6 +114,7 @@ async def _serve(settings: GatewaySettings) -> None:
             flushing(context.audit),
             pruning(services.audit, services.clock, settings.audit_retention_days),
             sweeping(services.oci, services.clock),
+            collecting(_collector(services)),
             noting_use(services.catalog, context.authenticator, services.clock),
             purging_functions(services),
         ):
@@ -166,6 +169,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             schedules=catalog.schedule_store(),
             calendar=CronsimCalendar(),
             oci=_oci_content(settings, catalog, clock),
+            storage=load_storage_policy(settings.policy_dir / "storage.toml"),
             audit=catalog.audit_log(Ed25519HeadSigner.from_file(_audit_key_file(settings))),
             secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
             shares=shares,
@@ -173,6 +177,11 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             issuer_keys=issuer_keys,
             egress_policy=load_egress_policy(settings.policy_dir / "egress.toml"),
         )
+
+
+def _collector(services: Services) -> BlobCollector:
+    grace_seconds = services.settings.blob_grace_seconds
+    return BlobCollector(services.catalog, services.blobs, services.clock, grace_seconds)
 
 
 def _oci_content(settings: GatewaySettings, catalog: SqlCatalog, clock: SystemClock) -> OciContent:

@@ -9,6 +9,7 @@ from stockade.core.audit import AuditLog
 from stockade.core.blobs import BlobStore
 from stockade.core.egress import EgressPolicy
 from stockade.core.limits import Limits
+from stockade.core.module_store import StoragePolicy
 from stockade.core.ports import (
     Catalog,
     Clock,
@@ -56,6 +57,7 @@ class Services:
     schedules: ScheduleStore
     calendar: CronCalendar
     oci: OciContent
+    storage: StoragePolicy
     audit: AuditLog
     identity: IdentityPolicy = field(default_factory=IdentityPolicy)
     issuer_keys: IssuerKeys = field(default_factory=NoIssuerKeys)

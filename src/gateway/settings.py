@@ -14,21 +14,47 @@ from stockade.core.walls import DEFAULT_REQUIRED, parse_walls
 MIB = 1024 * 1024
 
 
-class GatewaySettings(BaseSettings):
-    """Where the gateway listens and finds its stores, and what it takes at most."""
+class StorageSettings(BaseSettings):
+    """Where the catalog and the blobs are, for whoever keeps them in order."""
 
     model_config = SettingsConfigDict(env_prefix="STOCKADE_", frozen=True, extra="forbid")
 
-    redis_url: str
-    durability: Durability = Durability.FSYNC
-    replicas: int = Field(default=1, ge=1, le=16)
-    partitions: int = Field(default=1, ge=1, le=64)
     database_url: str
     blob_dir: Path | None = None
     blobs_url: str = "file"
     blobs_endpoint: str = ""
     blobs_region: str = ""
     blobs_credentials_file: Path | None = None
+    blob_grace_seconds: float = Field(
+        default=7200.0,
+        ge=600,
+        description="How long deleted modules, and content that no module needs, are kept.",
+    )
+
+    @model_validator(mode="after")
+    def _blobs_have_a_place(self) -> Self:
+        _ = self.blob_place
+        return self
+
+    @property
+    def blob_place(self) -> BlobPlace:
+        """Where blobs and payloads are kept."""
+        return blob_place(
+            self.blobs_url,
+            self.blob_dir,
+            self.blobs_endpoint,
+            self.blobs_region,
+            self.blobs_credentials_file,
+        )
+
+
+class GatewaySettings(StorageSettings):
+    """Where the gateway listens and finds its stores, and what it takes at most."""
+
+    redis_url: str
+    durability: Durability = Durability.FSYNC
+    replicas: int = Field(default=1, ge=1, le=16)
+    partitions: int = Field(default=1, ge=1, le=64)
     policy_dir: Path
     secrets_key_file: Path = Field(
         description="Keys that seal tenants' secrets; made when absent. Workers share the file."
@@ -84,22 +110,6 @@ class GatewaySettings(BaseSettings):
     def _networks_are_such(cls, text: str) -> str:
         parse_networks(text)
         return text
-
-    @model_validator(mode="after")
-    def _blobs_have_a_place(self) -> Self:
-        _ = self.blob_place
-        return self
-
-    @property
-    def blob_place(self) -> BlobPlace:
-        """Where blobs and payloads are kept."""
-        return blob_place(
-            self.blobs_url,
-            self.blob_dir,
-            self.blobs_endpoint,
-            self.blobs_region,
-            self.blobs_credentials_file,
-        )
 
     @field_validator("require_walls")
     @classmethod

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from gateway.authorizer import Authorizer
 from gateway.services import Services
@@ -10,8 +11,11 @@ from registry.verification import VerifiedModule, trusted_names
 from stockade.core.actions import Action
 from stockade.core.authorization import Question, module_resource
 from stockade.core.errors import StockadeError
+from stockade.core.module_store import StorageUsage
 from stockade.core.modules import ModuleFacts, Signer, StoredModule
 from stockade.core.principals import Principal
+
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +51,11 @@ async def upload_module(
     authorizer.check_question(Question(caller, Action.ADMIT, resource))
     known = await services.catalog.module(tenant, verified.digest)
     if known is None:
+        await _check_quota(services, stored)
         await services.compiler.compile(verified.body, tenant)
-    # Also when it is known: an upload mends a lost or damaged blob.
-    if await services.blobs.put(verified.body) != verified.digest:
-        raise RuntimeError("the blob store names content by another digest")
     if known is not None and not _adds_a_signer(verified, known, signers):
         stored = replace(stored, signatures=())
-    created = await services.catalog.add_module(stored)
+    created = await _store(services, stored, verified.body)
     if created:
         await services.hints.tell(tenant, verified.digest)
     return Uploaded(verified.digest, counting.names, facts, created)
@@ -74,8 +76,34 @@ async def find_module(services: Services, tenant: str, digest: str) -> StoredMod
         StockadeError: `module.not_found`.
     """
     module = await services.catalog.module(tenant, digest)
-    if module is None:
+    if module is None or module.deleted_ms is not None:
         raise StockadeError(
             "module.not_found", "There is no such module in this tenant. Upload it first."
         )
     return module
+
+
+async def _check_quota(services: Services, module: StoredModule) -> None:
+    """Before anything is compiled or stored; what comes at once is counted when it is added."""
+    used = await services.catalog.storage_usage(module.tenant)
+    wanted_bytes = used.module_bytes + module.facts.size_bytes
+    services.storage.quota(module.tenant).check(StorageUsage(wanted_bytes, used.modules + 1))
+
+
+async def _store(services: Services, module: StoredModule, body: bytes) -> bool:
+    """Stores the blob, also when it is known: an upload mends a lost or damaged one."""
+    quota = services.storage.quota(module.tenant)
+    for tries_left in reversed(range(_TRIES)):
+        if await services.blobs.put(body) != module.digest:
+            raise RuntimeError("the blob store names content by another digest")
+        try:
+            return await services.catalog.add_module(module, quota, partial(_is_stored, services))
+        except StockadeError as error:
+            # A collector may have taken an old blob of these bytes right behind the put.
+            if error.code != "blobs.missing" or not tries_left:
+                raise
+    raise RuntimeError("the last try returns or raises")
+
+
+async def _is_stored(services: Services, digest: str) -> bool:
+    return await services.blobs.size_bytes(digest) is not None

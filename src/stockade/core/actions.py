@@ -26,6 +26,7 @@ class Action(StrEnum):
     DEPLOY = "deploy"
     POINT_ALIAS = "point_alias"
     DELETE_FUNCTION = "delete_function"
+    DELETE_MODULE = "delete_module"
     SCHEDULE = "schedule"
     MANAGE_KEYS = "manage_keys"
     MANAGE_SIGNERS = "manage_signers"
@@ -59,6 +60,7 @@ _GROUPS = {
             Action.DEPLOY,
             Action.POINT_ALIAS,
             Action.DELETE_FUNCTION,
+            Action.DELETE_MODULE,
             Action.SCHEDULE,
         ),
         Group.DEPLOY,

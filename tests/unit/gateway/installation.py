@@ -19,6 +19,7 @@ from stockade.core.egress import EgressPolicy
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion
 from stockade.core.limits import CEILINGS, DEFAULT_LIMITS
+from stockade.core.module_store import StoragePolicy, StorageQuota
 from stockade.core.oci import OciBounds
 from stockade.core.oci_store import OciStore
 from stockade.core.outcomes import Attempt, LogLine, Outcome, Usage
@@ -196,6 +197,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         audit=MemoryAuditLog(Ed25519HeadSigner((b"a" * 32,))),
         calendar=CronsimCalendar(),
         secret_box=AesGcmSecretBox((b"k" * 32,)),
+        storage=StoragePolicy(StorageQuota(1 << 30, 1000)),
         oci=OciContent(NO_OCI, MemoryBlobStore(), MemoryBlobStore(), OCI_BOUNDS),
     )
     services = replace(services, **changes)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """Uploads: judged, compiled and kept once; what is refused leaves nothing."""
 
+import asyncio
 import base64
 
 import pytest
@@ -8,10 +9,11 @@ from structlog.testing import capture_logs
 from registry.keys import public_bytes
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
+from stockade.core.module_store import StoragePolicy, StorageQuota
 from stockade.core.modules import Signer
 from stockade.infra.memory_blobs import MemoryBlobStore
 from tests.unit.gateway.installation import GOOD, Installation, installed, refused
-from tests.unit.registry.signed_modules import BODY, OTHER_KEY, payload, signed
+from tests.unit.registry.signed_modules import BODY, OTHER_KEY, custom, payload, signed
 
 
 async def test_an_upload_is_compiled_and_kept_once(gateway: Installation) -> None:
@@ -121,3 +123,111 @@ async def test_a_bad_digest(gateway: Installation, digest: str) -> None:
     answer = await gateway.http.get(f"/v1/modules/{digest}")
     assert answer.json()["code"] in {"module.digest_invalid", "request.not_found"}
     assert answer.status_code in {400, 404}
+
+
+OTHER = BODY + custom("one more")
+
+
+async def test_an_upload_over_the_quota_is_neither_compiled_nor_stored() -> None:
+    policy = StoragePolicy(StorageQuota(0, 0), {"alice": StorageQuota(len(BODY), 1)})
+    async with installed(storage=policy) as gateway:
+        for status in (201, 200):
+            assert (await gateway.upload()).status_code == status
+        body = refused(await gateway.upload(signed(OTHER)), 507, "storage.quota_exceeded")
+        assert body["facts"] == {
+            "wanted_bytes": len(BODY) + len(OTHER),
+            "limit_bytes": len(BODY),
+            "wanted_modules": 2,
+            "limit_modules": 1,
+        }
+        assert gateway.compiler.compiled == [BODY]
+        assert await gateway.blobs.get(digest_of(OTHER)) is None
+        used = (await gateway.http.get("/v1/usage/storage")).json()
+        assert used == {
+            "used": {"module_bytes": len(BODY), "modules": 1},
+            "limit": {"module_bytes": len(BODY), "modules": 1},
+        }
+
+
+async def test_uploads_at_once_do_not_pass_the_quota_together() -> None:
+    policy = StoragePolicy(StorageQuota(1 << 30, 3))
+    async with installed(storage=policy) as gateway:
+        wasm = [signed(BODY + custom(f"number {number}")) for number in range(8)]
+        answers = await asyncio.gather(*map(gateway.upload, wasm))
+        assert sorted(one.status_code for one in answers) == [201] * 3 + [507] * 5
+        assert (await gateway.catalog.storage_usage("alice")).modules == 3
+
+
+async def test_modules_are_listed_newest_first_page_by_page(gateway: Installation) -> None:
+    assert (await gateway.http.get("/v1/modules")).json() == {"modules": [], "next": None}
+    digests = []
+    for number in range(5):
+        body = BODY + custom(f"number {number}")
+        await gateway.upload(signed(body))
+        digests.append(digest_of(body))
+    pages, after = [], ""
+    while True:
+        page = (await gateway.http.get(f"/v1/modules?limit=2&after={after}")).json()
+        pages.append([one["digest"] for one in page["modules"]])
+        if (after := page["next"]) is None:
+            break
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert sorted([digest for page in pages for digest in page]) == sorted(digests)
+    everything = (await gateway.http.get("/v1/modules?limit=1000")).json()["modules"]
+    assert [one["digest"] for one in everything] == [digest for page in pages for digest in page]
+    assert set(everything[0]) == {"digest", "abi", "size_bytes", "created_ms"}
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=x", "limit=-1", "after=x", f"after=1-{'a' * 64}"]
+)
+async def test_a_list_asked_for_oddly_is_refused(gateway: Installation, query: str) -> None:
+    refused(await gateway.http.get(f"/v1/modules?{query}"), 400, "request.query_invalid")
+
+
+async def test_a_module_shows_who_vouches_and_what_is_made_of_it(gateway: Installation) -> None:
+    await gateway.upload()
+    await gateway.deploy("f")
+    shown = (await gateway.http.get(f"/v1/modules/{digest_of(BODY)}")).json()
+    assert (shown["signers"], shown["signatures"], shown["refusal"]) == (["ci"], 1, None)
+    assert shown["versions"] == [{"function": "f", "version": 1}]
+    assert shown["created_ms"] > 0
+
+
+async def test_a_module_that_would_not_run_shows_why(gateway: Installation) -> None:
+    await gateway.upload()
+    digest = digest_of(BODY)
+    gateway.blobs._blobs[digest] = b"spoilt"
+    shown = (await gateway.http.get(f"/v1/modules/{digest}")).json()
+    assert (shown["signers"], shown["refusal"]["code"]) == ([], "blobs.corrupt")
+    await gateway.upload()
+    await gateway.catalog.revoke_signer("alice", "ci", 1)
+    shown = (await gateway.http.get(f"/v1/modules/{digest}")).json()
+    assert (shown["signers"], shown["refusal"]["code"]) == ([], "module.signer_revoked")
+
+
+async def test_a_module_is_deleted_when_nothing_uses_it(gateway: Installation) -> None:
+    await gateway.upload()
+    path = f"/v1/modules/{digest_of(BODY)}"
+    assert (await gateway.http.delete(path)).status_code == 204
+    refused(await gateway.http.delete(path), 404, "module.not_found")
+    refused(await gateway.http.get(path), 404, "module.not_found")
+    deploy = await gateway.http.put("/v1/functions/f", json={"module": digest_of(BODY)})
+    refused(deploy, 404, "module.not_found")
+    assert (await gateway.http.get("/v1/modules")).json()["modules"] == []
+    assert (await gateway.upload()).status_code == 200
+    assert (await gateway.deploy("f")).status_code == 201
+    body = refused(await gateway.http.delete(path), 409, "module.in_use")
+    assert body["facts"] == {"versions": [{"function": "f", "version": 1}]}
+
+
+async def test_another_tenants_module_is_not_deleted_nor_shown(gateway: Installation) -> None:
+    await gateway.upload()
+    path = f"/v1/modules/{digest_of(BODY)}"
+    async with gateway.client(await gateway.new_key("bob")) as bob:
+        refused(await bob.delete(path), 404, "module.not_found")
+        refused(await bob.get(path), 404, "module.not_found")
+        assert (await bob.get("/v1/modules")).json()["modules"] == []
+        assert (await bob.get("/v1/usage/storage")).json()["used"]["modules"] == 0
+    refused(await gateway.http.delete("/v1/modules/sha256:x"), 400, "module.digest_invalid")
+    assert (await gateway.http.get(path)).status_code == 200
