@@ -26,6 +26,7 @@ from stockade.core.ports import Clock
 FLUSH_SECONDS = 1.0
 _MAX_WAITING = 5_000
 _MAX_BATCH = 500
+_CREDENTIALS = ("auth.", "oidc.")
 _REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 _log = structlog.get_logger()
@@ -164,5 +165,5 @@ async def _flush_again_and_again(trail: AuditTrail) -> NoReturn:
 
 def _is_refusal(trace: Trace, error: StockadeError, status: int) -> bool:
     """Whether somebody was kept from something; a wrong request for what is free is no refusal."""
-    kept = status in _REFUSED or error.code.startswith("auth.")
+    kept = status in _REFUSED or error.code.startswith(_CREDENTIALS)
     return kept or (trace.caller is not None and trace.changes_something)

@@ -25,6 +25,7 @@ from gateway.schedule_loop import firing_schedules
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.waiters import Waiters
+from stockade.core.audit import AuditLog, HeadSigner
 from stockade.core.oci import OciBounds
 from stockade.infra.audit_key import Ed25519HeadSigner
 from stockade.infra.blob_stores import open_area, open_blob_stores
@@ -194,6 +195,23 @@ def _oci_content(settings: GatewaySettings, catalog: SqlCatalog, clock: SystemCl
         open_area(settings.blob_place, "oci-uploads", clock),
         bounds,
     )
+
+
+@asynccontextmanager
+async def open_audit_log(
+    database_url: str, key_file: Path
+) -> AsyncIterator[tuple[AuditLog, HeadSigner]]:
+    """The audit log in the database as it is, not migrated, for the operator to verify.
+
+    Raises:
+        StockadeError: `config.…`, `catalog.…`.
+    """
+    signer = Ed25519HeadSigner.from_file(key_file)
+    catalog = SqlCatalog.open_as_it_is(database_url)
+    try:
+        yield catalog.audit_log(signer), signer
+    finally:
+        await catalog.aclose()
 
 
 def _audit_key_file(settings: GatewaySettings) -> Path:

@@ -248,6 +248,17 @@ async def test_a_database_that_was_set_back_is_noticed_by_a_gateway_that_saw_mor
     await database.another_gateway().append([("acme", facts(10))])
 
 
+async def test_a_broken_chain_can_be_set_aside(database: Database) -> None:
+    await database.touch("DELETE FROM audit_entries WHERE sequence = 5")
+    for table in ("audit_entries", "audit_heads"):
+        change = f"UPDATE {table} SET chain = 'acme.aside' WHERE chain = 'acme'"  # noqa: S608 - ours
+        await database.touch(change)
+    log = database.another_gateway()
+    await log.append([("acme", facts())])
+    await check(log, "acme", 1)
+    assert len(await log.walk("acme.aside", 0, 10)) == 4
+
+
 async def test_another_key_does_not_go_on_and_a_rotated_one_does(database: Database) -> None:
     log = database.catalog.audit_log(Ed25519HeadSigner((b"b" * 32,)))
     await broken(log)

@@ -1,6 +1,7 @@
 """Client for Stockade, a runner of signed WebAssembly modules; needs httpx and nothing else."""
 
 from stockade_client.async_client import AsyncClient
+from stockade_client.audit import AuditEntry, AuditFilter, AuditHead
 from stockade_client.client import Client
 from stockade_client.errors import (
     ConnectionFailed,
@@ -33,6 +34,9 @@ __all__ = [
     "ApiKey",
     "AsyncClient",
     "Attempt",
+    "AuditEntry",
+    "AuditFilter",
+    "AuditHead",
     "Client",
     "ConnectionFailed",
     "Cron",

@@ -9,6 +9,7 @@ import httpx
 
 from stockade_client import calls
 from stockade_client.attempts import DEFAULT_RETRIES, RetryRule, looks, timeout_for
+from stockade_client.audit_methods import AsyncAuditMethods
 from stockade_client.calls import Call
 from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeClientError
 from stockade_client.key_methods import AsyncKeyMethods
@@ -29,7 +30,7 @@ from stockade_client.types import (
 _Answer = TypeVar("_Answer")
 
 
-class AsyncClient(AsyncKeyMethods, AsyncScheduleMethods, AsyncTrustMethods):
+class AsyncClient(AsyncAuditMethods, AsyncKeyMethods, AsyncScheduleMethods, AsyncTrustMethods):
     """Talks to one gateway as one tenant; close it, or use it in `async with`.
 
     Every method may raise `StockadeApiError` and `ConnectionFailed`; see `stockade_client.errors`.

@@ -3,6 +3,7 @@
 import typer
 
 from stockade.cli import (
+    audit,
     functions,
     keys,
     modules,
@@ -40,6 +41,7 @@ app.add_typer(signers.app, name="signers", rich_help_panel=_TENANT)
 app.add_typer(modules.app, name="modules", rich_help_panel=_TENANT)
 app.add_typer(secrets.app, name="secrets", rich_help_panel=_TENANT)
 app.add_typer(functions.app, name="functions", rich_help_panel=_TENANT)
+app.add_typer(audit.app, name="audit", rich_help_panel=_TENANT)
 app.command(rich_help_panel=_CALL)(invoke)
 app.command(rich_help_panel=_CALL)(batch)
 app.add_typer(schedules.app, name="schedules", rich_help_panel=_CALL)

@@ -7,6 +7,7 @@
 | 2 | refused: the request, or the command itself, is wrong |
 | 3 | the invocation ended without an output, mostly because the guest failed |
 | 4 | still running |
+| 5 | the audit log is not as it was written |
 """
 
 import math

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-EXIT_PLATFORM, EXIT_REFUSED, EXIT_GUEST, EXIT_PENDING = 1, 2, 3, 4
+EXIT_PLATFORM, EXIT_REFUSED, EXIT_GUEST, EXIT_PENDING, EXIT_BROKEN = 1, 2, 3, 4, 5
 
 
 def safe(text: object, *, keep: str = "") -> str:

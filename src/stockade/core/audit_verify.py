@@ -29,13 +29,18 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found. `head` is the last head that fitted; None when the export had none."""
+    """What was found.
+
+    `head` is the last head that fitted; None when the export had none. `unchecked` are the numbers
+    of checkpoints whose entries were pruned: the log cannot be held against them.
+    """
 
     chain: str | None
     first_sequence: int | None
     entries: int
     head: AuditHead | None
     fault: Fault | None
+    unchecked: tuple[int, ...] = ()
 
 
 class Verifier:
@@ -97,8 +102,10 @@ class Verifier:
             return what
         self._entries += 1
         self._first = self._first or entry
-        if self._checkpoints.pop(entry.sequence, entry.hash) != entry.hash:
-            return "it is not the entry that the checkpoint was made of"
+        before, here = entry.sequence - 1, entry.sequence
+        fits = self._checkpoints.pop(before, entry.previous) == entry.previous
+        if not fits or self._checkpoints.pop(here, entry.hash) != entry.hash:
+            return "the chain does not pass the entry that the checkpoint was made of"
         return None
 
     def _head_fault(self, head: AuditHead) -> str | None:
@@ -132,4 +139,5 @@ class Verifier:
     def _verified(self, fault: Fault | None) -> Verified:
         first = None if self._first is None else self._first.sequence
         chain = None if self._walk is None else self._walk.chain
-        return Verified(chain, first, self._entries, self._head, fault)
+        unchecked = tuple(sorted(self._checkpoints)) if fault is None else ()
+        return Verified(chain, first, self._entries, self._head, fault, unchecked)

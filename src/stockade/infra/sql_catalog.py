@@ -47,6 +47,15 @@ class SqlCatalog(SqlWorkloadStore, SqlTrustStore, SqlFunctionStore, SqlModuleSto
             raise
         return cls(engine, busy_timeout_seconds)
 
+    @classmethod
+    def open_as_it_is(cls, url: str, *, busy_timeout_seconds: float = 5.0) -> Self:
+        """Opens the database at `url` for who only reads: nothing is migrated.
+
+        Raises:
+            StockadeError: `config.catalog_url_invalid`.
+        """
+        return cls(create_engine(url, busy_timeout_seconds), busy_timeout_seconds)
+
     async def aclose(self) -> None:
         """Closes every connection."""
         with catalog_failures():

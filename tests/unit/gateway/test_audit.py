@@ -30,6 +30,8 @@ FREE = {
     ("POST", "/v1/functions/{name}/invocations:batch"),
 }
 """Calls that change nothing but make invocations, which have records."""
+KEYLESS = {("POST", "/v1/oidc/token")}
+"""Calls that want no key: they have no principal before they succeed."""
 SAFE = {"GET", "HEAD", "OPTIONS"}
 ID = "01900000-0000-7000-8000-000000000001"
 DIGEST = "sha256:" + "a" * 64
@@ -113,7 +115,7 @@ async def test_every_call_that_changes_something_leaves_an_entry_with_who_and_wh
     assert set(calls) >= FREE
     await gateway.deploy()
     for method, path in calls:
-        if (method, path) in FREE:
+        if (method, path) in FREE | KEYLESS:
             continue
         before = len(await entries(gateway))
         name = f"{method} {path}"
@@ -131,7 +133,7 @@ async def test_every_call_that_changes_something_leaves_an_entry_with_who_and_wh
 async def test_every_call_without_a_key_leaves_an_entry(gateway: Installation) -> None:
     calls = mutating_calls(gateway.app)
     async with gateway.client(None) as nobody:
-        for method, path in calls[:OF_ONE]:
+        for method, path in [call for call in calls if call not in KEYLESS][:OF_ONE]:
             refused(
                 await nobody.request(method, filled(method, path), json={}), 401, "auth.key_missing"
             )
@@ -139,6 +141,13 @@ async def test_every_call_without_a_key_leaves_an_entry(gateway: Installation) -
     assert len(found) == min(len(calls), OF_ONE)
     assert {facts.code for facts in found} == {"auth.key_missing"}
     assert not any(facts.principal for facts in found)
+
+
+async def test_a_token_that_is_refused_leaves_an_entry(gateway: Installation) -> None:
+    answer = await gateway.http.post("/v1/oidc/token", json={"token": "x.y.z"})
+    assert answer.json()["code"].startswith("oidc."), answer.text
+    (found,) = await told(gateway, PLATFORM)
+    assert (found.kind, found.code) == ("refused", answer.json()["code"])
 
 
 async def test_a_route_that_forgets_the_log_is_told_of_all_the_same(gateway: Installation) -> None:
