@@ -6,8 +6,9 @@ import os
 import platform
 import statistics
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from bench import arithmetic, attacks, backlog, crowd, end_to_end, fairness, floors, sandbox
+from bench import arithmetic, attacks, backlog, crowd, end_to_end, fairness, floors, sandbox, trust
 from bench.measure import Row, against, p50_ms, p99_ms, table
 
 BODY = b"x" * 1024
@@ -36,6 +37,26 @@ def sandbox_rows() -> list[Row]:
         against("the same by the public calls (ADR 7)", public, "µs", naive, floor),
         against("the same through the jail's socket, p50", framed, "µs", naive, floor),
         *asyncio.run(process_rows(framed)),
+    ]
+
+
+def trust_rows() -> list[Row]:
+    """What signatures cost."""
+    rows = []
+    for size_mb in (1, 16):
+        verified, hashed = trust.verify_seconds(size_mb * trust.MB, 30)
+        speed = size_mb / statistics.median(verified)
+        what = f"verify a signed module of {size_mb} MB, p50 ({speed:.0f} MB/s)"
+        floor_ms = p50_ms(hashed)
+        rows.append(against(what, p50_ms(verified), "ms", floor_ms, "one SHA-256 of it"))
+    with TemporaryDirectory() as folder:
+        kept, asked, fresh = asyncio.run(trust.check_seconds(Path(folder), 500))
+    kept_us, asked_us = p50_ms(kept) * 1000, p50_ms(asked) * 1000
+    what = "trust check before a run, remembered, p50"
+    return [
+        *rows,
+        against(what, kept_us, "µs", asked_us, "asked anew, SQLite"),
+        Row("the same on a worker that has nothing", f"{p50_ms(fresh) * 1000:.0f} µs"),
     ]
 
 
@@ -160,7 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--write", action="store_true", help=f"write the table into {REPORT.name}")
     options = parser.parse_args()
-    rows = sandbox_rows() + attack_rows() + crowd_rows()
+    rows = trust_rows() + sandbox_rows() + attack_rows() + crowd_rows()
     for fsync in ("always", "everysec"):
         rows += asyncio.run(service_rows(fsync))
     rows += asyncio.run(queue_rows())

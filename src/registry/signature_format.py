@@ -106,13 +106,14 @@ def module_hashes(body: bytes) -> tuple[bytes, ...]:
         Malformed: the sections cannot be read, or there are more parts than a signature may list.
     """
     rolling, done, hashes = hashlib.sha256(), len(HEADER), []
+    view = memoryview(body)  # parts are hashed where they lie
     for section in read_sections(body):
         if section.id == 0 and section.name == DELIMITER_SECTION:
-            rolling.update(body[done : section.end])
+            rolling.update(view[done : section.end])
             done = section.end
             hashes.append(rolling.digest())
     if done < len(body) or not hashes:
-        rolling.update(body[done:])
+        rolling.update(view[done:])
         hashes.append(rolling.digest())
     if len(hashes) > MAX_HASHES:
         raise Malformed("it has more signature delimiters than a signature can list")

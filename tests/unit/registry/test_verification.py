@@ -17,7 +17,7 @@ from registry.signature_format import (
     module_hashes,
     split_envelope,
 )
-from registry.verification import verify_module, verify_stored
+from registry.verification import trusted_names, verify_module, verify_stored
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Signer
@@ -258,6 +258,13 @@ def test_too_many_signatures_over_all_entries_are_refused() -> None:
     record = SignatureRecord(b"", b"\1" * 64)
     many = encode_payload((SignedHashes(HASHES, (record,) * 200),) * 2)
     assert code_of(m.BODY, many) == "module.signature_malformed"
+
+
+def test_who_signed_is_told_whether_they_stand_or_not() -> None:
+    revoked = replace(m.SIGNER, revoked_ms=1)
+    assert trusted_names(HASHES, (GOOD,), [revoked]) == {"ci"}
+    for payloads in ((), (m.payload(m.BODY, m.OTHER_KEY),), (b"\0",)):
+        assert trusted_names(HASHES, payloads, [revoked]) == frozenset()
 
 
 def test_stored_bytes_must_be_those_of_the_digest() -> None:
