@@ -159,7 +159,7 @@ def named_parties(names: Sequence[str], known: Mapping[str, str]) -> set[str]:
 
 
 def ends_runs(refusal: StockadeError) -> bool:
-    """Whether the refusal says that trust was taken back, and not merely that its time is over."""
+    """Whether the refusal says that trust was taken back: then what runs is not to go on either."""
     return refusal.code in _LOST_TRUST
 
 

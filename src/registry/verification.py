@@ -57,7 +57,7 @@ class VerifiedModule:
     """A module that at least one of the tenant's signers vouches for, whole.
 
     `signers` are the names of those that count now; `signature` is a payload with every signature
-    of a trusted key, under the reference tool's key id, and no other.
+    of a trusted key, under the reference tool's key id, and no other; `hashes` are what it lists.
     """
 
     digest: str

@@ -7,7 +7,7 @@ this moment, which their adapters keep within a second or so of their files.
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from registry.trust import (
@@ -26,6 +26,9 @@ from stockade.core.single_flight import SingleFlight
 from stockade.core.trust import FunctionTrust, OnDistrust, TrustRules
 
 _MOST_KEPT = 10_000
+_Place = tuple[str, str, bool]
+"""Tenant, digest, and whether it is asked about what runs."""
+_K = TypeVar("_K")
 _T = TypeVar("_T")
 
 
@@ -66,23 +69,26 @@ class ModuleTrust:
         self._rules = rules
         self._clock = clock
         self._trust_seconds = trust_seconds
-        self._checked: dict[tuple[str, str], _Checked] = {}
-        self._checking: SingleFlight[tuple[str, str], _Checked] = SingleFlight()
+        self._checked: dict[_Place, _Checked] = {}
+        self._checking: SingleFlight[_Place, _Checked] = SingleFlight()
         self._asked: dict[tuple[str, str], tuple[FunctionTrust | None, float]] = {}
 
-    async def check(self, tenant: str, digest: str, function: str | None = None) -> None:
+    async def check(
+        self, tenant: str, digest: str, function: str | None = None, *, runs: bool = False
+    ) -> None:
         """Passes when the module may run for the tenant now, as this function if one is named.
+
+        With `runs` it is asked about what has begun: signers whose time is over since still count.
 
         Raises:
             StockadeError: `module.not_found`, a refusal of `registry.verification` or
                 `registry.trust`, or that a store cannot be reached.
         """
         check_denied(self._rules.current, digest)
-        checked = self._checked.get((tenant, digest))
+        place = tenant, digest, runs
+        checked = self._checked.get(place)
         if checked is None or not self._is_fresh(checked):
-            checked = await self._checking.run(
-                (tenant, digest), lambda: self._check(tenant, digest)
-            )
+            checked = await self._checking.run(place, lambda: self._check(place))
         if function is not None:
             check_threshold(await self._function_trust(tenant, function), checked.counting)
 
@@ -94,22 +100,28 @@ class ModuleTrust:
         young = time.monotonic() - checked.checked_at < self._trust_seconds
         return young and checked.policies == self._voucher.version
 
-    async def _check(self, tenant: str, digest: str) -> _Checked:
+    async def _check(self, place: _Place) -> _Checked:
+        tenant, digest, runs = place
         # Trust begins where it was looked at, not where a long reading ended.
         started, policies = time.monotonic(), self._voucher.version
         module = await self._catalog.module(tenant, digest)
         if module is None:
             raise module_not_found(digest)
-        known = self._checked.get((tenant, digest))
-        hashes = known.hashes if known else await self._hashes(digest)
+        hashes = await self._hashes(place)
         signers = await self._catalog.signers(tenant)
+        if runs:
+            signers = [replace(signer, not_after_ms=None) for signer in signers]
         names = await self._standing(hashes, module, signers)
         counting = count_signers(self._voucher, module, signers, names)
         checked = _Checked(hashes, counting, policies, started)
-        _keep(self._checked, (tenant, digest), checked)
+        _keep(self._checked, place, checked)
         return checked
 
-    async def _hashes(self, digest: str) -> tuple[bytes, ...]:
+    async def _hashes(self, place: _Place) -> tuple[bytes, ...]:
+        tenant, digest, _runs = place
+        for known in (self._checked.get((tenant, digest, runs)) for runs in (False, True)):
+            if known is not None:
+                return known.hashes
         body = await self._blobs.get(digest)
         if body is None:
             raise module_not_found(digest)
@@ -132,7 +144,7 @@ class ModuleTrust:
         return trust
 
 
-def _keep(kept: dict[tuple[str, str], _T], place: tuple[str, str], value: _T) -> None:
+def _keep(kept: dict[_K, _T], place: _K, value: _T) -> None:
     if len(kept) >= _MOST_KEPT:
         kept.clear()
     kept[place] = value

@@ -147,19 +147,24 @@ class Supervisor:
                 attempt.cancel()
 
     async def _end_distrusted(self) -> None:
-        trust = self._services.loader.trust
         running = defaultdict(list)
         for attempt in self._running.values():
             running[attempt.runs].append(attempt)
-        for (tenant, digest, function), attempts in running.items():
-            try:
-                await trust.check(tenant, digest, function)
-            except StockadeError as refusal:
-                if not ends_runs(refusal) or trust.on_distrust(tenant) is OnDistrust.FINISH:
-                    continue
-                _log.warning("runs_distrusted", digest=digest, code=refusal.code)
-                for attempt in attempts:
-                    attempt.distrust(refusal)
+        await asyncio.gather(*(self._end_if_distrusted(*one) for one in running.items()))
+
+    async def _end_if_distrusted(
+        self, runs: tuple[str, str, str], attempts: Iterable[RunningAttempt]
+    ) -> None:
+        tenant, digest, function = runs
+        trust = self._services.loader.trust
+        try:
+            await trust.check(tenant, digest, function, runs=True)
+        except StockadeError as refusal:
+            if not ends_runs(refusal) or trust.on_distrust(tenant) is OnDistrust.FINISH:
+                return
+            _log.warning("runs_distrusted", digest=digest, code=refusal.code)
+            for attempt in attempts:
+                attempt.distrust(refusal)
 
     async def _compile_uploads(self) -> None:
         for tenant, digest in await self._services.hints.hear(_LISTEN_SECONDS):

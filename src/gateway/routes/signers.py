@@ -10,7 +10,7 @@ from gateway.json_response import JSONResponse
 from gateway.openapi import json_body
 from gateway.routes.context import Context, caller_of
 from gateway.routes.headers import parse_time
-from gateway.trace import note_object
+from gateway.trace import note_object, note_reason
 from gateway.usecases.rotate_signer import rotate_signer
 from registry.keys import load_public_key
 from stockade.core.actions import Action
@@ -122,6 +122,8 @@ async def revoke_signer(request: Request, name: str) -> Response:
     check_name("signer", name)
     asked = await read_json_or(request, RevocationRequest())
     reason = _reason(asked.reason)
+    if reason is not None:
+        note_reason(request, reason)
     catalog, now_ms = context.services.catalog, context.services.clock.now_ms()
     if not await catalog.revoke_signer(caller.tenant, name, now_ms, reason):
         raise not_found("signer", name)

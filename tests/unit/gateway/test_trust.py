@@ -188,6 +188,19 @@ async def test_another_tenant_sets_and_sees_nothing(gateway: Installation) -> No
         refused(await http.put("/v1/functions/f/trust", json=asked), 404, "signer.not_found")
 
 
+async def test_a_digest_that_another_tenant_uploaded_is_worth_nothing(
+    gateway: Installation,
+) -> None:
+    await gateway.deploy()
+    async with gateway.client(await gateway.new_key("bob")) as http:
+        asked = {"module": DIGEST}
+        refused(await http.put("/v1/functions/f", json=asked), 404, "module.not_found")
+        sent = {"content-type": "application/wasm"}
+        answer = await http.post("/v1/modules", content=signed(BODY), headers=sent)
+        refused(answer, 422, "module.signer_unknown")
+        refused(await http.put("/v1/functions/f", json=asked), 404, "module.not_found")
+
+
 async def test_a_denied_digest_is_refused_everywhere(gateway: Installation) -> None:
     await gateway.deploy()
     gateway.rules.current = TrustPolicy(denied={DIGEST: "It mines coins."})

@@ -216,6 +216,19 @@ async def test_a_clock_that_jumps_back_revives_no_revoked_key(place: Place) -> N
     assert await place.code(place.trust()) == "module.signer_revoked"
 
 
+async def test_a_window_that_ends_ends_no_run(place: Place) -> None:
+    await place.catalog.put_function_trust("alice", "pay", FunctionTrust(2))
+    windowed = replace(OTHER, not_after_ms=NOW_MS + 100)
+    place.catalog._signers["alice"]["other"] = windowed
+    place.clock.now = NOW_MS + 100
+    trust = place.trust()
+    assert await place.code(trust, "pay") == "module.signers_missing"
+    await trust.check("alice", place.digest, "pay", runs=True)
+    await place.catalog.revoke_signer("alice", "other", 1)
+    with pytest.raises(StockadeError, match=r"^module\.signers_missing"):
+        await trust.check("alice", place.digest, "pay", runs=True)
+
+
 async def test_a_rotation_overlaps_and_then_ends(place: Place) -> None:
     trust = place.trust()
     await place.catalog.revoke_signer("alice", "other", 1)
