@@ -19,7 +19,6 @@ from gateway.http_protocol import BoundedProtocol
 from gateway.key_use import noting_use
 from gateway.oci.content import OciContent
 from gateway.oci.sweep import sweeping
-from gateway.profile import load_profile
 from gateway.purge_loop import purging_functions
 from gateway.schedule_loop import firing_schedules
 from gateway.services import Services
@@ -45,6 +44,7 @@ from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.storage_policy import load_storage_policy
 from stockade.infra.system_clock import SystemClock
 from stockade.infra.walled_jail import open_jail
+from stockade.infra.watched_plans import watched_plans
 from stockade.infra.watched_policies import watched_policies
 from stockade.infra.watched_trust import watched_trust_rules
 
@@ -127,7 +127,7 @@ async def _serve(settings: GatewaySettings) -> None:
 async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
     """The real adapters, which are closed behind it."""
     async with AsyncExitStack() as stack:
-        profile = load_profile(settings.policy_dir / "limits" / "default.toml")
+        plans = await stack.enter_async_context(watched_plans(settings.policy_dir))
         jail = await open_jail(settings.policy_dir, settings.require_walls)
         stack.push_async_callback(jail.aclose)
         catalog = await SqlCatalog.open(settings.database_url)
@@ -163,7 +163,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             queue=queue,
             compiler=JailedCompiler(jail),
             clock=clock,
-            profile=profile,
+            plans=plans,
             policies=policies,
             trust_rules=trust_rules,
             hints=hints,

@@ -1,6 +1,6 @@
 """What the gateway counts, for Prometheus. Nothing here is told by tenant: anyone may read it."""
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client import generate_latest as generate
 
 WARN_PERCENT = (50, 80)
@@ -39,6 +39,12 @@ class GatewayMetrics:
             "Writes to the audit log that failed. Any is an alarm.",
             registry=self._registry,
         )
+        self._stale = Gauge(
+            "stockade_policies_stale",
+            "1 while changed files cannot be used, and those before them are in force.",
+            ["files"],
+            registry=self._registry,
+        )
         for percent in WARN_PERCENT:
             self._large_inputs.labels(percent)
 
@@ -56,6 +62,10 @@ class GatewayMetrics:
     def audit_failed(self) -> None:
         """Counts a failure to write the audit log."""
         self._audit_failures.inc()
+
+    def follows(self, files: str, *, stale: bool) -> None:
+        """Notes whether the newest of these files is in force."""
+        self._stale.labels(files).set(stale)
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""

@@ -8,8 +8,8 @@ from gateway.settings import GatewaySettings
 from stockade.core.audit import AuditLog
 from stockade.core.blobs import BlobStore
 from stockade.core.egress import EgressPolicy
-from stockade.core.limits import Limits
 from stockade.core.module_store import StoragePolicy
+from stockade.core.plans import PlanBook
 from stockade.core.ports import (
     Catalog,
     Clock,
@@ -28,14 +28,6 @@ from stockade.core.workloads import IdentityPolicy, IssuerKeys, NoIssuerKeys
 
 
 @dataclass(frozen=True, slots=True)
-class LimitProfile:
-    """The limits of a function that names none, and what it may ask for at most."""
-
-    defaults: Limits
-    ceilings: Limits
-
-
-@dataclass(frozen=True, slots=True)
 class Services:
     """The gateway's ports and settings. `name` is this process, as replies are addressed to it."""
 
@@ -47,7 +39,7 @@ class Services:
     queue: InvocationQueue
     compiler: ModuleCompiler
     clock: Clock
-    profile: LimitProfile
+    plans: PlanBook
     policies: PolicyEngine
     trust_rules: TrustRules
     egress_policy: EgressPolicy

@@ -12,6 +12,7 @@ from gateway.openapi import binary_body, optional
 from gateway.problems import problem_facts
 from gateway.routes.context import caller_of
 from gateway.routes.headers import SUBMIT_HEADERS, VERSION_QUERY, invoke_options, version_choice
+from gateway.usecases.clamp_limits import input_bound
 from gateway.usecases.submit_batch import Line, Target, submit_lines
 from stockade.core.actions import Action
 from stockade.core.errors import StockadeError
@@ -42,7 +43,7 @@ async def submit_batch(request: Request, name: str) -> Response:
     alias, version = version_choice(request)
     target = Target(caller.tenant, name, alias, version)
     found = await context.resolver.resolve(caller.tenant, name, alias, version, name)
-    bound, largest = found.content.limits.input_bytes, 0
+    bound, largest = input_bound(services, found), 0
     reader = LineReader(request, bound)
     answers: list[SubmitReceipt | StockadeError] = []
     try:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from gateway.json_response import JSONResponse
 from gateway.metrics import CONTENT_TYPE
 from gateway.routes.context import context_of
+from gateway.services import Services
 from stockade.core.errors import StockadeError
 
 router = APIRouter(tags=["health"])
@@ -25,7 +26,10 @@ async def healthz() -> Response:
 
 @router.get("/readyz", summary="Can it serve?")
 async def readyz(request: Request) -> Response:
-    """200 when Valkey and the database answer; else 503, naming which does not."""
+    """200 when Valkey and the database answer; else 503, naming which does not.
+
+    Policies that could not be changed are told as stale, but those before them are in force.
+    """
     services = context_of(request).services
     queue, catalog = await asyncio.gather(
         _answers(services.queue.record(_NOBODY, _NOTHING)),
@@ -33,6 +37,7 @@ async def readyz(request: Request) -> Response:
     )
     ready = queue and catalog
     states = {"queue": _STATES[queue], "catalog": _STATES[catalog]}
+    states["policies"] = "stale" if any(_stale(services).values()) else "ok"
     return JSONResponse({"ready": ready, **states}, 200 if ready else 503)
 
 
@@ -49,7 +54,19 @@ async def get_version() -> Response:
 )
 async def get_metrics(request: Request) -> Response:
     """Sizes of inputs and refusals by code, in Prometheus' text format; nothing by tenant."""
-    return Response(context_of(request).metrics.text(), media_type=CONTENT_TYPE)
+    context = context_of(request)
+    for files, stale in _stale(context.services).items():
+        context.metrics.follows(files, stale=stale)
+    return Response(context.metrics.text(), media_type=CONTENT_TYPE)
+
+
+def _stale(services: Services) -> dict[str, bool]:
+    """Which files were changed into what cannot be used."""
+    return {
+        "authorization": services.policies.alarm is not None,
+        "plans": services.plans.alarm is not None,
+        "trust": services.trust_rules.alarm is not None,
+    }
 
 
 async def _answers(check: Awaitable[object]) -> bool:

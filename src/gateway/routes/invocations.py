@@ -19,6 +19,7 @@ from gateway.routes.headers import (
     version_choice,
     wait_seconds,
 )
+from gateway.usecases.clamp_limits import input_bound
 from gateway.usecases.invoke_function import (
     cancel_invocation,
     find_record,
@@ -125,7 +126,7 @@ async def _submit(
     invocation_id = services.clock.new_id()
     version = await _version(request, context, caller, name, invocation_id)
     with context.room.holding(caller.tenant) as take:
-        bound = version.content.limits.input_bytes
+        bound = input_bound(services, version)
         data = await read_bounded(request, bound, take)
         context.metrics.took_input(len(data), bound)
         invocation_id = await submit_invocation(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import msgspec
 
 from gateway.authorizer import Authorizer
-from gateway.services import LimitProfile, Services
+from gateway.services import Services
 from gateway.usecases.refusals import Refusals
 from gateway.usecases.trust_function import check_function_trust
 from gateway.usecases.upload_module import find_module
@@ -18,7 +18,7 @@ from stockade.core.errors import StockadeError
 from stockade.core.functions import check_note, is_deleted
 from stockade.core.grants import MAX_GRANTS, Grants, missing_grants, parse_grants
 from stockade.core.host_functions import STOCKADE_MODULE
-from stockade.core.limits import Limits, limits_from_request
+from stockade.core.limits import Limits
 from stockade.core.modules import (
     Abi,
     FunctionContent,
@@ -29,6 +29,7 @@ from stockade.core.modules import (
     VersionNote,
 )
 from stockade.core.names import check_name, check_new_name
+from stockade.core.plans import Plan
 from stockade.core.policy_questions import deploy_context
 from stockade.core.principals import Principal
 
@@ -92,7 +93,7 @@ async def plan_deploy(
     """
     await refusals.looking(_check_free(services, caller.tenant, name), None)
     module = await refusals.looking(_module(services, caller.tenant, asked.module), None)
-    limits = _limits(services.profile, asked.limits, refusals)
+    limits = _limits(services.plans.current.of(caller.tenant), asked.limits, refusals)
     grants = _grants(services, asked.grants, None if module is None else module.facts, refusals)
     retry = refusals.of(lambda: _retry(asked.retry), RetrySettings())
     concurrency = refusals.of(lambda: _concurrency(asked.concurrency), None)
@@ -145,14 +146,14 @@ def _question(
     return Question(caller, Action.DEPLOY, function, context, module_resource(module, signers))
 
 
-def _limits(profile: LimitProfile, asked: dict[str, int], refusals: Refusals) -> Limits:
+def _limits(plan: Plan, asked: dict[str, int], refusals: Refusals) -> Limits:
     sound: dict[str, int] = {}
     for name, value in asked.items():
         one = {name: value}
-        checked = refusals.of(lambda: limits_from_request(one, ceilings=profile.ceilings), None)  # noqa: B023 - called at once
+        checked = refusals.of(lambda: plan.limits(one), None)  # noqa: B023 - called at once
         if checked is not None:
             sound |= one
-    return replace(profile.defaults, **sound)
+    return replace(plan.defaults, **sound)
 
 
 def _grants(

@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.services import Services
+from gateway.usecases.clamp_limits import clamped_content
 from registry.trust import check_denied
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError, not_found
@@ -70,7 +71,7 @@ async def new_invocation(
         tenant=version.tenant,
         function=version.name,
         version=version.version,
-        content=version.content,
+        content=clamped_content(services, version),
         submitted_ms=services.clock.now_ms(),
         input_inline=data if inline else None,
         input_blob=None if inline else await _put(services, version.tenant, invocation_id, data),

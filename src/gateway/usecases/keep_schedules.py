@@ -1,6 +1,7 @@
 """Creates, replaces, pauses and resumes schedules, by the queue's clock as they fire by it."""
 
 from gateway.services import Services
+from gateway.usecases.clamp_limits import input_bound
 from gateway.usecases.resolve_function import FunctionResolver
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.modules import FunctionVersion
@@ -85,7 +86,7 @@ def check_input(services: Services, asked: ScheduleDefinition, version: Function
     Raises:
         StockadeError: `schedule.input_too_large`.
     """
-    most = min(version.content.limits.input_bytes, services.settings.inline_input_bytes)
+    most = min(input_bound(services, version), services.settings.inline_input_bytes)
     if len(asked.input) > most:
         raise StockadeError(
             "schedule.input_too_large",

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from gateway.services import Services
+from gateway.usecases.clamp_limits import input_bound
 from gateway.usecases.invoke_function import InvokeOptions, discard_input, new_invocation
 from gateway.usecases.resolve_function import FunctionResolver
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Invocation, SubmitReceipt
-from stockade.core.modules import FunctionVersion
 
 MAX_LINES = 10_000
 
@@ -70,14 +70,13 @@ async def _invocation(
         version = await resolver.resolve(
             target.tenant, target.function, target.alias, target.version, invocation_id
         )
-        body = _checked(line, version)
+        body = _checked(line, input_bound(services, version))
         return await new_invocation(services, version, invocation_id, body, own)
     except StockadeError as error:
         return error
 
 
-def _checked(line: Line, version: FunctionVersion) -> bytes:
-    bound = version.content.limits.input_bytes
+def _checked(line: Line, bound: int) -> bytes:
     if line.body is None or len(line.body) > bound:
         raise StockadeError(
             "request.too_large",

@@ -52,7 +52,10 @@ HARD_CEILINGS = Limits(
 
 
 def limits_from_request(
-    asked: dict[str, int], defaults: Limits = DEFAULT_LIMITS, ceilings: Limits = CEILINGS
+    asked: dict[str, int],
+    defaults: Limits = DEFAULT_LIMITS,
+    ceilings: Limits = CEILINGS,
+    plan: str = "default",
 ) -> Limits:
     """Completes what a deploy asks for with the defaults, and refuses what exceeds a ceiling.
 
@@ -60,11 +63,11 @@ def limits_from_request(
         StockadeError: `limits.unknown`, `limits.not_positive` or `limits.above_ceiling`.
     """
     for name, value in asked.items():
-        _check_limit(name, value, ceilings)
+        _check_limit(name, value, ceilings, plan)
     return replace(defaults, **asked)
 
 
-def _check_limit(name: str, value: int, ceilings: Limits) -> None:
+def _check_limit(name: str, value: int, ceilings: Limits, plan: str) -> None:
     if name not in LIMIT_NAMES:
         raise StockadeError(
             "limits.unknown", f"There is no limit {name!r}. Limits are: {', '.join(LIMIT_NAMES)}."
@@ -77,6 +80,7 @@ def _check_limit(name: str, value: int, ceilings: Limits) -> None:
     if value > ceiling:
         raise StockadeError(
             "limits.above_ceiling",
-            f"The limit {name!r} is {value}; this tenant's ceiling is {ceiling}. Ask for less.",
-            detail={"limit": name, "asked": value, "ceiling": ceiling},
+            f"The limit {name!r} is {value}; this tenant's ceiling is {ceiling}, by the plan"
+            f" {plan!r}. Ask for less.",
+            detail={"limit": name, "asked": value, "ceiling": ceiling, "plan": plan},
         )

@@ -56,7 +56,7 @@ def read_sources(directory: Path) -> tuple[Source, ...]:
         raise ValueError("there is no .cedar file")
     sources, room = [], MAX_BYTES
     for name in (SCHEMA_FILE, *names):
-        content = _read_regular(directory / name, room)
+        content = read_regular(directory / name, room)
         room -= len(content)
         sources.append(Source(name, content))
     return tuple(sources)
@@ -102,15 +102,20 @@ def _is_policy_file(name: str) -> bool:
     return name.endswith(".cedar") and not name.startswith(".")
 
 
-def _read_regular(path: Path, room: int) -> bytes:
-    """Symbolic links are followed; nothing is waited for that is no file."""
+def read_regular(path: Path, room: int) -> bytes:
+    """Symbolic links are followed; nothing is waited for that is no file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no regular file, or larger than the room.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError(f"{path.name} is no regular file")
         content = file.read(room + 1)
     if len(content) > room:
-        raise ValueError(f"the files are larger than {MAX_BYTES} bytes")
+        raise ValueError(f"{path.name}: the files are too large together")
     return content
 
 

@@ -12,17 +12,17 @@ from fastapi import FastAPI
 
 from gateway.app import create_app
 from gateway.oci.content import OciContent
-from gateway.services import LimitProfile, Services
+from gateway.services import Services
 from gateway.settings import GatewaySettings
 from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.egress import EgressPolicy
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion
-from stockade.core.limits import CEILINGS, DEFAULT_LIMITS
 from stockade.core.module_store import StoragePolicy, StorageQuota
 from stockade.core.oci import OciBounds
 from stockade.core.oci_store import OciStore
 from stockade.core.outcomes import Attempt, LogLine, Outcome, Usage
+from stockade.core.plans import FixedPlans
 from stockade.core.shares import SharePolicy
 from stockade.core.trust import TrustPolicy
 from stockade.infra.audit_key import Ed25519HeadSigner
@@ -187,7 +187,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         queue=MemoryInvocationQueue(clock, state=state),
         compiler=compiler,
         clock=clock,
-        profile=LimitProfile(DEFAULT_LIMITS, CEILINGS),
+        plans=FixedPlans(),
         policies=POLICIES,
         trust_rules=rules,
         egress_policy=EgressPolicy(),

@@ -4,6 +4,7 @@ import asyncio
 
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import InvocationRecord
+from stockade.core.plans import FixedPlans
 from stockade.infra.memory_catalog import MemoryCatalog
 from stockade.infra.memory_queue import MemoryInvocationQueue
 from stockade.infra.system_clock import SystemClock
@@ -27,7 +28,7 @@ async def test_all_is_well(gateway: Installation) -> None:
         assert (await http.get("/healthz")).json() == {"ok": True}
         assert (await http.get("/version")).json()["version"]
         answer = await http.get("/readyz")
-    assert answer.json() == {"ready": True, "queue": "ok", "catalog": "ok"}
+    assert answer.json() == {"ready": True, "queue": "ok", "catalog": "ok", "policies": "ok"}
 
 
 async def test_what_does_not_answer_is_named() -> None:
@@ -37,8 +38,8 @@ async def test_what_does_not_answer_is_named() -> None:
     ):
         answer = await http.get("/readyz")
         assert answer.status_code == 503
-        expected = {"ready": False, "queue": "unavailable", "catalog": "unavailable"}
-        assert answer.json() == expected
+        expected = {"queue": "unavailable", "catalog": "unavailable", "policies": "ok"}
+        assert answer.json() == {"ready": False} | expected
         assert (await http.get("/healthz")).status_code == 200
 
 
@@ -55,3 +56,15 @@ async def test_paths_and_methods_that_are_not_there(gateway: Installation) -> No
     answer = await gateway.http.delete("/v1/functions")
     refused(answer, 405, "request.method_not_allowed")
     assert answer.headers["allow"] == "GET"
+
+
+async def test_files_that_cannot_be_used_are_told_and_stop_nobody() -> None:
+    plans = FixedPlans(alarm="plans.toml: the operator's own words")
+    async with installed(plans=plans) as it, it.client(None) as http:
+        answer = await http.get("/readyz")
+        assert (answer.status_code, answer.json()["policies"]) == (200, "stale")
+        told = (await http.get("/metrics")).text
+        assert 'stockade_policies_stale{files="plans"} 1.0' in told
+        assert 'stockade_policies_stale{files="authorization"} 0.0' in told
+        assert 'stockade_policies_stale{files="trust"} 0.0' in told
+        assert "own words" not in answer.text + told

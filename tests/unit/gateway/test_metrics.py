@@ -118,4 +118,5 @@ async def test_refusals_are_counted_by_code_and_nothing_by_tenant() -> None:
             "le",
             "above_percent",
             "code",
+            "files",
         }

@@ -40,7 +40,12 @@ def test_above_the_ceiling_is_refused_with_the_figures(name: str) -> None:
     with pytest.raises(StockadeError) as caught:
         limits_from_request({name: ceiling + 1})
     assert caught.value.code == "limits.above_ceiling"
-    assert caught.value.detail == {"limit": name, "asked": ceiling + 1, "ceiling": ceiling}
+    assert caught.value.detail == {
+        "limit": name,
+        "asked": ceiling + 1,
+        "ceiling": ceiling,
+        "plan": "default",
+    }
 
 
 @pytest.mark.parametrize("name", LIMIT_NAMES)

@@ -1,0 +1,21 @@
+"""What a version may use now: its own limits, under the ceilings of its tenant's plan.
+
+A plan that was lowered after the deploy counts from the next invocation on.
+"""
+
+from dataclasses import replace
+
+from gateway.services import Services
+from stockade.core.modules import FunctionContent, FunctionVersion
+
+
+def clamped_content(services: Services, version: FunctionVersion) -> FunctionContent:
+    """The version's content, no limit above its ceiling."""
+    content = version.content
+    limits = services.plans.current.of(version.tenant).clamp(content.limits)
+    return content if limits is content.limits else replace(content, limits=limits)
+
+
+def input_bound(services: Services, version: FunctionVersion) -> int:
+    """How many bytes an input of the version may have now."""
+    return clamped_content(services, version).limits.input_bytes
