@@ -1,5 +1,6 @@
 """Client for Stockade, a runner of signed WebAssembly modules; needs httpx and nothing else."""
 
+from stockade_client.aliases import Alias, AliasChange
 from stockade_client.async_client import AsyncClient
 from stockade_client.audit import AuditEntry, AuditFilter, AuditHead
 from stockade_client.client import Client
@@ -9,6 +10,13 @@ from stockade_client.errors import (
     InvocationPending,
     StockadeApiError,
     StockadeClientError,
+)
+from stockade_client.functions import (
+    DeletedFunction,
+    Refusal,
+    Rehearsal,
+    VersionDiff,
+    VersionPage,
 )
 from stockade_client.keys import ApiKey, NewApiKey, WorkloadKey
 from stockade_client.schedules import Cron, Every, FiringTime, Schedule, ScheduleRefusal
@@ -31,6 +39,8 @@ from stockade_client.types import (
 )
 
 __all__ = [
+    "Alias",
+    "AliasChange",
     "ApiKey",
     "AsyncClient",
     "Attempt",
@@ -40,6 +50,7 @@ __all__ = [
     "Client",
     "ConnectionFailed",
     "Cron",
+    "DeletedFunction",
     "Event",
     "Every",
     "FiringTime",
@@ -57,6 +68,8 @@ __all__ = [
     "Module",
     "NewApiKey",
     "Progress",
+    "Refusal",
+    "Rehearsal",
     "Schedule",
     "ScheduleRefusal",
     "Secret",
@@ -64,5 +77,7 @@ __all__ = [
     "StockadeApiError",
     "StockadeClientError",
     "Usage",
+    "VersionDiff",
+    "VersionPage",
     "WorkloadKey",
 ]

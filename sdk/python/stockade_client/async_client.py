@@ -1,24 +1,23 @@
 """The asyncio client."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx
 
 from stockade_client import calls
+from stockade_client.alias_methods import AsyncAliasMethods
 from stockade_client.attempts import DEFAULT_RETRIES, RetryRule, looks, timeout_for
 from stockade_client.audit_methods import AsyncAuditMethods
 from stockade_client.calls import Call
 from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeClientError
+from stockade_client.function_methods import AsyncFunctionMethods
 from stockade_client.key_methods import AsyncKeyMethods
 from stockade_client.schedule_methods import AsyncScheduleMethods
 from stockade_client.trust_methods import AsyncTrustMethods
 from stockade_client.types import (
-    Function,
-    FunctionDetails,
-    FunctionVersion,
     Health,
     Invocation,
     InvokeResult,
@@ -30,7 +29,14 @@ from stockade_client.types import (
 _Answer = TypeVar("_Answer")
 
 
-class AsyncClient(AsyncAuditMethods, AsyncKeyMethods, AsyncScheduleMethods, AsyncTrustMethods):
+class AsyncClient(
+    AsyncAliasMethods,
+    AsyncAuditMethods,
+    AsyncFunctionMethods,
+    AsyncKeyMethods,
+    AsyncScheduleMethods,
+    AsyncTrustMethods,
+):
     """Talks to one gateway as one tenant; close it, or use it in `async with`.
 
     Every method may raise `StockadeApiError` and `ConnectionFailed`; see `stockade_client.errors`.
@@ -83,50 +89,6 @@ class AsyncClient(AsyncAuditMethods, AsyncKeyMethods, AsyncScheduleMethods, Asyn
     async def module(self, digest: str) -> Module:
         """The facts of an uploaded module."""
         return await self._send(calls.module(digest))
-
-    async def put_function(
-        self,
-        name: str,
-        module: str,
-        *,
-        limits: Mapping[str, int] | None = None,
-        grants: Sequence[str] | None = None,
-        env: Mapping[str, str] | None = None,
-        retry: Mapping[str, object] | None = None,
-        concurrency: int | None = None,
-    ) -> FunctionVersion:
-        """Deploys the module with this digest as the function's next version.
-
-        Args:
-            name: The function's.
-            module: The digest that the upload returned.
-            limits: By name, such as `fuel`, `memory_bytes`, `wall_ms`; the rest takes defaults.
-            grants: Capabilities the guest may use, such as `log`.
-            env: What guests read by `config_get`, WASI guests as their environment.
-            retry: `policy`, `max_attempts`, `base_delay_ms`, `max_delay_ms`.
-            concurrency: How many invocations of the function run at once at most.
-        """
-        content = calls.function_content(module, limits, grants, env, retry, concurrency)
-        return await self._send(calls.put_function(name, content))
-
-    async def functions(self) -> tuple[Function, ...]:
-        """The latest version of each function, by name."""
-        return await self._send(calls.functions())
-
-    async def function(self, name: str) -> FunctionDetails:
-        """A function's latest version in full."""
-        return await self._send(calls.function(name))
-
-    async def put_alias(
-        self,
-        function: str,
-        alias: str,
-        *,
-        version: int | None = None,
-        weights: Mapping[int, int] | None = None,
-    ) -> None:
-        """Points an alias to one version, or to several by weight."""
-        await self._send(calls.put_alias(function, alias, version, weights))
 
     async def invoke(
         self,

@@ -14,9 +14,6 @@ import httpx
 from stockade_client import readers
 from stockade_client.errors import InvocationPending, StockadeApiError
 from stockade_client.types import (
-    Function,
-    FunctionDetails,
-    FunctionVersion,
     Invocation,
     InvokeResult,
     Logs,
@@ -70,39 +67,6 @@ def upload_module(wasm: bytes, detached_signature: bytes | None) -> Call[Module]
 def module(digest: str) -> Call[Module]:
     """GET /v1/modules/{digest}."""
     return Call("GET", f"/v1/modules/{path_part(digest)}", readers.module)
-
-
-def put_function(name: str, content: Mapping[str, object]) -> Call[FunctionVersion]:
-    """PUT /v1/functions/{name}; what is None takes the default."""
-    given = {key: value for key, value in content.items() if value is not None}
-    return Call("PUT", f"/v1/functions/{path_part(name)}", readers.function_version, json=given)
-
-
-def functions() -> Call[tuple[Function, ...]]:
-    """GET /v1/functions."""
-    return Call("GET", "/v1/functions", readers.functions)
-
-
-def function(name: str) -> Call[FunctionDetails]:
-    """GET /v1/functions/{name}."""
-    return Call("GET", f"/v1/functions/{path_part(name)}", readers.function_details)
-
-
-def put_alias(
-    function_name: str, alias: str, version: int | None, weights: Mapping[int, int] | None
-) -> Call[None]:
-    """PUT /v1/functions/{name}/aliases/{alias}.
-
-    Raises:
-        ValueError: Unless exactly one of version and weights is given.
-    """
-    if (version is None) == (weights is None):
-        raise ValueError("give either a version or weights")
-    content: object = {"version": version}
-    if weights is not None:
-        content = {"weights": {str(number): share for number, share in weights.items()}}
-    path = f"/v1/functions/{path_part(function_name)}/aliases/{path_part(alias)}"
-    return Call("PUT", path, readers.nothing, json=content)
 
 
 def invoke(

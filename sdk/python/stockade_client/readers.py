@@ -174,8 +174,12 @@ def functions(response: httpx.Response) -> tuple[Function, ...]:
 
 
 def function_details(response: httpx.Response) -> FunctionDetails:
-    """One function in full."""
-    fields = Fields(response.json())
+    """One version in full."""
+    return details_of(Fields(response.json()))
+
+
+def details_of(fields: Fields) -> FunctionDetails:
+    """A version in full."""
     return FunctionDetails(
         name=fields.text("name"),
         version=fields.count("version"),
@@ -185,6 +189,10 @@ def function_details(response: httpx.Response) -> FunctionDetails:
         limits=fields.pairs("limits", Fields.count),
         grants=fields.texts("grants"),
         env=fields.pairs("env", Fields.text),
+        created_ms=fields.maybe_count("created_ms") or 0,
+        created_by=fields.maybe_text("created_by") or "",
+        message=fields.maybe_text("message") or "",
+        labels=fields.pairs("labels", Fields.text),
     )
 
 

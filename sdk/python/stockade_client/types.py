@@ -36,7 +36,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class FunctionDetails:
-    """A function's latest version in full."""
+    """A version in full; `created_by` is who deployed it, at `created_ms` (Unix milliseconds)."""
 
     name: str
     version: int
@@ -46,6 +46,10 @@ class FunctionDetails:
     limits: Mapping[str, int] = field(default_factory=dict)
     grants: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    created_ms: int = 0
+    created_by: str = ""
+    message: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ _HINTS = {
     "module.signer_unknown": "Trust the key: stockade signers add NAME PUBKEY_FILE",
     "module.signers_missing": "See what it asks for: stockade functions trust NAME",
     "module.not_found": "Upload it first: stockade modules push FILE",
+    "alias.changed": "Look again: stockade functions aliases NAME",
+    "function.deleted": "Take that back: stockade functions restore NAME",
     "function.not_found": "See what there is: stockade functions list",
     "invocation.not_found": "Records are kept for some days; check the id and the tenant's key.",
     "schedule.not_found": "See what there is: stockade schedules list",

@@ -54,6 +54,44 @@ SCHEDULE = {
     ],
     "something_new": 1,
 }
+ALIAS = {
+    "function": "hello",
+    "alias": "prod",
+    "weights": {"3": 9, "4": 1},
+    "percent": {"3": 90.0, "4": 10},
+    "revision": 7,
+    "changed_ms": 1_800_000_000_000,
+    "changed_by": "abcdefghij01",
+    "changed": True,
+    "something_new": 1,
+}
+DELETED = {
+    "name": "hello",
+    "version": 4,
+    "deleted_ms": 1_800_000_000_000,
+    "deleted_by": "abcdefghij01",
+    "restorable_until_ms": 1_800_604_800_000,
+}
+CHANGES = {
+    "module": {"from": "sha256:" + "a" * 64, "to": "sha256:" + "b" * 64},
+    "deterministic": {"from": True, "to": False},
+    "concurrency": {"from": None, "to": 3},
+    "limits": {"fuel": {"from": 5, "to": 7}},
+    "imports": {"added": ["stockade:v1.now_ms", "odd\x1b[2J"]},
+    "env": {"removed": ["A"], "changed": ["B"]},
+}
+REHEARSAL = {
+    "dry_run": True,
+    "name": "hello",
+    "version": 5,
+    "creates": True,
+    "against": 4,
+    "changes": CHANGES,
+    "refusals": [
+        {"code": "auth.denied", "detail": "No.", "facts": {"policies": ["no-friday"]}},
+        {"code": "module.not_found", "detail": "Where is it?"},
+    ],
+}
 COST_HEADERS = {
     "Stockade-Invocation-Id": ID,
     "Stockade-Outcome": "completed",

@@ -8,6 +8,7 @@ import pytest
 from stockade_client import AsyncClient, Client, Health, InvocationPending, StockadeApiError
 from stockade_client.attempts import RetryRule
 from tests.unit.sdk_python.fake_gateway import (
+    ALIAS,
     DIGEST,
     ID,
     MODULE,
@@ -62,7 +63,7 @@ def _willing_gateway() -> FakeGateway:
     gateway.on("POST /v1/modules", httpx.Response(201, json=MODULE | module))
     gateway.on(f"GET /v1/modules/{DIGEST}", httpx.Response(200, json=MODULE))
     gateway.on("PUT /v1/functions/hello", httpx.Response(201, json=details))
-    gateway.on("PUT /v1/functions/hello/aliases/prod", empty)
+    gateway.on("PUT /v1/functions/hello/aliases/prod", httpx.Response(200, json=ALIAS))
     gateway.on("GET /v1/functions", httpx.Response(200, json={"functions": [details]}))
     gateway.on("GET /v1/functions/hello", httpx.Response(200, json=details))
     gateway.on("POST /v1/functions/hello/invoke", completed())

@@ -97,16 +97,6 @@ def test_function_in_full(client: Client, gateway: FakeGateway) -> None:
     assert (found.limits, found.grants, found.env) == ({"fuel": 7}, ("log",), {"K": "V"})
 
 
-def test_alias_takes_a_version_or_weights(client: Client, gateway: FakeGateway) -> None:
-    gateway.on("PUT /v1/functions/hello/aliases/prod", httpx.Response(200, json={}))
-    client.put_alias("hello", "prod", version=3)
-    assert gateway.last_json == {"version": 3}
-    client.put_alias("hello", "prod", weights={3: 9, 4: 1})
-    assert gateway.last_json == {"weights": {"3": 9, "4": 1}}
-    with pytest.raises(ValueError, match="either"):
-        client.put_alias("hello", "prod")
-
-
 def test_invoke_returns_the_output_and_its_cost(client: Client, gateway: FakeGateway) -> None:
     gateway.on("POST /v1/functions/hello/invoke", completed(b"\x00out"))
     result = client.invoke("hello", b"in", alias="prod", idempotency_key="k", wait_seconds=5)
@@ -415,7 +405,7 @@ def test_other_refusals_are_not_tried_again(client: Client, gateway: FakeGateway
 
 def test_the_gateway_says_how_long_to_pause_within_bounds() -> None:
     rule = RetryRule(first_pause_seconds=0.1, longest_pause_seconds=5.0)
-    call = calls.functions()
+    call = calls.secrets()
     asked = httpx.Response(503, headers={"Retry-After": "2"})
     endless = httpx.Response(503, headers={"Retry-After": "100000"})
     assert rule.after_answer(call, 1, asked) == 2.0

@@ -203,13 +203,3 @@ def test_functions_are_listed_and_shown(cli: CommandLine) -> None:
     assert "limit fuel     7" in shown
     assert "env A          b" in shown
     assert json.loads(cli.run("functions", "show", "f", "--json").stdout)["limits"] == {"fuel": 7}
-
-
-def test_aliases_take_a_version_or_shares(cli: CommandLine) -> None:
-    cli.gateway.on("PUT /v1/functions/f/aliases/prod", httpx.Response(200, json={}))
-    assert cli.run("functions", "alias", "f", "prod", "3").exit_code == 0
-    assert cli.gateway.last_json == {"version": 3}
-    assert cli.run("functions", "alias", "f", "prod", "3=9", "4=1").exit_code == 0
-    assert cli.gateway.last_json == {"weights": {"3": 9, "4": 1}}
-    assert cli.run("functions", "alias", "f", "prod", "x=1").exit_code == 2
-    assert cli.run("functions", "alias", "f", "prod", "3", "4").exit_code == 2

@@ -1,0 +1,156 @@
+"""`stockade functions deploy`, and its rehearsal."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stockade.cli.connection import connected
+from stockade.cli.diff_words import print_changes
+from stockade.cli.function_options import FunctionName
+from stockade.cli.modules import upload
+from stockade.cli.options import JsonFlag, SignatureFile, pairs, whole_numbers
+from stockade.cli.reporting import hint_for
+from stockade.cli.words import EXIT_REFUSED, print_facts, print_json, say
+
+if TYPE_CHECKING:
+    from stockade_client import Client, Rehearsal
+
+_Module = Annotated[
+    str,
+    typer.Option(
+        metavar="DIGEST|FILE", help="An uploaded module's digest, or a signed file to upload."
+    ),
+]
+_Limits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=N",
+        help="A ceiling for each run: fuel, memory_bytes, table_elements, wall_ms, input_bytes, "
+        "output_bytes, log_bytes, host_calls. Repeatable; the rest takes defaults.",
+    ),
+]
+_Grants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--grant",
+        metavar="GRANT",
+        help="A capability, such as now_ms, kv:NAMESPACE, secret:NAME or 'http_fetch:GET "
+        "https://api.example.com/'. Repeatable.",
+    ),
+]
+_Environment = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env",
+        metavar="K=V",
+        help="A setting: what config_get or a WASI environment tells the guest. Repeatable.",
+    ),
+]
+_Message = Annotated[str | None, typer.Option("--message", "-m", help="A line about this version.")]
+_Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="K=V", help="More about it, such as commit=abc. Repeatable."),
+]
+_DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Say what would change, and everything it would be refused for; write nothing. Ends "
+        "with 2 when it would be refused.",
+    ),
+]
+_Against = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VERSION|ALIAS", help="With --dry-run: compare with this, not with the latest."
+    ),
+]
+
+
+@connected
+def deploy(  # noqa: PLR0913 - one for each option
+    client: "Client",
+    name: FunctionName,
+    *,
+    module: _Module,
+    signature: SignatureFile = None,
+    limit: _Limits = None,
+    grant: _Grants = None,
+    env: _Environment = None,
+    message: _Message = None,
+    label: _Labels = None,
+    dry_run: _DryRun = False,
+    against: _Against = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Deploy a module as the next version of a function.
+
+    Deploying the same module with the same limits, grants and environment makes no new version.
+
+    Example: stockade functions deploy hello --module hello.signed.wasm --limit fuel=50_000_000
+    """
+    limits, variables = whole_numbers("--limit", limit or []), pairs("--env", env or [])
+    grants, labels = grant or [], pairs("--label", label or []) or None
+    if dry_run:
+        digest = module if _is_digest(module) else _digest_of(_existing(module))
+        found = client.rehearse_function(
+            name, digest, limits=limits, grants=grants, env=variables, against=against
+        )
+        _tell(found, as_json=as_json)
+        return
+    if against is not None:
+        raise typer.BadParameter("--against goes with --dry-run.")
+    digest = module if _is_digest(module) else upload(client, _existing(module), signature).digest
+    made = client.put_function(
+        name, digest, limits=limits, grants=grants, env=variables, message=message, labels=labels
+    )
+    facts = asdict(made) | {"module": digest}
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts(facts)
+
+
+def _tell(found: "Rehearsal", *, as_json: bool) -> None:
+    """What would be, on stdout; what stands against it, on stderr and by the exit code."""
+    if as_json:
+        print_json(asdict(found) | {"passes": found.passes})
+    else:
+        print_facts(
+            {
+                "name": found.name,
+                "version": f"{found.version} ({'new' if found.creates else 'as it is'})",
+                "against": found.against,
+            }
+        )
+        print_changes(found.changes)
+        for refusal in found.refusals:
+            say(f"Would be refused: {refusal.message} [{refusal.code}]")
+            if hint := hint_for(refusal.code):
+                say(f"Hint: {hint}")
+    if not found.passes:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _is_digest(text: str) -> bool:
+    return text.startswith("sha256:")
+
+
+def _digest_of(path: Path) -> str:
+    """The digest that an upload would give, worked out here: a rehearsal uploads nothing."""
+    from registry.signature_format import split_envelope  # noqa: PLC0415 - --help needs it not
+    from stockade.core.digests import digest_of  # noqa: PLC0415 - likewise
+
+    return digest_of(split_envelope(path.read_bytes()).body)
+
+
+def _existing(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise typer.BadParameter(
+            f"{text!r} is neither a digest (sha256:…) nor a file.", param_hint="--module"
+        )
+    return path
