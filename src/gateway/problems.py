@@ -13,6 +13,7 @@ from starlette.responses import Response
 from gateway.oci import errors as oci_errors
 from gateway.trace import REQUEST_ID_HEADER, trace_of
 from stockade.core.errors import StockadeError
+from stockade.core.redaction import redact
 
 _log = structlog.get_logger()
 
@@ -223,7 +224,7 @@ def problem_facts(error: StockadeError) -> dict[str, object]:
         "title": HTTPStatus(status).phrase,
         "status": status,
         "code": error.code,
-        "detail": error.message,
+        "detail": redact(error.message),
         "retryable": error.retryable,
     }
     return body | ({"facts": error.detail} if error.detail else {})

@@ -9,7 +9,7 @@ from gateway.openapi import json_body
 from gateway.routes.context import Context, caller_of, context_of
 from gateway.trace import note_object
 from stockade.core.actions import Action
-from stockade.core.api_keys import ApiKey, generate_key
+from stockade.core.api_keys import ID_CHARACTERS, ApiKey, generate_key
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.names import check_name
 from stockade.core.principals import Kind, Role, check_scopes
@@ -67,13 +67,14 @@ async def get_keys(request: Request) -> Response:
 )
 async def rotate_key(request: Request, key_id: str) -> Response:
     """A new key of the same name, role and scopes; the old one ends after the overlap."""
+    note_object(request, _id_alone(key_id))
     context, caller = await caller_of(request, Action.MANAGE_KEYS)
     asked = await read_json(request, RotationRequest)
     ends_ms = _in(context, asked.overlap_seconds, _MAX_OVERLAP_SECONDS, least=0)
     catalog, now_ms = context.services.catalog, context.services.clock.now_ms()
     old = await catalog.find_key(key_id)
     if old is None or old.tenant != caller.tenant:
-        raise not_found("key", key_id[:64])
+        raise not_found("key", _id_alone(key_id))
     if old.kind is Kind.WORKLOAD:
         raise StockadeError("key.of_a_job", "A CI job's key is not rotated: exchange a new token.")
     if not old.in_force(now_ms):
@@ -91,10 +92,11 @@ async def rotate_key(request: Request, key_id: str) -> Response:
 @router.delete("/v1/keys/{key_id}", status_code=204, summary="Revoke an API key")
 async def revoke_key(request: Request, key_id: str) -> Response:
     """Requests with it are refused, within seconds on every gateway; it stays in the list."""
+    note_object(request, _id_alone(key_id))
     context, caller = await caller_of(request, Action.MANAGE_KEYS)
     now_ms = context.services.clock.now_ms()
     if not await context.services.catalog.revoke_key(caller.tenant, key_id, now_ms):
-        raise not_found("key", key_id[:64])
+        raise not_found("key", _id_alone(key_id))
     context.authenticator.forget(key_id)
     return Response(status_code=204)
 
@@ -116,6 +118,11 @@ async def _made(
     await services.catalog.add_key(stored)
     note_object(request, key.id)
     return JSONResponse(_shown(stored) | {"key": text}, 201, {"Cache-Control": "no-store"})
+
+
+def _id_alone(text: str) -> str:
+    """No more of it than an id is long: some send their whole key, which no log may hold."""
+    return text[:ID_CHARACTERS]
 
 
 async def _check_room(context: Context, tenant: str) -> None:

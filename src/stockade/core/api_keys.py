@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from stockade.core.errors import StockadeError
 from stockade.core.principals import Kind, Principal, Role
 
+ID_CHARACTERS = 12
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _KEY = re.compile(r"stk_([a-z0-9]{1,16})_([a-z0-9]{12})_([a-z0-9]{32})([0-9a-f]{8})")
 
@@ -68,7 +69,7 @@ class PresentedKey:
 
 def generate_key(environment: str) -> tuple[str, PresentedKey]:
     """A new key's text, to be shown once, and what to store of it."""
-    key_id = "".join(secrets.choice(_ALPHABET) for _ in range(12))
+    key_id = "".join(secrets.choice(_ALPHABET) for _ in range(ID_CHARACTERS))
     secret = "".join(secrets.choice(_ALPHABET) for _ in range(32))
     body = f"stk_{environment}_{key_id}_{secret}"
     return body + _checksum(body), PresentedKey(key_id, _hash(secret))

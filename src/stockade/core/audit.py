@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from stockade.core.redaction import redact
+
 PLATFORM = "_platform"
 """The chain of what belongs to no tenant, such as wrong keys. No tenant can have this name."""
 
@@ -154,8 +156,11 @@ class AuditLog(Protocol):
 
 
 def bounded(text: str, most: int = _MAX_TEXT) -> str:
-    """Text that every store gives back unchanged: valid Unicode without NUL, of bounded length."""
-    return text[:most].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    """Text that every store gives back unchanged: valid Unicode without NUL, of bounded length.
+
+    Credentials in it are hidden.
+    """
+    return redact(text)[:most].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def bounded_policies(policies: object) -> tuple[str, ...]:

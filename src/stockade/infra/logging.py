@@ -1,5 +1,7 @@
 """Logs: one JSON line per event on stderr, ours and the libraries' alike.
 
+Credentials that some text holds after all are hidden (`stockade.core.redaction`).
+
 An event has a static name and fields. What a library formats itself (`logging`) becomes an event
 named after its logger, its text in `message`. Private fields are dropped here, whoever logged them.
 """
@@ -12,6 +14,8 @@ from typing import Any
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from stockade.core.redaction import redact
 
 _PRIVATE = (
     "input",
@@ -104,7 +108,7 @@ def _shown(value: object) -> object:
         return [_shown(item) for item in value]
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
-    return value
+    return redact(value) if isinstance(value, str) else value
 
 
 def _is_private(name: object, value: object) -> bool:
