@@ -202,6 +202,7 @@ STATUS: dict[str, int] = {
     "signer.not_found": 404,
     "signer.overlap_invalid": 400,
     "signer.reason_invalid": 400,
+    "signer.too_many": 409,
     "signer.window_invalid": 400,
     "storage.quota_exceeded": 507,
     "tenant.not_found": 404,

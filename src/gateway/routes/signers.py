@@ -11,7 +11,7 @@ from gateway.openapi import json_body
 from gateway.routes.context import Context, caller_of
 from gateway.routes.headers import parse_time
 from gateway.trace import note_object, note_reason
-from gateway.usecases.rotate_signer import rotate_signer
+from gateway.usecases.rotate_signer import check_room, rotate_signer
 from registry.keys import load_public_key
 from stockade.core.actions import Action
 from stockade.core.errors import StockadeError, not_found
@@ -67,7 +67,9 @@ async def post_signer(request: Request) -> Response:
         not_after_ms=_time(asked.not_after, "not_after"),
     )
     _check_window(signer)
-    created = await context.services.catalog.add_signer(caller.tenant, signer)
+    catalog = context.services.catalog
+    check_room(signer, await catalog.signers(caller.tenant))
+    created = await catalog.add_signer(caller.tenant, signer)
     return JSONResponse(_shown(signer), 201 if created else 200)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from gateway.services import Services
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.modules import Signer
+from stockade.core.trust import MAX_SIGNERS
 
 MAX_OVERLAP_SECONDS = 366 * 24 * 3600
 _MAX_NAME_CHARACTERS = 63
@@ -26,17 +27,35 @@ async def rotate_signer(
         overlap_seconds: How long the predecessor goes on counting.
 
     Raises:
-        StockadeError: `signer.not_found`, `signer.exists`, `signer.overlap_invalid`.
+        StockadeError: `signer.not_found`, `signer.exists`, `signer.overlap_invalid`,
+            `signer.too_many`.
     """
     if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
         raise StockadeError(
             "signer.overlap_invalid", f"overlap_seconds is 0 to {MAX_OVERLAP_SECONDS}."
         )
     until_ms = services.clock.now_ms() + overlap_seconds * 1000
-    successor = _named(successor, await services.catalog.signers(tenant))
+    known = await services.catalog.signers(tenant)
+    successor = _named(successor, known)
+    check_room(successor, known)
     if not await services.catalog.rotate_signer(tenant, successor, until_ms):
         raise not_found("signer", successor.replaces or "")
     return successor
+
+
+def check_room(signer: Signer, known: Sequence[Signer]) -> None:
+    """Refuses one more signer than a tenant may have.
+
+    Raises:
+        StockadeError: `signer.too_many`.
+    """
+    if len(known) >= MAX_SIGNERS and signer.name not in {one.name for one in known}:
+        raise StockadeError(
+            "signer.too_many",
+            f"This tenant has {MAX_SIGNERS} signers, as many as it may, revoked ones included. Ask"
+            " the operator.",
+            detail={"most": MAX_SIGNERS},
+        )
 
 
 def _named(successor: Signer, known: Sequence[Signer]) -> Signer:

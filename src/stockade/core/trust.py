@@ -7,6 +7,8 @@ from typing import Protocol
 
 from stockade.core.modules import Signer
 
+MAX_SIGNERS = 1_000
+"""Of one tenant, revoked ones too: each check looks at all of them."""
 MAX_THRESHOLD = 16
 MAX_NAMED_SIGNERS = 64
 MAX_REASON_CHARACTERS = 500

@@ -15,8 +15,10 @@ from registry.signature_format import (
 )
 from registry.signing import sign
 from stockade.core.digests import digest_of
-from stockade.core.trust import TrustPolicy
+from stockade.core.modules import Signer
+from stockade.core.trust import MAX_SIGNERS, TrustPolicy
 from stockade.infra.cedar_policies import CedarPolicies
+from stockade.infra.system_clock import SystemClock
 from tests.unit.gateway.installation import Installation, installed, refused
 from tests.unit.registry import points
 from tests.unit.registry.signed_modules import BODY, KEY, OTHER_KEY, payload, signed
@@ -123,6 +125,19 @@ async def test_a_rotation_to_a_known_key_is_refused(gateway: Installation) -> No
     refused(answer, 409, "signer.exists")
 
 
+async def test_signers_have_a_bound(gateway: Installation) -> None:
+    own = gateway.catalog._signers["alice"]
+    for number in range(MAX_SIGNERS - 1):
+        own[f"s{number}"] = Signer(f"s{number}", number.to_bytes(32, "big"))
+    problem = refused(await gateway.http.post("/v1/signers", json=OTHER), 409, "signer.too_many")
+    assert problem["facts"] == {"most": MAX_SIGNERS}
+    answer = await gateway.http.post("/v1/signers/ci/rotate", json=ROTATION)
+    refused(answer, 409, "signer.too_many")
+    again = {"name": "ci", "public_key": base64.b64encode(public_bytes(KEY)).decode()}
+    assert (await gateway.http.post("/v1/signers", json=again)).status_code == 200
+    assert (await gateway.upload()).status_code == 201
+
+
 async def test_a_function_that_asks_for_two_signers_is_deployed_with_two(
     gateway: Installation,
 ) -> None:
@@ -199,6 +214,32 @@ async def test_a_digest_that_another_tenant_uploaded_is_worth_nothing(
         answer = await http.post("/v1/modules", content=signed(BODY), headers=sent)
         refused(answer, 422, "module.signer_unknown")
         refused(await http.put("/v1/functions/f", json=asked), 404, "module.not_found")
+
+
+class FakeClock(SystemClock):
+    """The `Clock` port: stands where it is put."""
+
+    now = 0
+
+    def now_ms(self) -> int:
+        return self.now
+
+
+async def test_an_upload_is_judged_by_the_clock_as_it_stands() -> None:
+    clock = FakeClock()
+    async with installed(clock=clock) as gateway:
+        window = {"not_before": "2030-01-01T00:00:00Z", "not_after": "2031-01-01T00:00:00Z"}
+        await gateway.http.post("/v1/signers", json=OTHER | window)
+        content = signed(BODY, OTHER_KEY)
+        begin_ms, end_ms = 1_893_456_000_000, 1_924_992_000_000
+        steps = [(begin_ms - 1, "not_yet_valid"), (end_ms, "expired"), (0, "not_yet_valid")]
+        for clock.now, why in steps:
+            refused(await gateway.upload(content), 422, f"module.signer_{why}")
+        clock.now = end_ms - 1
+        digest = (await gateway.upload(content)).json()["digest"]
+        clock.now = end_ms
+        answer = await gateway.http.put("/v1/functions/f", json={"module": digest})
+        refused(answer, 422, "module.signer_expired")
 
 
 async def test_a_denied_digest_is_refused_everywhere(gateway: Installation) -> None:

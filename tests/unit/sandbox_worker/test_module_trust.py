@@ -1,10 +1,14 @@
 """Trust before each run: what takes it back stops the next run, and time is that of the clock."""
 
+import asyncio
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
 
 from registry.keys import public_bytes
+from registry.verification import verify_module
 from sandbox_worker.module_trust import ModuleTrust
 from stockade.core.authorization import Decision, Question, Vouching
 from stockade.core.errors import StockadeError
@@ -13,7 +17,7 @@ from stockade.core.trust import FunctionTrust, OnDistrust, TrustPolicy
 from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.memory_catalog import MemoryCatalog
 from tests.unit.gateway.installation import POLICIES, FixedTrustRules
-from tests.unit.registry.signed_modules import BODY, NOW_MS, OTHER_KEY, SIGNER, payload
+from tests.unit.registry.signed_modules import BODY, NOW_MS, OTHER_KEY, SIGNER, payload, signed
 
 FACTS = ModuleFacts(Abi.STOCKADE_V1, (), (), deterministic=True, size_bytes=len(BODY))
 OTHER = Signer("other", public_bytes(OTHER_KEY))
@@ -214,6 +218,40 @@ async def test_a_clock_that_jumps_back_revives_no_revoked_key(place: Place) -> N
         await place.catalog.revoke_signer("alice", name, NOW_MS)
     place.clock.now = NOW_MS - 3_600_000
     assert await place.code(place.trust()) == "module.signer_revoked"
+
+
+async def test_a_key_that_expires_after_the_upload_stops_the_next_run(place: Place) -> None:
+    for signer in (SIGNER, OTHER):
+        place.catalog._signers["alice"][signer.name] = replace(signer, not_after_ms=NOW_MS + 1)
+    verified = verify_module(signed(BODY), None, await place.catalog.signers("alice"), NOW_MS)
+    assert (verified.digest, verified.signers) == (place.digest, ("ci",))
+    trust = place.trust()
+    assert await place.code(trust) is None
+    place.clock.now = NOW_MS + 1
+    assert await place.code(trust) == "module.signer_expired"
+
+
+async def test_what_was_read_before_a_revocation_is_not_trusted_longer_for_it(
+    place: Place,
+) -> None:
+    """A check that hangs between its look and its end has been trusted since its look."""
+    trust = place.trust(60)
+    looked, go_on = asyncio.Event(), asyncio.Event()
+    original = place.catalog.signers
+
+    async def slow(tenant: str) -> Sequence[Signer]:
+        found = await original(tenant)
+        looked.set()
+        await go_on.wait()
+        return found
+
+    place.catalog.signers = slow  # type: ignore[method-assign]
+    checking = asyncio.ensure_future(place.code(trust))
+    await looked.wait()
+    before = time.monotonic()
+    go_on.set()
+    assert await checking is None
+    assert all(checked.checked_at <= before for checked in trust._checked.values())
 
 
 async def test_a_window_that_ends_ends_no_run(place: Place) -> None:
