@@ -22,7 +22,7 @@ from gateway.oci.sweep import sweeping
 from gateway.purge_loop import purging_functions
 from gateway.schedule_loop import firing_schedules
 from gateway.services import Services
-from gateway.settings import GatewaySettings
+from gateway.settings import GatewaySettings, StorageSettings
 from gateway.waiters import Waiters
 from stockade.core.audit import AuditLog, HeadSigner
 from stockade.core.oci import OciBounds
@@ -178,6 +178,18 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             issuer_keys=issuer_keys,
             egress_policy=load_egress_policy(settings.policy_dir / "egress.toml"),
         )
+
+
+@asynccontextmanager
+async def open_collector(settings: StorageSettings) -> AsyncIterator[BlobCollector]:
+    """What keeps the stored modules in order, for an operator's command."""
+    clock = SystemClock()
+    stores = await open_blob_stores(settings.blob_place, clock)
+    catalog = await SqlCatalog.open(settings.database_url)
+    try:
+        yield BlobCollector(catalog, stores.modules, clock, settings.blob_grace_seconds)
+    finally:
+        await catalog.aclose()
 
 
 def _collector(services: Services) -> BlobCollector:

@@ -92,9 +92,14 @@ class BlobCollector:
     async def collect(self, *, dry_run: bool = False) -> Collected:
         """Deletes what is old and not needed; `dry_run` only tells what that is.
 
+        A catalog that knows no module at all is believed nothing: nothing goes.
+
         Raises:
             StockadeError: a store cannot be reached; what is left over goes the next time.
         """
+        if not await self._modules.every_module(1):
+            # Rather a new or a wrong database than one whose every blob is unneeded.
+            return Collected(0, (), 0)
         before_ms = self._clock.now_ms() - self._grace_ms
         purged, released = 0, list[str]()
         while not dry_run and (count := await self._modules.purge_modules(before_ms, _AT_ONCE)):

@@ -19,6 +19,13 @@ from stockade_client.functions import (
     VersionPage,
 )
 from stockade_client.keys import ApiKey, NewApiKey, WorkloadKey
+from stockade_client.modules import (
+    ModuleDetails,
+    ModuleEntry,
+    ModulePage,
+    ModuleVersion,
+    StorageUsage,
+)
 from stockade_client.schedules import Cron, Every, FiringTime, Schedule, ScheduleRefusal
 from stockade_client.trust import FunctionTrust, Signer
 from stockade_client.types import (
@@ -66,6 +73,10 @@ __all__ = [
     "LogLine",
     "Logs",
     "Module",
+    "ModuleDetails",
+    "ModuleEntry",
+    "ModulePage",
+    "ModuleVersion",
     "NewApiKey",
     "Progress",
     "Refusal",
@@ -76,6 +87,7 @@ __all__ = [
     "Signer",
     "StockadeApiError",
     "StockadeClientError",
+    "StorageUsage",
     "Usage",
     "VersionDiff",
     "VersionPage",

@@ -15,6 +15,7 @@ from stockade_client.calls import Call
 from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeClientError
 from stockade_client.function_methods import AsyncFunctionMethods
 from stockade_client.key_methods import AsyncKeyMethods
+from stockade_client.module_methods import AsyncModuleMethods
 from stockade_client.schedule_methods import AsyncScheduleMethods
 from stockade_client.trust_methods import AsyncTrustMethods
 from stockade_client.types import (
@@ -34,6 +35,7 @@ class AsyncClient(
     AsyncAuditMethods,
     AsyncFunctionMethods,
     AsyncKeyMethods,
+    AsyncModuleMethods,
     AsyncScheduleMethods,
     AsyncTrustMethods,
 ):
@@ -85,10 +87,6 @@ class AsyncClient(
     async def upload_module(self, wasm: bytes, detached_signature: bytes | None = None) -> Module:
         """Uploads a module, signed within or by a detached signature. Twice is no harm."""
         return await self._send(calls.upload_module(wasm, detached_signature))
-
-    async def module(self, digest: str) -> Module:
-        """The facts of an uploaded module."""
-        return await self._send(calls.module(digest))
 
     async def invoke(
         self,

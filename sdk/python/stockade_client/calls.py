@@ -64,11 +64,6 @@ def upload_module(wasm: bytes, detached_signature: bytes | None) -> Call[Module]
     return Call("POST", "/v1/modules", readers.module, headers=headers, content=wasm)
 
 
-def module(digest: str) -> Call[Module]:
-    """GET /v1/modules/{digest}."""
-    return Call("GET", f"/v1/modules/{path_part(digest)}", readers.module)
-
-
 def invoke(
     name: str,
     content: bytes,

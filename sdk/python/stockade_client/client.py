@@ -15,6 +15,7 @@ from stockade_client.calls import Call
 from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeClientError
 from stockade_client.function_methods import FunctionMethods
 from stockade_client.key_methods import KeyMethods
+from stockade_client.module_methods import ModuleMethods
 from stockade_client.schedule_methods import ScheduleMethods
 from stockade_client.trust_methods import TrustMethods
 from stockade_client.types import (
@@ -30,7 +31,13 @@ _Answer = TypeVar("_Answer")
 
 
 class Client(
-    AliasMethods, AuditMethods, FunctionMethods, KeyMethods, ScheduleMethods, TrustMethods
+    AliasMethods,
+    AuditMethods,
+    FunctionMethods,
+    KeyMethods,
+    ModuleMethods,
+    ScheduleMethods,
+    TrustMethods,
 ):
     """Talks to one gateway as one tenant; close it, or use it in `with`.
 
@@ -80,10 +87,6 @@ class Client(
     def upload_module(self, wasm: bytes, detached_signature: bytes | None = None) -> Module:
         """Uploads a module, signed within or by a detached signature. Twice is no harm."""
         return self._send(calls.upload_module(wasm, detached_signature))
-
-    def module(self, digest: str) -> Module:
-        """The facts of an uploaded module."""
-        return self._send(calls.module(digest))
 
     def invoke(
         self,

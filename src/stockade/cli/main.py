@@ -14,6 +14,7 @@ from stockade.cli import (
     serve,
     sign,
     signers,
+    storage,
 )
 from stockade.cli.batch import batch
 from stockade.cli.demo.command import demo
@@ -34,6 +35,7 @@ app.command(rich_help_panel=_START)(demo)
 app.command(rich_help_panel=_START)(dev)
 app.add_typer(serve.app, name="serve", rich_help_panel=_START)
 app.command(rich_help_panel=_START)(doctor)
+app.add_typer(storage.app, name="storage", rich_help_panel=_START)
 app.add_typer(policy.app, name="policy", rich_help_panel=_START)
 app.add_typer(keys.app, name="keys", rich_help_panel=_TENANT)
 app.command(rich_help_panel=_TENANT)(sign.sign)

@@ -1,19 +1,27 @@
-"""`stockade modules`: upload signed modules and look at them."""
+"""`stockade modules`: upload signed modules, look at them, delete them."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stockade.cli.connection import connected
 from stockade.cli.options import JsonFlag, ModuleFile, SignatureFile
-from stockade.cli.words import print_facts, print_json
+from stockade.cli.words import print_facts, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from stockade_client import Client, Module
+    from collections.abc import Iterator
 
-app = typer.Typer(no_args_is_help=True, help="Upload signed modules, and look at them.")
+    from stockade_client import Client, Module, ModuleEntry
+
+_PAGE = 1000
+_Digest = Annotated[
+    str, typer.Argument(metavar="DIGEST", help="sha256:…, as the upload printed it.")
+]
+
+app = typer.Typer(no_args_is_help=True, help="Upload signed modules, look at them, delete them.")
 
 
 @app.command()
@@ -33,18 +41,58 @@ def push(
     _show(upload(client, file, signature), as_json=as_json)
 
 
+@app.command("list")
+@connected
+def list_modules(client: "Client", *, as_json: JsonFlag = False) -> None:
+    """List the tenant's modules, newest first."""
+    found = list(_every_module(client))
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    rows = [(one.digest, one.abi, one.size_bytes, _time(one.created_ms)) for one in found]
+    print_table(("MODULE", "ABI", "BYTES", "UPLOADED"), rows)
+
+
 @app.command()
 @connected
-def show(
-    client: "Client",
-    digest: Annotated[
-        str, typer.Argument(metavar="DIGEST", help="sha256:…, as the upload printed it.")
-    ],
-    *,
-    as_json: JsonFlag = False,
-) -> None:
-    """Show what is known about a module: signers, ABI, imports, exports."""
-    _show(client.module(digest), as_json=as_json)
+def show(client: "Client", digest: _Digest, *, as_json: JsonFlag = False) -> None:
+    """Show what is known about a module: who vouches for it, imports, exports, what uses it."""
+    facts = asdict(client.module(digest))
+    if as_json:
+        print_json(facts)
+        return
+    versions = (f"{one['function']} v{one['version']}" for one in facts["versions"])
+    uploaded = None if facts["created_ms"] is None else _time(facts["created_ms"])
+    del facts["created_ms"]
+    shown = {"uploaded": uploaded, "versions": ", ".join(versions) or "none"}
+    print_facts(facts | _lists(facts) | shown)
+
+
+@app.command()
+@connected
+def delete(client: "Client", digest: _Digest) -> None:
+    """Delete a module that no function version is made of.
+
+    Runs that were submitted before still find it until the operator's grace is over; until then an
+    upload of the same module takes the deletion back, and it counts against the quota.
+    """
+    client.delete_module(digest)
+    say(f"Module {digest} is deleted.")
+
+
+@app.command()
+@connected
+def usage(client: "Client", *, as_json: JsonFlag = False) -> None:
+    """Show what the tenant's modules take, and what they may take."""
+    used = client.storage_usage()
+    if as_json:
+        print_json(asdict(used))
+        return
+    rows = [
+        ("bytes", used.module_bytes, used.limit_module_bytes),
+        ("modules", used.modules, used.limit_modules),
+    ]
+    print_table(("WHAT", "USED", "LIMIT"), rows)
 
 
 def upload(client: "Client", file: Path, signature: Path | None) -> "Module":
@@ -58,5 +106,20 @@ def _show(module: "Module", *, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    lists = {name: ", ".join(facts[name]) or "none" for name in ("signers", "imports", "exports")}
-    print_facts(facts | lists)
+    print_facts(facts | _lists(facts))
+
+
+def _lists(facts: dict[str, Any]) -> dict[str, object]:
+    return {name: ", ".join(facts[name]) or "none" for name in ("signers", "imports", "exports")}
+
+
+def _every_module(client: "Client") -> "Iterator[ModuleEntry]":
+    page = client.modules(limit=_PAGE)
+    yield from page.modules
+    while page.following is not None:
+        page = client.modules(limit=_PAGE, after=page.following)
+        yield from page.modules
+
+
+def _time(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
