@@ -8,7 +8,18 @@ import statistics
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import arithmetic, attacks, backlog, crowd, end_to_end, fairness, floors, sandbox, trust
+from bench import (
+    arithmetic,
+    attacks,
+    backlog,
+    crowd,
+    end_to_end,
+    fairness,
+    floors,
+    policy,
+    sandbox,
+    trust,
+)
 from bench.measure import Row, against, p50_ms, p99_ms, table
 
 BODY = b"x" * 1024
@@ -176,12 +187,32 @@ async def arithmetic_rows() -> list[Row]:
     ]
 
 
+def policy_rows() -> list[Row]:
+    """What it costs to ask the policies, and to read them."""
+    cost = policy.costs()
+    rows = [
+        against("decision that is remembered", cost.remembered, "µs", cost.look_up, "dict look-up")
+    ]
+    for count, asked in cost.asked.items():
+        what, floor = f"decision asked anew, policies: {count}", "cedarpy, all parsed before"
+        rows.append(against(what, asked, "µs", cost.bare[count], floor))
+    rows.append(
+        against(
+            "decision on a deploy, shipped policies", cost.deploy, "µs", cost.bare[1], "cedarpy"
+        )
+    )
+    for count, read in cost.read.items():
+        what, floor = f"policies read and validated: {count}", "cedarpy, parsed only"
+        rows.append(against(what, read / 1000, "ms", cost.parsed[count] / 1000, floor))
+    return rows
+
+
 def main() -> None:
     """Measures, prints the table, and with `--write` puts it into the report."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--write", action="store_true", help=f"write the table into {REPORT.name}")
     options = parser.parse_args()
-    rows = trust_rows() + sandbox_rows() + attack_rows() + crowd_rows()
+    rows = policy_rows() + trust_rows() + sandbox_rows() + attack_rows() + crowd_rows()
     for fsync in ("always", "everysec"):
         rows += asyncio.run(service_rows(fsync))
     rows += asyncio.run(queue_rows())

@@ -17,7 +17,7 @@ import cedarpy
 from stockade.core.authorization import Decision, Question, Vouching
 from stockade.core.errors import StockadeError
 from stockade.core.policy_questions import SAMPLE_VOUCHING, every_question
-from stockade.infra.cedar_requests import CedarRequest, ask_question, ask_vouching, roles_json
+from stockade.infra.cedar_requests import CedarRequest, ask_question, ask_vouching
 from stockade.infra.policy_text import (
     MAX_POLICIES,
     Source,
@@ -52,8 +52,6 @@ class CedarPolicies:
         checked = schema_text(schema)
         with _native(schema.name):
             self._schema = cedarpy.Schema.from_str(checked, release_gil=True)
-        with _native(f"{schema.name} does not fit this release's roles"):
-            self._roles = cedarpy.Entities.from_json_str(roles_json(), self._schema)
         self._policies = cedarpy.PolicySet.from_str("")
         self._check_schema_fits(schema.name)
         self._policies = _parsed(statements, self._schema)
@@ -102,7 +100,7 @@ class CedarPolicies:
             ValueError: The question does not fit the schema.
         """
         with _native("the question"):
-            entities = self._roles.with_added_json_str(asked.entities_json, self._schema)
+            entities = cedarpy.Entities.from_json_str(asked.entities_json, self._schema)
             said = cedarpy.is_authorized(asked.request, self._policies, entities, self._schema)
         if said.decision is cedarpy.Decision.NoDecision:
             raise ValueError("; ".join(said.diagnostics.errors))

@@ -14,7 +14,7 @@ _Entity = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class CedarRequest:
-    """A request, and the JSON of the entities beside the roles."""
+    """A request, and the JSON of the entities."""
 
     action: str
     request: dict[str, Any]
@@ -45,17 +45,6 @@ def ask_vouching(vouching: Vouching) -> CedarRequest:
     return _request(uid, "vouch", _resource_uid(vouching.module), {}, entities)
 
 
-def roles_json() -> str:
-    """The entities that every request knows: each role, in the one before it."""
-    roles = list(Role)
-    parents: Iterable[Role | None] = (None, *roles)
-    made = [
-        _entity(_uid("Role", role), {}, () if parent is None else (_uid("Role", parent),))
-        for role, parent in zip(roles, parents, strict=False)
-    ]
-    return json.dumps(made)
-
-
 def _request(
     principal: _Entity,
     action: str,
@@ -79,7 +68,9 @@ def _principal(caller: Principal) -> _Entity:
         "role": caller.role,
         "scopes": list(caller.scopes),
     }
-    made = _entity(_uid(_TYPES[caller.kind], caller.id), attributes, (_uid("Role", caller.role),))
+    # In each role up to its own, so that no entities of roles are needed beside it.
+    roles = tuple(_uid("Role", role) for role in Role if role.rank <= caller.role.rank)
+    made = _entity(_uid(_TYPES[caller.kind], caller.id), attributes, roles)
     return made | ({"tags": dict(caller.claims)} if caller.kind is Kind.WORKLOAD else {})
 
 

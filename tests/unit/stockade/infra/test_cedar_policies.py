@@ -247,7 +247,7 @@ def test_other_annotations_may_stand_beside_the_id(tmp_path: Path) -> None:
     ("old", "new", "what"),
     [
         ("entity Tenant;", "entity Tenant", "schema.cedarschema: error parsing schema"),
-        ("entity Role in [Role];", "entity Role;", "does not fit this release's roles"),
+        ("entity Key in [Role]", "entity Key", "asks for 'read'"),
         ("  wall_ms: Long,\n".replace("  ", "      "), "", "does not fit this release"),
         ("redrive in [invokers]", "other in [invokers]", "asks for 'redrive'"),
         ("action vouch", "action voucher", "asks for 'vouch'"),
