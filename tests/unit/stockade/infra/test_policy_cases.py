@@ -1,5 +1,6 @@
 """Cases beside the policies: read strictly; those that are shipped hold, by the policies named."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def test_an_example_holds_beside_the_shipped_policies(tmp_path: Path, name: str)
     assert len(own) >= 2
     assert [one for one in failing(tmp_path) if one.startswith(name)] == []
     assert f"`{name}.cedar`" in (EXAMPLES / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_rules_and_cases_of_the_how_to_hold(tmp_path: Path) -> None:
+    page = (SHIPPED.parents[1] / "docs" / "how-to" / "policies.md").read_text(encoding="utf-8")
+    for fence, name in (("cedar", "shop.cedar"), ("toml", "shop.cases.toml")):
+        (block,) = re.findall(rf"^```{fence}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        (tmp_path / name).write_text(block, encoding="utf-8")
+    shutil.copytree(SHIPPED, tmp_path, dirs_exist_ok=True)
+    assert failing(tmp_path) == []
 
 
 def test_a_case_is_one_for_each_role_and_action(tmp_path: Path) -> None:
