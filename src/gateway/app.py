@@ -9,6 +9,7 @@ from gateway.audit_trail import AuditTrail
 from gateway.auth import Authenticator
 from gateway.authorizer import Authorizer
 from gateway.body_room import BodyRoom
+from gateway.catalog_memory import CatalogMemory
 from gateway.metrics import GatewayMetrics
 from gateway.oci import routes as oci
 from gateway.openapi import REFUSALS, describe
@@ -62,11 +63,14 @@ def create_app(services: Services) -> FastAPI:
     metrics, proxies = GatewayMetrics(), services.settings.trusted_proxies
     trail = AuditTrail(services.audit, services.clock, metrics, proxies)
     cache_seconds = services.settings.catalog_cache_seconds
+    authenticator = Authenticator(services.catalog, services.clock, cache_seconds, proxies)
+    resolver = FunctionResolver(services.catalog, cache_seconds)
     app.state.context = Context(
         services,
-        Authenticator(services.catalog, services.clock, cache_seconds, proxies),
+        authenticator,
         Authorizer(services.policies),
-        FunctionResolver(services.catalog, cache_seconds),
+        resolver,
+        CatalogMemory(authenticator, resolver, services.changes),
         Waiters(),
         BodyRoom(services.settings.body_memory_bytes),
         metrics,

@@ -54,9 +54,14 @@ class Authenticator:
         return stored.principal
 
     def forget(self, key_id: str) -> None:
-        """Asks the catalog anew at the key's next use; it was changed here."""
+        """Asks the catalog anew at the key's next use; it was changed."""
         self._changes += 1
         self._cached.pop(key_id, None)
+
+    def forget_all(self) -> None:
+        """Asks the catalog anew for every key."""
+        self._changes += 1
+        self._cached.clear()
 
     def check_source(self, request: Request) -> str:
         """Where a request comes from.

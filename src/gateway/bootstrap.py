@@ -14,6 +14,7 @@ import uvloop
 from gateway.app import create_app
 from gateway.audit_retention import pruning
 from gateway.audit_trail import flushing
+from gateway.catalog_memory import following
 from gateway.collect_blobs import BlobCollector, collecting
 from gateway.http_protocol import BoundedProtocol
 from gateway.key_use import noting_use
@@ -35,6 +36,7 @@ from stockade.infra.identity_policy import load_identity_policy
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.logging import configure_logging
 from stockade.infra.queue_settings import QueueSettings
+from stockade.infra.redis_catalog_changes import RedisCatalogChanges
 from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_module_hints import RedisModuleHints
 from stockade.infra.redis_partitions import RedisPartitions
@@ -50,6 +52,8 @@ from stockade.infra.watched_trust import watched_trust_rules
 
 _ANSWER_SECONDS = 1
 """For the answers of those who were let go."""
+_ANNOUNCE_SECONDS = 1.0
+"""Who changes something waits no longer for the others to hear of it."""
 _KEEP_ALIVE_SECONDS = 75
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
@@ -116,6 +120,7 @@ async def _serve(settings: GatewaySettings) -> None:
             pruning(services.audit, services.clock, settings.audit_retention_days),
             sweeping(services.oci, services.clock),
             collecting(_collector(services)),
+            following(context.memory),
             noting_use(services.catalog, context.authenticator, services.clock),
             purging_functions(services),
         ):
@@ -154,6 +159,10 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         stack.push_async_callback(issuer_keys.aclose)
         hints = RedisModuleHints(RedisConnections(settings.redis_url))
         stack.push_async_callback(hints.aclose)
+        changes = RedisCatalogChanges(
+            RedisConnections(settings.redis_url, command_seconds=_ANNOUNCE_SECONDS)
+        )
+        stack.push_async_callback(changes.aclose)
         yield Services(
             name=name,
             settings=settings,
@@ -167,6 +176,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             policies=policies,
             trust_rules=trust_rules,
             hints=hints,
+            changes=changes,
             schedules=catalog.schedule_store(),
             calendar=CronsimCalendar(),
             oci=_oci_content(settings, catalog, clock),

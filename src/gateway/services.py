@@ -7,6 +7,7 @@ from gateway.oci.content import OciContent
 from gateway.settings import GatewaySettings
 from stockade.core.audit import AuditLog
 from stockade.core.blobs import BlobStore
+from stockade.core.catalog_changes import CatalogChanges
 from stockade.core.egress import EgressPolicy
 from stockade.core.module_store import StoragePolicy
 from stockade.core.plans import PlanBook
@@ -46,6 +47,7 @@ class Services:
     shares: SharePolicy
     secret_box: SecretBox
     hints: ModuleHints
+    changes: CatalogChanges
     schedules: ScheduleStore
     calendar: CronCalendar
     oci: OciContent

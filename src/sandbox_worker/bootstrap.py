@@ -31,6 +31,7 @@ from stockade.infra.key_value_quota import load_key_value_quota
 from stockade.infra.logging import configure_logging
 from stockade.infra.proc_meter import ProcMeter
 from stockade.infra.queue_settings import QueueSettings
+from stockade.infra.redis_catalog_changes import RedisCatalogChanges
 from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_key_values import RedisKeyValueStore
 from stockade.infra.redis_module_hints import RedisModuleHints
@@ -95,25 +96,18 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             cache=await _artifact_cache(settings, jail),
             compiler=JailedCompiler(jail),
         )
-        quota = load_key_value_quota(settings.policy_dir / "key_values.toml")
-        places = RedisPartitions(settings.redis_url, settings.partitions)
-        key_values = RedisKeyValueStore(places.connections, quota)
-        stack.push_async_callback(key_values.aclose)
-        broker = HostCallBroker(
-            egress=GuardedHttp(load_egress_policy(settings.policy_dir / "egress.toml")),
-            key_values=key_values,
-            catalog=catalog,
-            secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
-        )
         hints = RedisModuleHints(RedisConnections(settings.redis_url))
         stack.push_async_callback(hints.aclose)
+        changes = RedisCatalogChanges(RedisConnections(settings.redis_url))
+        stack.push_async_callback(changes.aclose)
         services = AttemptServices(
             queue=queue,
             hints=hints,
+            changes=changes,
             payloads=stores.payloads,
             loader=loader,
             pool=pool,
-            broker=broker,
+            broker=_broker(stack, settings, catalog),
             retry_policy=FixedRetryPolicy(SystemRandom().random),
             clock=QueueClock(clock, queue),
             inline_output_bytes=settings.inline_output_bytes,
@@ -134,6 +128,20 @@ async def _module_trust(
     policies = await stack.enter_async_context(watched_policies(folder / "authorization"))
     rules = await stack.enter_async_context(watched_trust_rules(folder / "trust.toml"))
     return ModuleTrust(catalog, blobs, policies, rules, SystemClock(), settings.trust_seconds)
+
+
+def _broker(stack: AsyncExitStack, settings: WorkerSettings, catalog: Catalog) -> HostCallBroker:
+    folder = settings.policy_dir
+    quota = load_key_value_quota(folder / "key_values.toml")
+    places = RedisPartitions(settings.redis_url, settings.partitions)
+    key_values = RedisKeyValueStore(places.connections, quota)
+    stack.push_async_callback(key_values.aclose)
+    return HostCallBroker(
+        egress=GuardedHttp(load_egress_policy(folder / "egress.toml")),
+        key_values=key_values,
+        catalog=catalog,
+        secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
+    )
 
 
 def _bounds(settings: WorkerSettings) -> ProcessBounds:

@@ -29,6 +29,7 @@ _MOST_KEPT = 10_000
 _Place = tuple[str, str, bool]
 """Tenant, digest, and whether it is asked about what runs."""
 _K = TypeVar("_K")
+_LONG_AGO = float("-inf")
 _T = TypeVar("_T")
 
 
@@ -70,8 +71,9 @@ class ModuleTrust:
         self._clock = clock
         self._trust_seconds = trust_seconds
         self._checked: dict[_Place, _Checked] = {}
-        self._checking: SingleFlight[_Place, _Checked] = SingleFlight()
+        self._checking: SingleFlight[tuple[_Place, int], _Checked] = SingleFlight()
         self._asked: dict[tuple[str, str], tuple[FunctionTrust | None, float]] = {}
+        self._changes = 0
 
     async def check(
         self, tenant: str, digest: str, function: str | None = None, *, runs: bool = False
@@ -88,9 +90,21 @@ class ModuleTrust:
         place = tenant, digest, runs
         checked = self._checked.get(place)
         if checked is None or not self._is_fresh(checked):
-            checked = await self._checking.run(place, lambda: self._check(place))
+            changes = self._changes
+            checked = await self._checking.run(
+                (place, changes), lambda: self._check(place, changes)
+            )
         if function is not None:
             check_threshold(await self._function_trust(tenant, function), checked.counting)
+
+    def forget(self, tenant: str | None = None) -> None:
+        """Asks the catalog anew about what the tenant, or any, has: it was changed."""
+        self._changes += 1
+        for place, checked in self._checked.items():
+            if tenant in {None, place[0]}:
+                self._checked[place] = replace(checked, checked_at=_LONG_AGO)
+        for asked in [asked for asked in self._asked if tenant in {None, asked[0]}]:
+            del self._asked[asked]
 
     def on_distrust(self, tenant: str) -> OnDistrust:
         """What becomes of the tenant's runs under way when their module loses trust."""
@@ -100,9 +114,10 @@ class ModuleTrust:
         young = time.monotonic() - checked.checked_at < self._trust_seconds
         return young and checked.policies == self._voucher.version
 
-    async def _check(self, place: _Place) -> _Checked:
+    async def _check(self, place: _Place, changes: int) -> _Checked:
         tenant, digest, runs = place
-        # Trust begins where it was looked at, not where a long reading ended.
+        # Trust begins where it was looked at, not where a long reading ended; what was read before
+        # a change is not trusted behind it.
         started, policies = time.monotonic(), self._voucher.version
         module = await self._catalog.module(tenant, digest)
         if module is None:
@@ -114,7 +129,8 @@ class ModuleTrust:
         names = await self._standing(hashes, module, signers)
         counting = count_signers(self._voucher, module, signers, names)
         checked = _Checked(hashes, counting, policies, started)
-        _keep(self._checked, place, checked)
+        kept = checked if changes == self._changes else replace(checked, checked_at=_LONG_AGO)
+        _keep(self._checked, place, kept)
         return checked
 
     async def _hashes(self, place: _Place) -> tuple[bytes, ...]:
@@ -135,12 +151,13 @@ class ModuleTrust:
         return await asyncio.to_thread(verify_hashes, hashes, module.signatures, signers, now_ms)
 
     async def _function_trust(self, tenant: str, function: str) -> FunctionTrust | None:
-        now = time.monotonic()
+        now, changes = time.monotonic(), self._changes
         asked = self._asked.get((tenant, function))
         if asked is not None and now - asked[1] < self._trust_seconds:
             return asked[0]
         trust = await self._catalog.function_trust(tenant, function)
-        _keep(self._asked, (tenant, function), (trust, now))
+        if changes == self._changes:
+            _keep(self._asked, (tenant, function), (trust, now))
         return trust
 
 

@@ -10,6 +10,7 @@ from sandbox_worker.broker import HostCallBroker, HostCallsOfRun
 from sandbox_worker.executor_pool import ExecutorPool
 from sandbox_worker.executor_task import Task
 from sandbox_worker.module_loader import ModuleLoader
+from stockade.core.catalog_changes import CatalogChanges
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion
 from stockade.core.outcomes import Attempt, Outcome, Progress, RunResult, Usage
@@ -33,6 +34,7 @@ class AttemptServices:
 
     queue: InvocationQueue
     hints: ModuleHints
+    changes: CatalogChanges
     payloads: PayloadStore
     loader: ModuleLoader
     pool: ExecutorPool

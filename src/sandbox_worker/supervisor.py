@@ -9,6 +9,7 @@ import structlog
 from registry.trust import ends_runs
 from sandbox_worker.executor_watch import ExecutorWatch
 from sandbox_worker.run_attempt import AttemptServices, RunningAttempt
+from stockade.core.catalog_changes import ChangeKind
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim
 from stockade.core.ports import InvocationQueue
@@ -77,6 +78,7 @@ class Supervisor:
             asyncio.ensure_future(self._forever(self._keep_leases, self._heartbeat_seconds)),
             asyncio.ensure_future(self._forever(self._look_for_due_and_dead, _TICK_SECONDS)),
             asyncio.ensure_future(self._forever(self._hear_of_cancellations, _PAUSE_SECONDS)),
+            asyncio.ensure_future(self._forever(self._hear_of_changes, _PAUSE_SECONDS)),
             asyncio.ensure_future(self._forever(self._end_distrusted, _TRUST_SECONDS)),
             asyncio.ensure_future(self._forever(self._compile_uploads, _PAUSE_SECONDS)),
             asyncio.ensure_future(self._forever(self._services.pool.sweep, _SWEEP_SECONDS)),
@@ -165,6 +167,18 @@ class Supervisor:
             _log.warning("runs_distrusted", digest=digest, code=refusal.code)
             for attempt in attempts:
                 attempt.distrust(refusal)
+
+    async def _hear_of_changes(self) -> None:
+        trust = self._services.loader.trust
+        kinds = set()
+        for change in await self._services.changes.hear(_LISTEN_SECONDS):
+            kinds.add(change.kind)
+            if change.kind is ChangeKind.TRUST:
+                trust.forget(change.tenant)
+        if ChangeKind.ANYTHING in kinds:
+            trust.forget()
+        if kinds & {ChangeKind.TRUST, ChangeKind.ANYTHING}:
+            await self._end_distrusted()
 
     async def _compile_uploads(self) -> None:
         for tenant, digest in await self._services.hints.hear(_LISTEN_SECONDS):

@@ -101,7 +101,7 @@ async def delete_alias(request: Request, name: str, alias: str) -> Response:
     """Invocations that name it are refused; its history stays."""
     context, caller = await _changer(request, name, alias)
     rule = removed(expected_revision(request))
-    await change_alias(context.services, context.resolver, caller, name, alias, rule)
+    await change_alias(context.services, context.memory, caller, name, alias, rule)
     return Response(status_code=204)
 
 
@@ -155,7 +155,7 @@ async def _changed(
     context: Context, caller: Principal, name: str, alias: str, rule: AliasRule
 ) -> Response:
     services = context.services
-    change = await change_alias(services, context.resolver, caller, name, alias, rule)
+    change = await change_alias(services, context.memory, caller, name, alias, rule)
     if change is None or change.after is None:
         found = await find_alias(services, caller.tenant, name, alias)
     else:

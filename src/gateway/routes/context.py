@@ -8,6 +8,7 @@ from gateway.audit_trail import AuditTrail
 from gateway.auth import Authenticator
 from gateway.authorizer import Authorizer
 from gateway.body_room import BodyRoom
+from gateway.catalog_memory import CatalogMemory
 from gateway.metrics import GatewayMetrics
 from gateway.oci.streams import StreamTurns
 from gateway.services import Services
@@ -27,6 +28,7 @@ class Context:
     authenticator: Authenticator
     authorizer: Authorizer
     resolver: FunctionResolver
+    memory: CatalogMemory
     waiters: Waiters
     room: BodyRoom
     metrics: GatewayMetrics

@@ -9,6 +9,7 @@ from gateway.openapi import json_body
 from gateway.routes.context import caller_of
 from gateway.usecases.trust_function import put_function_trust
 from stockade.core.actions import Action
+from stockade.core.catalog_changes import ChangeKind
 from stockade.core.trust import FunctionTrust
 
 router = APIRouter(tags=["functions"])
@@ -34,6 +35,7 @@ async def put_trust(request: Request, name: str) -> Response:
     created = await put_function_trust(
         context.services, caller.tenant, name, asked.threshold, names
     )
+    await context.memory.changed(ChangeKind.TRUST, caller.tenant)
     return JSONResponse(
         _shown(name, FunctionTrust(asked.threshold, names)), 201 if created else 200
     )

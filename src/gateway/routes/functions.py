@@ -19,6 +19,7 @@ from gateway.usecases import delete_function as deletion
 from gateway.usecases.compare_versions import Rehearsal, compare, find_version, rehearse_deploy
 from gateway.usecases.deploy_function import DeployRequest, deploy_function
 from stockade.core.actions import Action
+from stockade.core.catalog_changes import ChangeKind
 from stockade.core.errors import StockadeError
 from stockade.core.functions import DeletedFunction
 from stockade.core.modules import FunctionVersion
@@ -64,7 +65,7 @@ async def put_function(request: Request, name: str) -> Response:
     version, created = await deploy_function(
         context.services, context.authorizer, caller, name, asked
     )
-    context.resolver.forget(caller.tenant, name)
+    await context.memory.changed(ChangeKind.FUNCTION, caller.tenant, name)
     return JSONResponse(_shown(version), 201 if created else 200)
 
 
@@ -142,7 +143,7 @@ async def delete_version(request: Request, name: str, version: str) -> Response:
     if not (version.isascii() and version.isdecimal()):
         raise StockadeError("request.invalid", "A version is a number from 1.")
     number = int(version[:10])
-    await deletion.delete_version(context.services, context.resolver, caller, name, number)
+    await deletion.delete_version(context.services, context.memory, caller, name, number)
     return Response(status_code=204)
 
 
@@ -172,7 +173,7 @@ async def get_diff(request: Request, name: str) -> Response:
 async def delete(request: Request, name: str) -> Response:
     """Nothing new is invoked; what was acknowledged runs to its end. Can be restored for a time."""
     context, caller = await caller_of(request, Action.DELETE_FUNCTION, name)
-    gone = await deletion.delete_function(context.services, context.resolver, caller, name)
+    gone = await deletion.delete_function(context.services, context.memory, caller, name)
     return JSONResponse(_shown_deleted(gone))
 
 
@@ -180,7 +181,7 @@ async def delete(request: Request, name: str) -> Response:
 async def restore(request: Request, name: str) -> Response:
     """With all its versions and aliases, as long as it can be."""
     context, caller = await caller_of(request, Action.DELETE_FUNCTION, name)
-    await deletion.restore_function(context.services, context.resolver, caller, name)
+    await deletion.restore_function(context.services, context.memory, caller, name)
     found = await context.resolver.resolve(caller.tenant, name, None, None, draw="")
     return JSONResponse(_shown(found))
 

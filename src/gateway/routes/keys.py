@@ -10,6 +10,7 @@ from gateway.routes.context import Context, caller_of, context_of
 from gateway.trace import note_object
 from stockade.core.actions import Action
 from stockade.core.api_keys import ID_CHARACTERS, ApiKey, generate_key
+from stockade.core.catalog_changes import ChangeKind
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.names import check_name
 from stockade.core.principals import Kind, Role, check_scopes
@@ -85,7 +86,7 @@ async def rotate_key(request: Request, key_id: str) -> Response:
     # The new one first: a caller that is cut off between the two still has the old one.
     answer = await _made(request, caller.tenant, old.name, old.role, old.scopes, expires_ms)
     await catalog.expire_key(caller.tenant, key_id, ends_ms or now_ms)
-    context.authenticator.forget(key_id)
+    await context.memory.changed(ChangeKind.KEY, caller.tenant, key_id)
     return answer
 
 
@@ -97,7 +98,7 @@ async def revoke_key(request: Request, key_id: str) -> Response:
     now_ms = context.services.clock.now_ms()
     if not await context.services.catalog.revoke_key(caller.tenant, key_id, now_ms):
         raise not_found("key", _id_alone(key_id))
-    context.authenticator.forget(key_id)
+    await context.memory.changed(ChangeKind.KEY, caller.tenant, key_id)
     return Response(status_code=204)
 
 

@@ -17,6 +17,7 @@ from gateway.usecases import keep_modules
 from gateway.usecases.keep_modules import show_module
 from gateway.usecases.upload_module import upload_module
 from stockade.core.actions import Action
+from stockade.core.catalog_changes import ChangeKind
 from stockade.core.digests import check_digest
 from stockade.core.errors import StockadeError
 from stockade.core.modules import ModuleFacts
@@ -48,6 +49,8 @@ async def post_module(request: Request) -> Response:
     with context.room.holding(caller.tenant) as take:
         content = await read_bounded(request, services.settings.max_module_bytes, take)
         uploaded = await upload_module(services, context.authorizer, caller, content, detached)
+    # Another signature may be what a function's threshold waits for.
+    await context.memory.changed(ChangeKind.TRUST, caller.tenant)
     note_object(request, uploaded.digest)
     body = {
         "digest": uploaded.digest,

@@ -14,6 +14,7 @@ from gateway.trace import note_object, note_reason
 from gateway.usecases.rotate_signer import check_room, rotate_signer
 from registry.keys import load_public_key
 from stockade.core.actions import Action
+from stockade.core.catalog_changes import ChangeKind
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.modules import Signer
 from stockade.core.names import check_name
@@ -70,6 +71,7 @@ async def post_signer(request: Request) -> Response:
     catalog = context.services.catalog
     check_room(signer, await catalog.signers(caller.tenant))
     created = await catalog.add_signer(caller.tenant, signer)
+    await context.memory.changed(ChangeKind.TRUST, caller.tenant)
     return JSONResponse(_shown(signer), 201 if created else 200)
 
 
@@ -106,6 +108,7 @@ async def post_rotation(request: Request, name: str) -> Response:
         replaces=name,
     )
     made = await rotate_signer(context.services, caller.tenant, successor, asked.overlap_seconds)
+    await context.memory.changed(ChangeKind.TRUST, caller.tenant)
     old = await _found(context, caller.tenant, name)
     return JSONResponse(_shown(made) | {"replaced": _shown(old)}, 201)
 
@@ -129,6 +132,7 @@ async def revoke_signer(request: Request, name: str) -> Response:
     catalog, now_ms = context.services.catalog, context.services.clock.now_ms()
     if not await catalog.revoke_signer(caller.tenant, name, now_ms, reason):
         raise not_found("signer", name)
+    await context.memory.changed(ChangeKind.TRUST, caller.tenant)
     return JSONResponse({"name": name, "revoked": True})
 
 

@@ -4,9 +4,10 @@ What was acknowledged before runs to its end: a deletion stops what would begin.
 queued work gone cancels it.
 """
 
+from gateway.catalog_memory import CatalogMemory
 from gateway.services import Services
-from gateway.usecases.resolve_function import FunctionResolver
 from stockade.core.aliases import Stamp
+from stockade.core.catalog_changes import ChangeKind
 from stockade.core.errors import not_found
 from stockade.core.functions import DeletedFunction, is_deleted
 from stockade.core.principals import Principal
@@ -15,7 +16,7 @@ PURGED_AT_ONCE = 10
 
 
 async def delete_function(
-    services: Services, resolver: FunctionResolver, caller: Principal, name: str
+    services: Services, memory: CatalogMemory, caller: Principal, name: str
 ) -> DeletedFunction:
     """Deletes the function; again is no change, and no longer grace.
 
@@ -27,11 +28,11 @@ async def delete_function(
     try:
         return await services.catalog.delete_function(caller.tenant, name, stamp, until_ms)
     finally:
-        resolver.forget(caller.tenant, name)
+        await memory.changed(ChangeKind.FUNCTION, caller.tenant, name)
 
 
 async def restore_function(
-    services: Services, resolver: FunctionResolver, caller: Principal, name: str
+    services: Services, memory: CatalogMemory, caller: Principal, name: str
 ) -> None:
     """Takes the deletion back; no change for a function that is there.
 
@@ -42,11 +43,11 @@ async def restore_function(
     try:
         await services.catalog.restore_function(caller.tenant, name, now_ms)
     finally:
-        resolver.forget(caller.tenant, name)
+        await memory.changed(ChangeKind.FUNCTION, caller.tenant, name)
 
 
 async def delete_version(
-    services: Services, resolver: FunctionResolver, caller: Principal, name: str, version: int
+    services: Services, memory: CatalogMemory, caller: Principal, name: str, version: int
 ) -> None:
     """Deletes a version for good, if no alias points to it and it is not the latest.
 
@@ -58,7 +59,7 @@ async def delete_version(
     try:
         await services.catalog.delete_version(caller.tenant, name, version)
     finally:
-        resolver.forget(caller.tenant, name)
+        await memory.changed(ChangeKind.FUNCTION, caller.tenant, name)
 
 
 async def check_callable(services: Services, tenant: str, name: str) -> None:

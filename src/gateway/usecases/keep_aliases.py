@@ -1,9 +1,10 @@
 """Points aliases, promotes, rolls back, deletes; what is pointed to must be trusted now."""
 
+from gateway.catalog_memory import CatalogMemory
 from gateway.services import Services
-from gateway.usecases.resolve_function import FunctionResolver
 from gateway.usecases.trust_function import check_versions_trusted
 from stockade.core.aliases import AliasChange, AliasRule, AliasView, Stamp, narrowed
+from stockade.core.catalog_changes import ChangeKind
 from stockade.core.errors import not_found
 from stockade.core.modules import Alias
 from stockade.core.principals import Principal
@@ -11,7 +12,7 @@ from stockade.core.principals import Principal
 
 async def change_alias(
     services: Services,
-    resolver: FunctionResolver,
+    memory: CatalogMemory,
     caller: Principal,
     function: str,
     name: str,
@@ -23,15 +24,15 @@ async def change_alias(
         StockadeError: `alias.…`, `function.…`, `version.not_found`, `module.…`.
     """
     tenant, catalog = caller.tenant, services.catalog
-    resolver.forget(tenant, function)
-    await resolver.resolve(tenant, function, None, None, draw="")  # for the right refusal
+    memory.resolver.forget(tenant, function)
+    await memory.resolver.resolve(tenant, function, None, None, draw="")  # for the right refusal
     versions = await _foreseen(services, tenant, function, name, rule)
     await check_versions_trusted(services, tenant, function, versions)
     stamp = Stamp(caller.id, services.clock.now_ms())
     try:
         return await catalog.change_alias(tenant, function, name, narrowed(rule, versions), stamp)
     finally:
-        resolver.forget(tenant, function)
+        await memory.changed(ChangeKind.FUNCTION, tenant, function)
 
 
 async def find_alias(services: Services, tenant: str, function: str, name: str) -> Alias:

@@ -12,6 +12,8 @@ from stockade.core.ports import Catalog
 from stockade.core.single_flight import SingleFlight
 
 _MAX_CACHED = 10_000
+_MAX_CACHED_OF_FUNCTION = 100
+_Remembered = tuple[float, FunctionVersion | Alias]
 
 
 class FunctionResolver:
@@ -20,7 +22,7 @@ class FunctionResolver:
     def __init__(self, catalog: Catalog, cache_seconds: float) -> None:
         self._catalog = catalog
         self._cache_seconds = cache_seconds
-        self._cached: dict[tuple[str, str, object], tuple[float, FunctionVersion | Alias]] = {}
+        self._cached: dict[tuple[str, str], dict[object, _Remembered]] = {}
         self._flights: SingleFlight[Hashable, FunctionVersion | Alias | None] = SingleFlight()
         self._changes = 0
 
@@ -49,10 +51,14 @@ class FunctionResolver:
         )
 
     def forget(self, tenant: str, name: str) -> None:
-        """Drops what is remembered of a function that has just been changed here."""
+        """Drops what is remembered of a function that was changed."""
         self._changes += 1
-        for key in [key for key in self._cached if key[:2] == (tenant, name)]:
-            del self._cached[key]
+        self._cached.pop((tenant, name), None)
+
+    def forget_all(self) -> None:
+        """Drops whatever is remembered."""
+        self._changes += 1
+        self._cached.clear()
 
     async def _draw_version(self, tenant: str, name: str, alias: str, draw: str) -> int:
         check_name("alias", alias)
@@ -78,7 +84,7 @@ class FunctionResolver:
         look_up: Callable[[], Awaitable[FunctionVersion | Alias | None]],
     ) -> FunctionVersion | Alias | None:
         now = time.monotonic()
-        cached = self._cached.get(key)
+        cached = self._cached.get(key[:2], {}).get(key[2])
         if cached is not None and now - cached[0] < self._cache_seconds:
             return cached[1]
         changes = self._changes
@@ -96,7 +102,13 @@ class FunctionResolver:
         found = await look_up()
         # What was read before a change must not be remembered behind it.
         if found is not None and changes == self._changes:
-            if len(self._cached) >= _MAX_CACHED:
-                self._cached.clear()
-            self._cached[key] = now, found
+            self._remember(key, (now, found))
         return found
+
+    def _remember(self, key: tuple[str, str, object], remembered: _Remembered) -> None:
+        if len(self._cached) >= _MAX_CACHED:
+            del self._cached[next(iter(self._cached))]
+        of_function = self._cached.setdefault(key[:2], {})
+        if len(of_function) >= _MAX_CACHED_OF_FUNCTION:
+            of_function.clear()
+        of_function[key[2]] = remembered

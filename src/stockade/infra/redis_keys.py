@@ -24,6 +24,7 @@ class RedisKeys:
         self.ready = self.prefix + "ready"
         self.cancels = self.prefix + "cancels"
         self.uploads = self.prefix + "uploads"
+        self.changes = self.prefix + "changes"
         self.partitions = self.prefix + "partitions"
 
     def record(self, invocation_id: str) -> str:

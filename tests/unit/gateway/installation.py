@@ -31,6 +31,7 @@ from stockade.infra.cronsim_calendar import CronsimCalendar
 from stockade.infra.memory_audit import MemoryAuditLog
 from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.memory_catalog import MemoryCatalog
+from stockade.infra.memory_catalog_changes import MemoryCatalogChanges
 from stockade.infra.memory_payloads import MemoryPayloadStore
 from stockade.infra.memory_queue import MemoryInvocationQueue
 from stockade.infra.memory_queue_state import MemoryQueueState
@@ -193,6 +194,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         egress_policy=EgressPolicy(),
         shares=SharePolicy(),
         hints=Hints(),
+        changes=MemoryCatalogChanges(),
         schedules=catalog.schedule_store(),
         audit=MemoryAuditLog(Ed25519HeadSigner((b"a" * 32,))),
         calendar=CronsimCalendar(),

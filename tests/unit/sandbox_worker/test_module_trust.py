@@ -304,3 +304,46 @@ async def test_the_operators_word_about_runs_is_handed_on(place: Place) -> None:
     assert trust.on_distrust("alice") is OnDistrust.KILL
     place.rules.current = TrustPolicy(tenants={"alice": OnDistrust.FINISH})
     assert trust.on_distrust("alice") is OnDistrust.FINISH
+
+
+async def test_what_a_tenant_changed_is_asked_anew_at_once(place: Place) -> None:
+    trust = place.trust(5)
+    assert await place.code(trust, "pay") is None
+    for name in ("ci", "other"):
+        await place.catalog.revoke_signer("alice", name, 1, "stolen")
+    trust.forget("bob")
+    assert await place.code(trust, "pay") is None
+    trust.forget("alice")
+    assert await place.code(trust, "pay") == "module.signer_revoked"
+
+
+async def test_what_a_function_asks_of_signers_is_asked_anew_at_once(place: Place) -> None:
+    trust = place.trust(5)
+    assert await place.code(trust, "pay") is None
+    await place.catalog.put_function_trust("alice", "pay", FunctionTrust(3))
+    assert await place.code(trust, "pay") is None
+    trust.forget()
+    assert await place.code(trust, "pay") == "module.signers_missing"
+
+
+async def test_what_was_read_before_a_change_is_not_trusted_behind_it(place: Place) -> None:
+    trust = place.trust(5)
+
+    class Slow(CountingCatalog):
+        """Forgets, as when a change is heard, while it is asked."""
+
+        async def signers(self, tenant: str) -> Sequence[Signer]:
+            found = await super().signers(tenant)
+            trust.forget(tenant)
+            return found
+
+        async def function_trust(self, tenant: str, function: str) -> FunctionTrust | None:
+            found = await super().function_trust(tenant, function)
+            trust.forget(tenant)
+            return found
+
+    place.catalog.__class__ = Slow
+    assert await place.code(trust, "pay") is None
+    asked = place.catalog.asked
+    assert await place.code(trust, "pay") is None
+    assert place.catalog.asked == asked + 2
