@@ -64,6 +64,11 @@ def upload_module(wasm: bytes, detached_signature: bytes | None) -> Call[Module]
     return Call("POST", "/v1/modules", readers.module, headers=headers, content=wasm)
 
 
+def module_from_oci(reference: str) -> Call[Module]:
+    """POST /v1/modules:from-oci."""
+    return Call("POST", "/v1/modules:from-oci", readers.module, json={"reference": reference})
+
+
 def invoke(
     name: str,
     content: bytes,

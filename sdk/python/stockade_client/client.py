@@ -88,6 +88,10 @@ class Client(
         """Uploads a module, signed within or by a detached signature. Twice is no harm."""
         return self._send(calls.upload_module(wasm, detached_signature))
 
+    def module_from_oci(self, reference: str) -> Module:
+        """Makes a module of what was pushed as `NAME:TAG` or `NAME@DIGEST`. Twice is no harm."""
+        return self._send(calls.module_from_oci(reference))
+
     def invoke(
         self,
         name: str,

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 _Module = Annotated[
     str,
     typer.Option(
-        metavar="DIGEST|FILE", help="An uploaded module's digest, or a signed file to upload."
+        metavar="DIGEST|FILE|oci:NAME:TAG",
+        help="An uploaded module's digest, a signed file to upload, or what was pushed by an OCI "
+        "client: its tag is looked up once.",
     ),
 ]
 _Limits = Annotated[
@@ -95,7 +97,7 @@ def deploy(  # noqa: PLR0913 - one for each option
     limits, variables = whole_numbers("--limit", limit or []), pairs("--env", env or [])
     grants, labels = grant or [], pairs("--label", label or []) or None
     if dry_run:
-        digest = module if _is_digest(module) else _digest_of(_existing(module))
+        digest = _named(client, module) or _digest_of(_existing(module))
         found = client.rehearse_function(
             name, digest, limits=limits, grants=grants, env=variables, against=against
         )
@@ -103,7 +105,7 @@ def deploy(  # noqa: PLR0913 - one for each option
         return
     if against is not None:
         raise typer.BadParameter("--against goes with --dry-run.")
-    digest = module if _is_digest(module) else upload(client, _existing(module), signature).digest
+    digest = _named(client, module) or upload(client, _existing(module), signature).digest
     made = client.put_function(
         name, digest, limits=limits, grants=grants, env=variables, message=message, labels=labels
     )
@@ -135,8 +137,11 @@ def _tell(found: "Rehearsal", *, as_json: bool) -> None:
         raise typer.Exit(EXIT_REFUSED)
 
 
-def _is_digest(text: str) -> bool:
-    return text.startswith("sha256:")
+def _named(client: "Client", text: str) -> str | None:
+    """The digest of a module that is at the gateway; None for what may be a file here."""
+    if text.startswith("oci:"):
+        return client.module_from_oci(text.removeprefix("oci:")).digest
+    return text if text.startswith("sha256:") else None
 
 
 def _digest_of(path: Path) -> str:

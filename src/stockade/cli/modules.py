@@ -53,6 +53,26 @@ def list_modules(client: "Client", *, as_json: JsonFlag = False) -> None:
     print_table(("MODULE", "ABI", "BYTES", "UPLOADED"), rows)
 
 
+@app.command("from-oci")
+@connected
+def from_oci(
+    client: "Client",
+    reference: Annotated[
+        str, typer.Argument(metavar="NAME:TAG", help="What was pushed; or NAME@sha256:…")
+    ],
+    *,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make a module of an OCI artifact that was pushed with oras, skopeo or another client.
+
+    Artifacts that verify become modules as they are pushed; this tries again, as after a
+    signer was trusted, and says what is wrong.
+
+    Example: stockade modules from-oci tools/hello:1.0
+    """
+    _show(client.module_from_oci(reference), as_json=as_json)
+
+
 @app.command()
 @connected
 def show(client: "Client", digest: _Digest, *, as_json: JsonFlag = False) -> None:

@@ -60,6 +60,12 @@ def test_a_detached_signature_goes_in_its_header(client: Client, gateway: FakeGa
     assert base64.b64decode(gateway.last.headers["Stockade-Signature"]) == b"\x01\x02\xff"
 
 
+def test_a_module_of_what_was_pushed(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("POST /v1/modules:from-oci", httpx.Response(201, json=MODULE | {"manifest": "m"}))
+    assert client.module_from_oci("tools/hello:1").digest == DIGEST
+    assert gateway.last_json == {"reference": "tools/hello:1"}
+
+
 def test_module_facts_by_digest(client: Client, gateway: FakeGateway) -> None:
     gateway.on(f"GET /v1/modules/{DIGEST}", httpx.Response(200, json=MODULE))
     assert client.module(DIGEST).signers == ("me",)

@@ -30,6 +30,7 @@ COMMANDS = [
     "signers revoke",
     "modules",
     "modules push",
+    "modules from-oci",
     "modules show",
     "functions",
     "functions deploy",

@@ -148,6 +148,18 @@ def test_modules_are_pushed_and_shown(cli: CommandLine) -> None:
     assert json.loads(cli.run("modules", "push", "m.wasm", "--json").stdout)["digest"] == DIGEST
 
 
+def test_modules_of_oci_artifacts(cli: CommandLine) -> None:
+    cli.gateway.on("POST /v1/modules:from-oci", httpx.Response(201, json=MODULE))
+    cli.gateway.on("PUT /v1/functions/f", httpx.Response(201, json={"name": "f", "version": 1}))
+    shown = cli.run("modules", "from-oci", "tools/hello:1")
+    assert f"digest         {DIGEST}" in shown.stdout
+    assert cli.gateway.last_json == {"reference": "tools/hello:1"}
+    assert json.loads(cli.run("modules", "from-oci", "hello", "--json").stdout)["digest"] == DIGEST
+    deployed = cli.run("functions", "deploy", "f", "--module", "oci:tools/hello:1", "--json")
+    assert json.loads(deployed.stdout)["module"] == DIGEST
+    assert cli.gateway.last_json["module"] == DIGEST  # type: ignore[index]
+
+
 def test_a_refused_upload_says_why(cli: CommandLine) -> None:
     Path("m.wasm").write_bytes(b"\0asm")
     cli.gateway.on("POST /v1/modules", problem(422, "module.signer_unknown"))
