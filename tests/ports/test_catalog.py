@@ -52,6 +52,12 @@ async def test_a_tenant_is_created_once(catalog: Catalog) -> None:
     assert not await catalog.ensure_tenant("newcomer")
 
 
+async def test_tenants_are_listed_by_name(catalog: Catalog) -> None:
+    for name in ("b", "a-b", "ab", "a1"):
+        await catalog.ensure_tenant(name)
+    assert list(await catalog.tenants()) == ["a-b", "a1", "ab", "acme", "b", "rival"]
+
+
 async def test_of_many_at_once_one_creates_the_tenant(catalog: Catalog) -> None:
     created = await asyncio.gather(*(catalog.ensure_tenant("newcomer") for _ in range(20)))
     assert sorted(created) == [False] * 19 + [True]

@@ -125,7 +125,7 @@ def create(
     By default it may all that your own key may.
     """
     seconds = None if expires is None else span_seconds("--expires", expires)
-    with _delivery(out, force=force, as_json=as_json) as deliver:
+    with delivery(out, force=force, as_json=as_json) as deliver:
         made = client.create_api_key(
             name, role=role, scopes=scope or None, expires_in_seconds=seconds
         )
@@ -145,7 +145,7 @@ def rotate(
 ) -> None:
     """Make a new key like this one, which goes on beside it for a while."""
     seconds = span_seconds("--overlap", overlap)
-    with _delivery(out, force=force, as_json=as_json) as deliver:
+    with delivery(out, force=force, as_json=as_json) as deliver:
         made = client.rotate_api_key(key_id, overlap_seconds=seconds)
         deliver(made.key, asdict(made.facts))
     say(f"Key {made.facts.id} takes the place of {key_id}, which ends in {overlap}.")
@@ -177,7 +177,7 @@ def exchange(
     if token_file is None and token_env is None and audience is None:
         raise ValueError("give --token-file, --token-env, or on GitHub --audience")
     token = read_token(token_file, token_env, audience or "")
-    with _delivery(out, force=True, as_json=as_json) as deliver:
+    with delivery(out, force=True, as_json=as_json) as deliver:
         made = client.exchange_token(token, rule=rule)
         facts = asdict(made)
         del facts["key"]
@@ -198,11 +198,11 @@ def add_to(app: typer.Typer) -> None:
         app.command(name, rich_help_panel=_PANEL)(command)
 
 
-_Deliver = Callable[[str, dict[str, object]], None]
+Deliver = Callable[[str, dict[str, object]], None]
 
 
 @contextmanager
-def _delivery(out: Path | None, *, force: bool, as_json: bool) -> Iterator[_Deliver]:
+def delivery(out: Path | None, *, force: bool, as_json: bool) -> Iterator[Deliver]:
     """Hands in what gives a new key to its owner: into a file, or else on stdout.
 
     Raises:

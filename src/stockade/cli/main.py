@@ -15,6 +15,7 @@ from stockade.cli import (
     sign,
     signers,
     storage,
+    tenants,
 )
 from stockade.cli.batch import batch
 from stockade.cli.demo.command import demo
@@ -36,6 +37,7 @@ app.command(rich_help_panel=_START)(dev)
 app.add_typer(serve.app, name="serve", rich_help_panel=_START)
 app.command(rich_help_panel=_START)(doctor)
 app.add_typer(storage.app, name="storage", rich_help_panel=_START)
+app.add_typer(tenants.app, name="tenants", rich_help_panel=_START)
 app.add_typer(policy.app, name="policy", rich_help_panel=_START)
 app.add_typer(keys.app, name="keys", rich_help_panel=_TENANT)
 app.command(rich_help_panel=_TENANT)(sign.sign)

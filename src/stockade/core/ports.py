@@ -102,6 +102,9 @@ class Catalog(KeyStore, WorkloadStore, TrustStore, FunctionStore, ModuleStore, P
     async def ensure_tenant(self, tenant: str) -> bool:
         """Creates the tenant; False when it was there."""
 
+    async def tenants(self) -> Sequence[str]:
+        """The names of all tenants, in order."""
+
     async def put_secret(self, tenant: str, name: str, sealed: bytes, now_ms: int) -> bool:
         """Stores a sealed secret, in place of an earlier one; True when the name is new."""
 

@@ -36,6 +36,10 @@ class MemoryCatalog(MemoryWorkloadStore, MemoryTrustStore, MemoryFunctionStore, 
         self._tenants.add(tenant)
         return created
 
+    async def tenants(self) -> Sequence[str]:
+        """The names of all tenants, in order."""
+        return sorted(self._tenants)
+
     async def put_secret(self, tenant: str, name: str, sealed: bytes, now_ms: int) -> bool:
         """Stores a sealed secret, in place of an earlier one; True when the name is new."""
         check_storable(tenant, name, now_ms)

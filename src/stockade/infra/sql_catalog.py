@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Self
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stockade.core.audit import HeadSigner
@@ -66,6 +67,12 @@ class SqlCatalog(SqlWorkloadStore, SqlTrustStore, SqlFunctionStore, SqlModuleSto
         check_storable(tenant)
         async with self._writer.writing(tenant) as connection:
             return await queries.add(connection, tenants, name=tenant)
+
+    async def tenants(self) -> Sequence[str]:
+        """The names of all tenants, in order."""
+        async with reading(self._engine) as connection:
+            # Sorted here: databases order text each in their own way.
+            return sorted((await connection.execute(select(tenants.c.name))).scalars())
 
     async def put_secret(self, tenant: str, name: str, sealed: bytes, now_ms: int) -> bool:
         """Stores a sealed secret, in place of an earlier one; True when the name is new."""
