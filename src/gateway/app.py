@@ -16,6 +16,7 @@ from gateway.openapi import REFUSALS, describe
 from gateway.problems import on_failure, on_http_exception, on_refusal
 from gateway.routes import (
     aliases,
+    attestations,
     audit,
     batches,
     dead_letters,
@@ -32,6 +33,7 @@ from gateway.routes import (
     signers,
 )
 from gateway.routes.aliases import AliasRequest, PromotionRequest
+from gateway.routes.attestations import EnvelopeRequest
 from gateway.routes.context import Context
 from gateway.routes.dead_letters import RedriveRequest
 from gateway.routes.function_trust import TrustRequest
@@ -86,6 +88,7 @@ def create_app(services: Services) -> FastAPI:
         function_trust,
         aliases,
         modules,
+        attestations,
         signers,
         schedules,
         secrets,
@@ -99,7 +102,9 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(part.router)
     described = (DeployRequest, AliasRequest, SignerRequest, KeyRequest, RedriveRequest)
     trust = (PromotionRequest, SignerRotationRequest, RevocationRequest, TrustRequest, TokenRequest)
-    describe(app, (*described, *trust, RotationRequest, ScheduleRequest, FromOciRequest))
+    describe(
+        app, (*described, *trust, RotationRequest, ScheduleRequest, FromOciRequest, EnvelopeRequest)
+    )
     app.add_exception_handler(StockadeError, on_refusal)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_http_exception)

@@ -18,6 +18,17 @@ from stockade.core.redaction import redact
 _log = structlog.get_logger()
 
 STATUS: dict[str, int] = {
+    "attestation.malformed": 400,
+    "attestation.not_found": 404,
+    "attestation.payload_type": 422,
+    "attestation.predicate_unsupported": 422,
+    "attestation.signer_expired": 422,
+    "attestation.signer_not_yet_valid": 422,
+    "attestation.signer_revoked": 422,
+    "attestation.signer_unknown": 422,
+    "attestation.subject_mismatch": 422,
+    "attestation.too_many": 409,
+    "attestation.unsigned": 422,
     "audit.chain_broken": 503,
     "audit.unavailable": 503,
     "auth.denied": 403,

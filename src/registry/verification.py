@@ -171,7 +171,7 @@ def _trusted_signatures(
 def _names_that_count(found: Sequence[tuple[Signer, bytes]], now_ms: int) -> tuple[str, ...]:
     """Rule 6."""
     signers = [signer for signer, _ in found]
-    names = tuple(signer.name for signer in signers if _standing(signer, now_ms) is None)
+    names = tuple(signer.name for signer in signers if standing(signer, now_ms) is None)
     if not names:
         raise _refusal_of_standing(signers, now_ms)
     return names
@@ -241,7 +241,7 @@ def _nobody(entries: Sequence[SignedHashes], signers: Sequence[Signer]) -> Stock
     )
 
 
-def _standing(signer: Signer, now_ms: int) -> str | None:
+def standing(signer: Signer, now_ms: int) -> str | None:
     """Why the signer does not count now, as the end of a code; None when it does."""
     if signer.revoked_ms is not None:
         return "revoked"
@@ -260,7 +260,7 @@ _STANDING_MESSAGES = {
 
 
 def _refusal_of_standing(found: Sequence[Signer], now_ms: int) -> StockadeError:
-    standings = {_standing(signer, now_ms) for signer in found}
+    standings = {standing(signer, now_ms) for signer in found}
     worst = next(name for name in _STANDING_MESSAGES if name in standings)
     return StockadeError(f"module.signer_{worst}", _STANDING_MESSAGES[worst])
 

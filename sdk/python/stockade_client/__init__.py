@@ -2,6 +2,7 @@
 
 from stockade_client.aliases import Alias, AliasChange
 from stockade_client.async_client import AsyncClient
+from stockade_client.attestations import Attestation
 from stockade_client.audit import AuditEntry, AuditFilter, AuditHead
 from stockade_client.client import Client
 from stockade_client.errors import (
@@ -51,6 +52,7 @@ __all__ = [
     "ApiKey",
     "AsyncClient",
     "Attempt",
+    "Attestation",
     "AuditEntry",
     "AuditFilter",
     "AuditHead",

@@ -10,6 +10,7 @@ import httpx
 from stockade_client import calls
 from stockade_client.alias_methods import AsyncAliasMethods
 from stockade_client.attempts import DEFAULT_RETRIES, RetryRule, looks, timeout_for
+from stockade_client.attestations import AsyncAttestationMethods
 from stockade_client.audit_methods import AsyncAuditMethods
 from stockade_client.calls import Call
 from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeClientError
@@ -32,6 +33,7 @@ _Answer = TypeVar("_Answer")
 
 class AsyncClient(
     AsyncAliasMethods,
+    AsyncAttestationMethods,
     AsyncAuditMethods,
     AsyncFunctionMethods,
     AsyncKeyMethods,

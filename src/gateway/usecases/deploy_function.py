@@ -7,10 +7,12 @@ import msgspec
 
 from gateway.authorizer import Authorizer
 from gateway.services import Services
+from gateway.usecases.attest_module import provenance_of
 from gateway.usecases.refusals import Refusals
 from gateway.usecases.trust_function import check_function_trust
 from gateway.usecases.upload_module import find_module
 from stockade.core.actions import Action
+from stockade.core.attestations import Provenance
 from stockade.core.authorization import Question, Resource, ResourceKind, module_resource
 from stockade.core.digests import check_digest
 from stockade.core.egress import EgressPolicy, HttpGrant, parse_url
@@ -114,7 +116,9 @@ async def plan_deploy(
     )
     counting = await refusals.looking(check_function_trust(services, name, module), None)
     signers = () if counting is None else counting.names
-    question = _question(caller, name, content, module, signers)
+    provenance = await refusals.looking(provenance_of(services, module), Provenance())
+    resource = module_resource(module, signers, provenance)
+    question = _question(caller, name, content, resource)
     refusals.of(lambda: authorizer.check_question(question), None)
     return content, module
 
@@ -133,17 +137,11 @@ async def _module(services: Services, tenant: str, digest: str) -> StoredModule 
     return await find_module(services, tenant, check_digest(digest))
 
 
-def _question(
-    caller: Principal,
-    name: str,
-    content: FunctionContent,
-    module: StoredModule,
-    signers: tuple[str, ...],
-) -> Question:
+def _question(caller: Principal, name: str, content: FunctionContent, module: Resource) -> Question:
     """May the caller deploy this module with these grants and limits under this name?"""
     context = deploy_context(content.grants, content.limits)
     function = Resource(ResourceKind.FUNCTION, caller.tenant, name)
-    return Question(caller, Action.DEPLOY, function, context, module_resource(module, signers))
+    return Question(caller, Action.DEPLOY, function, context, module)
 
 
 def _limits(plan: Plan, asked: dict[str, int], refusals: Refusals) -> Limits:

@@ -17,6 +17,7 @@ from stockade.cli import (
     storage,
     tenants,
 )
+from stockade.cli.attest import attest
 from stockade.cli.batch import batch
 from stockade.cli.demo.command import demo
 from stockade.cli.dev.command import dev
@@ -41,6 +42,7 @@ app.add_typer(tenants.app, name="tenants", rich_help_panel=_START)
 app.add_typer(policy.app, name="policy", rich_help_panel=_START)
 app.add_typer(keys.app, name="keys", rich_help_panel=_TENANT)
 app.command(rich_help_panel=_TENANT)(sign.sign)
+app.command(rich_help_panel=_TENANT)(attest)
 app.add_typer(signers.app, name="signers", rich_help_panel=_TENANT)
 app.add_typer(modules.app, name="modules", rich_help_panel=_TENANT)
 app.add_typer(secrets.app, name="secrets", rich_help_panel=_TENANT)

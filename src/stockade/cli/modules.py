@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stockade.cli.attestations import attest, attestations, print_attestations
 from stockade.cli.connection import connected
 from stockade.cli.options import JsonFlag, ModuleFile, SignatureFile
 from stockade.cli.words import print_facts, print_json, print_table, say
@@ -22,6 +23,9 @@ _Digest = Annotated[
 ]
 
 app = typer.Typer(no_args_is_help=True, help="Upload signed modules, look at them, delete them.")
+
+app.command()(attest)
+app.command()(attestations)
 
 
 @app.command()
@@ -76,16 +80,19 @@ def from_oci(
 @app.command()
 @connected
 def show(client: "Client", digest: _Digest, *, as_json: JsonFlag = False) -> None:
-    """Show what is known about a module: who vouches for it, imports, exports, what uses it."""
-    facts = asdict(client.module(digest))
+    """Show what is known about a module: who vouches for and attests it, what uses it."""
+    facts, attested = asdict(client.module(digest)), client.attestations(digest)
     if as_json:
-        print_json(facts)
+        print_json(facts | {"attestations": [asdict(one) for one in attested]})
         return
     versions = (f"{one['function']} v{one['version']}" for one in facts["versions"])
     uploaded = None if facts["created_ms"] is None else _time(facts["created_ms"])
     del facts["created_ms"]
     shown = {"uploaded": uploaded, "versions": ", ".join(versions) or "none"}
     print_facts(facts | _lists(facts) | shown)
+    if attested:
+        typer.echo()
+        print_attestations(attested)
 
 
 @app.command()

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from stockade.core.actions import Action
+from stockade.core.attestations import Provenance
 from stockade.core.modules import StoredModule
 from stockade.core.principals import Principal
+
+_UNKNOWN = Provenance()
 
 Attribute = str | int | bool | tuple[str, ...]
 """What policies can ask of a resource or a request; a tuple is a set."""
@@ -65,7 +68,9 @@ class Vouching:
     module: Resource
 
 
-def module_resource(module: StoredModule, signers: tuple[str, ...] = ()) -> Resource:
+def module_resource(
+    module: StoredModule, signers: tuple[str, ...] = (), provenance: Provenance = _UNKNOWN
+) -> Resource:
     """The module, as policies see it."""
     facts = module.facts
     attributes: dict[str, Attribute] = {
@@ -74,7 +79,7 @@ def module_resource(module: StoredModule, signers: tuple[str, ...] = ()) -> Reso
         "deterministic": facts.deterministic,
         "size_bytes": facts.size_bytes,
         "signers": signers,
-        "builders": (),
-        "sources": (),
+        "builders": provenance.builders,
+        "sources": provenance.sources,
     }
     return Resource(ResourceKind.MODULE, module.tenant, module.digest, attributes)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from stockade.core.addresses import Address
 from stockade.core.api_keys import ApiKey
+from stockade.core.attestations import AttestationStore
 from stockade.core.authorization import Decision, Question, Vouching
 from stockade.core.egress import EgressPolicy, HttpGrant
 from stockade.core.errors import StockadeError
@@ -96,7 +97,9 @@ class KeyStore(Protocol):
         """Notes when keys were last used; earlier times than those known change nothing."""
 
 
-class Catalog(KeyStore, WorkloadStore, TrustStore, FunctionStore, ModuleStore, Protocol):
+class Catalog(
+    KeyStore, WorkloadStore, TrustStore, FunctionStore, ModuleStore, AttestationStore, Protocol
+):
     """What tenants own: keys, signers, modules, secrets; functions, versions, aliases."""
 
     async def ensure_tenant(self, tenant: str) -> bool:

@@ -10,21 +10,23 @@ from stockade.infra.catalog_values import (
     check_storable,
     no_tenant,
 )
+from stockade.infra.memory_attestations import MemoryAttestationStore
 from stockade.infra.memory_functions import MemoryFunctionStore
-from stockade.infra.memory_modules import MemoryModuleStore
 from stockade.infra.memory_schedules import MemoryScheduleStore
 from stockade.infra.memory_trust import MemoryTrustStore
 from stockade.infra.memory_workloads import MemoryWorkloadStore
 
 
-class MemoryCatalog(MemoryWorkloadStore, MemoryTrustStore, MemoryFunctionStore, MemoryModuleStore):
+class MemoryCatalog(
+    MemoryWorkloadStore, MemoryTrustStore, MemoryFunctionStore, MemoryAttestationStore
+):
     """The `Catalog` port in dictionaries."""
 
     def __init__(self) -> None:
         MemoryWorkloadStore.__init__(self, self._check_tenant)
         MemoryTrustStore.__init__(self, self._check_tenant)
         MemoryFunctionStore.__init__(self, self._check_tenant, self.check_not_deleted)
-        MemoryModuleStore.__init__(self, self._check_tenant, self.versions_made_of)
+        MemoryAttestationStore.__init__(self, self._check_tenant, self.versions_made_of)
         self._tenants: set[str] = set()
         self._secrets: dict[str, dict[str, tuple[bytes, int]]] = {}
         self._schedules = MemoryScheduleStore(self._check_tenant)

@@ -10,10 +10,10 @@ from stockade.core.audit import HeadSigner
 from stockade.core.modules import SecretEntry
 from stockade.infra import sql_queries as queries
 from stockade.infra.catalog_values import check_storable, storable
+from stockade.infra.sql_attestations import SqlAttestationStore
 from stockade.infra.sql_audit import SqlAuditLog
 from stockade.infra.sql_engine import catalog_failures, create_engine, migrate, reading
 from stockade.infra.sql_functions import SqlFunctionStore
-from stockade.infra.sql_modules import SqlModuleStore
 from stockade.infra.sql_oci import SqlOciStore
 from stockade.infra.sql_schedules import SqlScheduleStore
 from stockade.infra.sql_schema import tenants
@@ -22,7 +22,7 @@ from stockade.infra.sql_workloads import SqlWorkloadStore
 from stockade.infra.sql_writer import SqlWriter
 
 
-class SqlCatalog(SqlWorkloadStore, SqlTrustStore, SqlFunctionStore, SqlModuleStore):
+class SqlCatalog(SqlWorkloadStore, SqlTrustStore, SqlFunctionStore, SqlAttestationStore):
     """The `Catalog` port through SQLAlchemy; made by `open`, ended by `aclose`."""
 
     def __init__(self, engine: AsyncEngine, busy_timeout_seconds: float) -> None:

@@ -14,6 +14,7 @@ BODIES = {
     "/v1/keys/{key_id}/rotate": "post",
     "/v1/oidc/token": "post",
     "/v1/modules": "post",
+    "/v1/modules/{digest}/attestations": "post",
     "/v1/modules:from-oci": "post",
     "/v1/functions/{name}/invoke": "post",
     "/v1/functions/{name}/invocations": "post",

@@ -22,6 +22,8 @@ def test_modules_are_listed_to_the_last_page(cli: CommandLine) -> None:
 
 def test_a_module_shows_what_uses_it_and_why_it_would_not_run(cli: CommandLine) -> None:
     cli.gateway.on(f"GET /v1/modules/{DIGEST}", httpx.Response(200, json=SHOWN))
+    none = httpx.Response(200, json={"attestations": []})
+    cli.gateway.on(f"GET /v1/modules/{DIGEST}/attestations", none)
     shown = cli.run("modules", "show", DIGEST).stdout
     assert "f v3" in shown
     assert "1970-01-01 00:00:00 UTC" in shown

@@ -141,6 +141,8 @@ def test_modules_are_pushed_and_shown(cli: CommandLine) -> None:
     Path("m.sig").write_bytes(b"\1")
     cli.gateway.on("POST /v1/modules", httpx.Response(201, json=MODULE))
     cli.gateway.on(f"GET /v1/modules/{DIGEST}", httpx.Response(200, json=MODULE | {"imports": []}))
+    none = httpx.Response(200, json={"attestations": []})
+    cli.gateway.on(f"GET /v1/modules/{DIGEST}/attestations", none)
     pushed = cli.run("modules", "push", "m.wasm", "--signature", "m.sig")
     assert f"digest         {DIGEST}" in pushed.stdout
     assert cli.gateway.last.headers["Stockade-Signature"] == "AQ=="
