@@ -9,11 +9,8 @@ import pytest
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.trust import OnDistrust, TrustPolicy
-from stockade.infra.watched_trust import (
-    WatchedTrustRules,
-    load_trust_policy,
-    watched_trust_rules,
-)
+from stockade.infra.watched_files import WatchedFiles
+from stockade.infra.watched_trust import trust_file, watched_trust_rules
 
 SHIPPED = Path(__file__).parents[4] / "policies" / "trust.toml"
 DIGEST = digest_of(b"module")
@@ -38,12 +35,12 @@ def change(path: Path, text: str) -> None:
 
 
 def test_the_shipped_policy_denies_nothing_and_ends_runs() -> None:
-    assert load_trust_policy(SHIPPED) == TrustPolicy()
+    assert trust_file(SHIPPED).current == TrustPolicy()
 
 
 def test_a_policy_says_what_is_denied_and_what_becomes_of_runs(path: Path) -> None:
     path.write_text(DENYING, encoding="utf-8")
-    policy = load_trust_policy(path)
+    policy = trust_file(path).current
     assert policy.denied == {DIGEST: "It mines coins."}
     assert policy.on_distrust("acme") is OnDistrust.FINISH
     assert policy.on_distrust("rival") is OnDistrust.KILL
@@ -65,12 +62,13 @@ def test_a_policy_says_what_is_denied_and_what_becomes_of_runs(path: Path) -> No
         EMPTY + f'"{DIGEST}" = "\\u001b[2J"\n',
         EMPTY + f'"{DIGEST}" = "{"x" * 501}"\n',
         EMPTY + f'"{DIGEST}" = 1\n',
+        "running = " + "[" * 100_000,
     ],
 )
 def test_a_policy_that_cannot_be_read_stops_the_start(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(StockadeError) as refused:
-        WatchedTrustRules(path)
+        trust_file(path)
     assert refused.value.code == "config.trust_invalid"
 
 
@@ -82,32 +80,31 @@ def test_a_file_that_cannot_be_read_stops_the_start(path: Path, fault: str) -> N
     if fault == "huge":
         os.truncate(path, 17 * 1024 * 1024)
     with pytest.raises(StockadeError, match=r"^config\.trust_invalid"):
-        load_trust_policy(path)
+        trust_file(path)
+
+
+def settle(rules: WatchedFiles[TrustPolicy]) -> None:
+    """A change counts once two looks find the same."""
+    rules.refresh()
+    rules.refresh()
 
 
 def test_a_change_is_in_force_and_a_broken_one_is_not(path: Path) -> None:
-    rules = WatchedTrustRules(path)
+    rules = trust_file(path)
     change(path, DENYING)
-    rules.refresh()
+    settle(rules)
     assert (rules.current.denied, rules.alarm) == ({DIGEST: "It mines coins."}, None)
     change(path, "broken")
-    for _ in range(2):
-        rules.refresh()
-        assert rules.current.denied == {DIGEST: "It mines coins."}
-        assert rules.alarm is not None
-    path.unlink()
-    rules.refresh()
+    settle(rules)
     assert rules.current.denied == {DIGEST: "It mines coins."}
+    assert rules.alarm is not None
+    path.unlink()
+    settle(rules)
+    assert rules.current.denied == {DIGEST: "It mines coins."}
+    assert rules.alarm is not None
     change(path, EMPTY)
-    rules.refresh()
+    settle(rules)
     assert (rules.current.denied, rules.alarm) == ({}, None)
-
-
-def test_a_file_that_stays_is_not_read_again(path: Path) -> None:
-    rules = WatchedTrustRules(path)
-    before = rules.current
-    rules.refresh()
-    assert rules.current is before
 
 
 async def test_rules_follow_their_file(path: Path) -> None:
@@ -117,7 +114,7 @@ async def test_rules_follow_their_file(path: Path) -> None:
     assert rules.current.denied
 
 
-async def _until_denied(rules: WatchedTrustRules) -> None:
+async def _until_denied(rules: WatchedFiles[TrustPolicy]) -> None:
 
     async with asyncio.timeout(20):
         while not rules.current.denied:
