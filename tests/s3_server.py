@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 from moto.s3.models import s3_backends
@@ -14,6 +15,8 @@ from moto.server import ThreadedMotoServer
 from stockade.core.blob_place import BlobPlace, Bucket
 
 _ACCOUNT, _PARTITION = "123456789012", "aws"
+_BUCKETS = count(1)
+"""All servers of this process have the same buckets."""
 _SIGNED = "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/s3/aws4_request, Signature=0"
 SECRET = "a-secret-that-no-log-may-show"  # noqa: S105 - no such server
 
@@ -21,14 +24,25 @@ SECRET = "a-secret-that-no-log-may-show"  # noqa: S105 - no such server
 class S3Server:
     """The server, and what only a test may do to it."""
 
-    def __init__(self, endpoint: str) -> None:
-        self.endpoint = endpoint
-        self._buckets = 0
+    def __init__(self, port: int) -> None:
+        self._server = _started(port)
+        host, self._port = self._server.get_host_and_port()
+        self.endpoint = f"http://{host}:{self._port}"
+
+    def stop(self) -> None:
+        """Ends it; what was stored outlives it, in this process."""
+        self._server.stop()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Nobody answers inside."""
+        self._server.stop()
+        yield
+        self._server = _started(self._port)
 
     def new_bucket(self, credentials: Path) -> BlobPlace:
         """An empty bucket, and where it is; writes credentials that it takes."""
-        self._buckets += 1
-        bucket = Bucket(f"bucket-{self._buckets}", "deep/down")
+        bucket = Bucket(f"bucket-{next(_BUCKETS)}", "deep/down")
         assert self.request("PUT", f"/{bucket.name}") == 200
         credentials.write_text(f'access_key_id = "AKID"\nsecret_access_key = "{SECRET}"\n')
         return BlobPlace(None, bucket, self.endpoint, "us-east-1", credentials)
@@ -63,6 +77,13 @@ class S3Server:
         path = f"/{place.bucket.name}/{place.bucket.prefix}/{key}"
         assert self.request("PUT", path, b"spoilt") == 200
 
+    def lose(self, place: BlobPlace, key: str) -> None:
+        """Takes an object away."""
+        assert place.bucket is not None
+        assert key in self.keys(place)
+        path = f"/{place.bucket.name}/{place.bucket.prefix}/{key}"
+        assert self.request("DELETE", path) == 204
+
     def _objects(self, place: BlobPlace) -> dict[str, object]:
         assert place.bucket is not None
         return dict(s3_backends[_ACCOUNT][_PARTITION].buckets[place.bucket.name].keys.items())
@@ -70,15 +91,19 @@ class S3Server:
 
 @contextmanager
 def s3_server(port: int = 0) -> Iterator[S3Server]:
-    """Runs the server; what was stored outlives it, in this process."""
+    """Runs the server."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    server = S3Server(port)
     try:
-        yield S3Server(f"http://{host}:{port}")
+        yield server
     finally:
         server.stop()
+
+
+def _started(port: int) -> ThreadedMotoServer:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    return server
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from sandbox_worker.module_trust import ModuleTrust, module_not_found
+from sandbox_worker.module_trust import ModuleTrust, read_module
 from stockade.core.blobs import BlobStore
 from stockade.core.ports import ArtifactCache, ModuleCompiler
 from stockade.core.single_flight import SingleFlight
@@ -69,9 +69,7 @@ class ModuleLoader:
             # Another worker of this host may have made it meanwhile.
             artifact = await self._cache.get(digest)
             if artifact is None:
-                body = await self._blobs.get(digest)
-                if body is None:
-                    raise module_not_found(digest)
+                body = await read_module(self._blobs, digest)
                 artifact = await self._compiler.compile(body, tenant)
                 await self._cache.put(digest, artifact)
         return artifact

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import structlog
+
 from registry.trust import (
     Counting,
     RememberedVoucher,
@@ -25,6 +27,7 @@ from stockade.core.ports import Catalog, Clock, PolicyEngine
 from stockade.core.single_flight import SingleFlight
 from stockade.core.trust import FunctionTrust, OnDistrust, TrustRules
 
+_log = structlog.get_logger()
 _MOST_KEPT = 10_000
 _Place = tuple[str, str, bool]
 """Tenant, digest, and whether it is asked about what runs."""
@@ -138,9 +141,7 @@ class ModuleTrust:
         for known in (self._checked.get((tenant, digest, runs)) for runs in (False, True)):
             if known is not None:
                 return known.hashes
-        body = await self._blobs.get(digest)
-        if body is None:
-            raise module_not_found(digest)
+        body = await read_module(self._blobs, digest)
         # Hashing megabytes would hold up every other run.
         return await asyncio.to_thread(stored_hashes, body, digest)
 
@@ -167,8 +168,28 @@ def _keep(kept: dict[_K, _T], place: _K, value: _T) -> None:
     kept[place] = value
 
 
+async def read_module(blobs: BlobStore, digest: str) -> bytes:
+    """A module's bytes. Missing or damaged ones never run, and somebody should look at the store.
+
+    Raises:
+        StockadeError: `blobs.missing`, `blobs.corrupt`, or that the store cannot be reached.
+    """
+    try:
+        body = await blobs.get(digest)
+    except StockadeError as error:
+        if error.code == "blobs.corrupt":
+            _log.error("module_damaged", digest=digest)
+        raise
+    if body is None:
+        _log.error("module_missing", digest=digest)
+        raise StockadeError(
+            "blobs.missing", f"The content of {digest} is not in the blob store; upload it again."
+        )
+    return body
+
+
 def module_not_found(digest: str) -> StockadeError:
-    """The refusal of a module that the tenant, or the blob store, has not."""
+    """The refusal of a module that the tenant has not."""
     return StockadeError(
         "module.not_found", f"There is no module {digest!r} in this tenant; upload it again."
     )

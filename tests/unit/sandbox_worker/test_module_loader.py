@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from registry.signature_format import encode_u32
 from sandbox_worker.module_loader import ModuleLoader
@@ -129,8 +130,29 @@ async def test_a_module_that_is_not_there(host: Host, lost: str) -> None:
     asked = digest_of(b"another") if lost == "module" else digest
     with pytest.raises(StockadeError) as refused:
         await host.worker().load("mallory" if lost == "tenant" else "alice", asked)
-    assert refused.value.code == "module.not_found"
+    missing = "blobs.missing" if lost == "blob" else "module.not_found"
+    assert refused.value.code == missing
     assert host.compiler.compiled == []
+
+
+@pytest.mark.parametrize("content", [None, b"spoilt"], ids=["missing", "damaged"])
+async def test_content_that_is_not_right_never_runs_alarms_and_is_mended_by_an_upload(
+    host: Host, content: bytes | None
+) -> None:
+    digest, worker = await host.uploaded(), host.worker(trust_seconds=0)
+    host.compiler.let.set()
+    host.blobs._blobs = {} if content is None else {digest: content}
+    with capture_logs() as logs, pytest.raises(StockadeError) as refused:
+        await worker.load("alice", digest)
+    code, event = ("blobs.missing", "module_missing")
+    if content is not None:
+        code, event = ("blobs.corrupt", "module_damaged")
+    assert (refused.value.code, refused.value.retryable) == (code, False)
+    alarm = {"event": event, "log_level": "error", "digest": digest}
+    assert alarm in logs
+    assert host.compiler.compiled == []
+    assert await host.uploaded() == digest
+    assert await worker.load("alice", digest) == b"compiled " + BODY
 
 
 async def test_memory_keeps_what_was_used_last(host: Host) -> None:

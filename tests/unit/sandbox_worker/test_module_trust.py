@@ -130,7 +130,7 @@ async def test_a_module_is_read_once_and_its_signatures_each_time(place: Place) 
     assert await place.code(trust) is None
     await place.blobs.delete(place.digest)
     assert await place.code(trust) is None
-    assert await place.code(place.trust()) == "module.not_found"
+    assert await place.code(place.trust()) == "blobs.missing"
 
 
 async def test_a_denial_acts_at_once(place: Place) -> None:
