@@ -10,10 +10,8 @@ from stockade.core.errors import StockadeError
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SECRET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
-_OURS = frozenset({"stockade", "system", "platform"})
 _RESERVED = {
-    "tenant": _OURS,
-    "function": _OURS,
+    "function": frozenset({"stockade", "system", "platform"}),
     "alias": frozenset({"latest"}),
 }
 _LOOKS_ELSE = {

@@ -45,7 +45,7 @@ def test_a_bad_name_is_refused_under_its_kind(kind: str, name: str) -> None:
         ("alias", "xn--80ak6aa92e"),
         ("function", "xn--a"),
         ("function", "stockade"),
-        ("tenant", "platform"),
+        ("function", "platform"),
     ],
 )
 def test_a_reserved_name_is_for_nothing_new(kind: str, name: str) -> None:
