@@ -19,11 +19,13 @@ from bench import (
     policy,
     sandbox,
     trust,
+    versions,
 )
 from bench.measure import Row, against, p50_ms, p99_ms, table
 
 BODY = b"x" * 1024
 LINES = 10_000
+VERSIONS = 10_000
 BACKLOGS = (1000, 10_000, 100_000, 1_000_000)
 REPORT = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -69,6 +71,24 @@ def trust_rows() -> list[Row]:
         against(what, kept_us, "µs", asked_us, "asked anew, SQLite"),
         Row("the same on a worker that has nothing", f"{p50_ms(fresh) * 1000:.0f} µs"),
     ]
+
+
+def version_rows() -> list[Row]:
+    """What many versions of one function cost."""
+    with TemporaryDirectory() as folder:
+        both = asyncio.run(versions.version_seconds(Path(folder), VERSIONS, 200))
+    rows = [
+        against(
+            f"{what}, {VERSIONS} versions, SQLite, p50",
+            p50_ms(many) * 1000,
+            "µs",
+            p50_ms(few) * 1000,
+            f"{versions.PAGE} versions",
+        )
+        for what, (many, few) in both.items()
+    ]
+    drawn_us = p50_ms(versions.draw_seconds(20_000)) * 1000
+    return [*rows, Row("draw one of an alias's two versions, p50", f"{drawn_us:.2g} µs")]
 
 
 async def process_rows(framed_us: float) -> list[Row]:
@@ -212,7 +232,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--write", action="store_true", help=f"write the table into {REPORT.name}")
     options = parser.parse_args()
-    rows = policy_rows() + trust_rows() + sandbox_rows() + attack_rows() + crowd_rows()
+    rows = (
+        policy_rows()
+        + trust_rows()
+        + version_rows()
+        + sandbox_rows()
+        + attack_rows()
+        + crowd_rows()
+    )
     for fsync in ("always", "everysec"):
         rows += asyncio.run(service_rows(fsync))
     rows += asyncio.run(queue_rows())

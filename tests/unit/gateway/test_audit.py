@@ -209,6 +209,40 @@ async def test_an_alias_is_named_with_its_function(gateway: Installation) -> Non
     assert (done.object_kind, done.object, done.action) == ("alias", "f/prod", "point_alias")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "kind", "name", "action"),
+    [
+        ("POST", "/aliases/prod/promote", "alias", "f/prod", "point_alias"),
+        ("POST", "/aliases/prod/rollback", "alias", "f/prod", "point_alias"),
+        ("DELETE", "/aliases/prod", "alias", "f/prod", "point_alias"),
+        ("DELETE", "/versions/2", "version", "f/2", "delete_function"),
+        ("DELETE", "", "function", "f", "delete_function"),
+        ("POST", "/restore", "function", "f", "delete_function"),
+    ],
+)
+async def test_what_becomes_of_a_function_is_told(
+    gateway: Installation, method: str, path: str, kind: str, name: str, action: str
+) -> None:
+    for fuel in (1, 2, 3):
+        await gateway.deploy(limits={"fuel": fuel})
+    for version in (3, 1):
+        await gateway.http.put("/v1/functions/f/aliases/prod", json={"version": version})
+    asked = {"version": 3} if path.endswith("promote") else None
+    answer = await gateway.http.request(method, f"/v1/functions/f{path}", json=asked)
+    assert answer.is_success, answer.text
+    begun, done = (await told(gateway))[-2:]
+    assert (begun.kind, done.kind, done.code) == ("begun", "done", "")
+    assert (done.object_kind, done.object, done.action) == (kind, name, action)
+
+
+async def test_a_rehearsal_is_not_told_of(gateway: Installation) -> None:
+    module = (await gateway.deploy()).json()["module"]
+    before = len(await told(gateway))
+    answer = await gateway.http.put("/v1/functions/f?dry_run=true", json={"module": module})
+    assert answer.status_code == 200
+    assert len(await told(gateway)) == before
+
+
 async def test_a_key_is_named_by_its_id_and_its_text_is_nowhere(gateway: Installation) -> None:
     made = (await gateway.http.post("/v1/keys", json={"name": "ci"})).json()
     secret = b"a very secret thing"

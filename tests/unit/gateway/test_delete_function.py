@@ -96,16 +96,26 @@ async def test_a_schedule_of_a_deleted_function_is_told_and_fires_again_when_it_
     await loop.round()
     shown = (await gateway.http.get("/v1/schedules/s")).json()
     assert shown["refusal"]["code"] == "function.deleted"
+    await gateway.http.post(f"{F}/restore")
+    clock.pass_ms(60_000)
+    await loop.round()
+    shown = (await gateway.http.get("/v1/schedules/s")).json()
+    assert shown["refusal"] is None
+    record = (await gateway.http.get(f"/v1/invocations/{shown['last_invocation']}")).json()
+    assert record["function"] == "f"
 
 
 class _FixedClock:
-    """The `Clock` port at one moment."""
+    """The `Clock` port, moved by hand."""
 
     def __init__(self, now_ms: int) -> None:
         self._now_ms = now_ms
 
     def now_ms(self) -> int:
         return self._now_ms
+
+    def pass_ms(self, time_ms: int) -> None:
+        self._now_ms += time_ms
 
     def new_id(self) -> str:
         raise NotImplementedError
