@@ -21,12 +21,10 @@ class Authorizer:
         self._engine = engine
         self._version = engine.version
         self._max_kept = max_kept
-        self._kept: dict[tuple[Principal, Action, str | None], Decision] = {}
-
-    @property
-    def kept(self) -> int:
+        # By principal first, so that one with many claims is held once.
+        self._kept: dict[Principal, dict[tuple[Action, str | None], Decision]] = {}
+        self.kept = 0
         """How many answers are remembered."""
-        return len(self._kept)
 
     def check(self, caller: Principal, action: Action, function: str | None = None) -> None:
         """Refuses what the caller may not do, to its tenant or to one function.
@@ -45,18 +43,31 @@ class Authorizer:
         Raises:
             StockadeError: `auth.denied` or `auth.policy_failed`.
         """
-        if self._engine.version != self._version:
-            self._kept.clear()
-            self._version = self._engine.version
-        key = (caller, action, function)
-        decision = self._kept.get(key)
+        known = self._remembered(caller)
+        decision = known.get((action, function))
         if decision is None:
             decision = self._engine.decide(Question(caller, action, _resource(caller, function)))
-            if len(self._kept) >= self._max_kept:
-                self._kept.clear()
-            self._kept[key] = decision
+            if self.kept >= self._max_kept:
+                self._forget()
+                known = self._kept[caller] = {}
+            # Policies may have changed while they were asked: then the next look drops this too.
+            known[action, function] = decision
+            self.kept += 1
         if not decision.allowed:
             raise denial(decision, action, caller)
+
+    def _remembered(self, caller: Principal) -> dict[tuple[Action, str | None], Decision]:
+        if self._engine.version != self._version:
+            self._version = self._engine.version
+            self._forget()
+        found = self._kept.get(caller)
+        if found is None:
+            found = self._kept[caller] = {}
+        return found
+
+    def _forget(self) -> None:
+        self._kept.clear()
+        self.kept = 0
 
     def check_question(self, question: Question) -> None:
         """Refuses by what a module or a deploy is made of; asked anew each time.

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stockade.cli import policy_simulation
+from stockade.cli import policy_simulation, policy_who
 from stockade.cli.options import JsonFlag
 from stockade.cli.policy_words import (
     Directory,
@@ -13,6 +13,7 @@ from stockade.cli.policy_words import (
     asked_of,
     by,
     load,
+    load_plans,
     locate,
 )
 from stockade.cli.reporting import reported
@@ -22,8 +23,12 @@ from stockade.core.policy_cases import Judged, judge
 if TYPE_CHECKING:
     from stockade.infra.cedar_policies import CedarPolicies
 
-app = typer.Typer(no_args_is_help=True, help="Check, test and try authorization policies, offline.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Check, test and try policies before they are in force.",
+)
 app.command("simulate")(policy_simulation.simulate)
+app.command("who")(policy_who.who)
 
 
 @app.command()
@@ -31,12 +36,19 @@ app.command("simulate")(policy_simulation.simulate)
 def check(
     directory: Directory = None, *, policies: PolicyDir = None, as_json: JsonFlag = False
 ) -> None:
-    """Read the policies as a gateway does: is every one sound, named, and within the schema?"""
+    """Read the policies as a gateway does: is every one sound, named, and within the schema?
+
+    Without DIR, the plans of the directory of policies are read too.
+    """
     engine = load(locate(directory, policies))
+    plans = None if directory is not None else load_plans(policies)
     if as_json:
         print_json({"version": engine.version, "policies": list(engine.ids)})
         return
     say(f"{len(engine.ids)} policies are sound. Their version is {engine.version}.")
+    if plans is not None:
+        default, own = plans.default.name, len(plans.tenants)
+        say(f"The plans are sound. The default is {default!r}; {own} tenants have their own.")
 
 
 @app.command("test")

@@ -1,6 +1,6 @@
 """`stockade policy simulate`: who could do that, and what could this principal do?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,7 @@ from stockade.cli.reporting import reported
 from stockade.cli.words import print_json, print_table
 from stockade.core.actions import Action
 from stockade.core.authorization import Attribute, Decision, Question, ResourceKind
-from stockade.core.limits import HARD_CEILINGS, Limits, limits_from_request
+from stockade.core.limits import HARD_CEILINGS, limits_from_request
 from stockade.core.policy_cases import answer_to
 from stockade.core.policy_questions import (
     MODULE_ATTRIBUTES,
@@ -29,33 +29,33 @@ if TYPE_CHECKING:
 
 _WHO, _WHAT = "Who asks", "What it is about"
 
-_Roles = Annotated[
+Roles = Annotated[
     list[Role],
     typer.Option("--role", help="Only this role. Default: every one.", rich_help_panel=_WHO),
 ]
-_Kinds = Annotated[
+Kinds = Annotated[
     list[Kind],
     typer.Option("--kind", help="Only keys, or only workloads.", rich_help_panel=_WHO),
 ]
-_Tenant = Annotated[str, typer.Option(help="The caller's tenant.", rich_help_panel=_WHO)]
-_Id = Annotated[
+Tenant = Annotated[str, typer.Option(help="The caller's tenant.", rich_help_panel=_WHO)]
+Id = Annotated[
     str, typer.Option("--id", help="The key's id, or ISSUER|SUBJECT.", rich_help_panel=_WHO)
 ]
-_Scopes = Annotated[
+Scopes = Annotated[
     list[str],
     typer.Option("--scope", help="A scope of the credential.", rich_help_panel=_WHO),
 ]
-_Claims = Annotated[
+Claims = Annotated[
     list[str],
     typer.Option(
         "--claim", metavar="NAME=VALUE", help="What a workload's token says.", rich_help_panel=_WHO
     ),
 ]
-_Actions = Annotated[
+Actions = Annotated[
     list[Action],
     typer.Option("--action", help="Only this action. Default: every one.", rich_help_panel=_WHAT),
 ]
-_Function = Annotated[
+Function = Annotated[
     str | None,
     typer.Option(
         "--function",
@@ -64,20 +64,20 @@ _Function = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
-_Of = Annotated[
+Of = Annotated[
     str | None,
     typer.Option("--of", help="Whose it is. Default: the caller's.", rich_help_panel=_WHAT),
 ]
-_Grants = Annotated[
+Grants = Annotated[
     list[str], typer.Option("--grant", help="A grant of the deploy.", rich_help_panel=_WHAT)
 ]
-_Limits = Annotated[
+Limits = Annotated[
     list[str],
     typer.Option(
         "--limit", metavar="NAME=NUMBER", help="A limit of the deploy.", rich_help_panel=_WHAT
     ),
 ]
-_Module = Annotated[
+Module = Annotated[
     list[str],
     typer.Option(
         "--module",
@@ -88,28 +88,48 @@ _Module = Annotated[
 ]
 
 
+HEAD = ("action", "resource", "answer", "by")
+
+
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class Subject:
+    """What is asked about, whoever asks."""
+
+    function: str | None
+    tenant: str | None
+    module: Mapping[str, Attribute]
+    deploy: Mapping[str, Attribute]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A question, and what was said."""
+
     question: Question
     decision: Decision
+
+    @property
+    def caller(self) -> Principal:
+        """Who asked."""
+        return self.question.principal
 
 
 @reported
 def simulate(  # noqa: PLR0913 - one for each option
     directory: Directory = None,
     *,
-    action: _Actions = [],  # noqa: B006 - Typer reads the default, nobody changes it
-    function: _Function = None,
-    of: _Of = None,
-    module: _Module = [],  # noqa: B006 - likewise
-    grant: _Grants = [],  # noqa: B006 - likewise
-    limit: _Limits = [],  # noqa: B006 - likewise
-    role: _Roles = [],  # noqa: B006 - likewise
-    kind: _Kinds = [],  # noqa: B006 - likewise
-    tenant: _Tenant = SAMPLE_TENANT,
-    key_id: _Id = "sample",
-    scope: _Scopes = [],  # noqa: B006 - likewise
-    claim: _Claims = [],  # noqa: B006 - likewise
+    action: Actions = [],  # noqa: B006 - Typer reads the default, nobody changes it
+    function: Function = None,
+    of: Of = None,
+    module: Module = [],  # noqa: B006 - likewise
+    grant: Grants = [],  # noqa: B006 - likewise
+    limit: Limits = [],  # noqa: B006 - likewise
+    role: Roles = [],  # noqa: B006 - likewise
+    kind: Kinds = [],  # noqa: B006 - likewise
+    tenant: Tenant = SAMPLE_TENANT,
+    key_id: Id = "sample",
+    scope: Scopes = [],  # noqa: B006 - likewise
+    claim: Claims = [],  # noqa: B006 - likewise
     policies: PolicyDir = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -123,40 +143,51 @@ def simulate(  # noqa: PLR0913 - one for each option
         Principal(tenant, key_id, one, check_scopes(scope), sort, _claims(sort, claim))
         for sort, one in product(kind or list(Kind), role or list(Role))
     ]
-    told = _attributes(module)
-    context = deploy_context(tuple(sorted(grant)), _limits(limit))
-    asked = [
-        question(caller, one, sort, function, told, context, of)
-        for caller in callers
-        for one in action or list(Action)
-        for sort in _sorts(one, function)
-    ]
+    subject = Subject(function, of, told_of_module(module), told_of_deploy(grant, limit))
     engine = load(locate(directory, policies))
-    _show(engine, list(_answers(engine, asked)), as_json=as_json)
+    found = list(answers(engine, callers, action or list(Action), subject))
+    if as_json:
+        print_json({"version": engine.version, "answers": [facts_of(one) for one in found]})
+        return
+    rows = ((one.caller.kind.value, one.caller.role.value, *row_of(one)) for one in found)
+    print_table(("kind", "role", *HEAD), rows)
 
 
-def _sorts(action: Action, function: str | None) -> Iterator[ResourceKind]:
-    kinds = resource_kinds(action)
-    if len(kinds) == 1:
-        yield kinds[0]
-    else:
-        yield ResourceKind.TENANT if function is None else ResourceKind.FUNCTION
-
-
-def _answers(engine: "CedarPolicies", asked: list[Question]) -> Iterator[_Answer]:
-    for one in asked:
-        yield _Answer(one, answer_to(engine, one))
+def answers(
+    engine: "CedarPolicies", callers: list[Principal], actions: list[Action], subject: Subject
+) -> Iterator[Answer]:
+    """What the policies say to each caller about each action."""
+    for caller, action in product(callers, actions):
+        kinds, of_function = resource_kinds(action), subject.function is not None
+        among_several = ResourceKind.FUNCTION if of_function else ResourceKind.TENANT
+        asked = question(
+            caller,
+            action,
+            kinds[0] if len(kinds) == 1 else among_several,
+            subject.function,
+            subject.module,
+            subject.deploy,
+            subject.tenant,
+        )
+        yield Answer(asked, answer_to(engine, asked))
 
 
 def _claims(kind: Kind, texts: list[str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(pairs("--claim", texts).items())) if kind is Kind.WORKLOAD else ()
 
 
-def _limits(texts: list[str]) -> Limits:
-    return limits_from_request(whole_numbers("--limit", texts), ceilings=HARD_CEILINGS)
+def told_of_deploy(grants: list[str], limits: list[str]) -> dict[str, Attribute]:
+    """What `--grant` and `--limit` say.
+
+    Raises:
+        StockadeError: `function.grant_…`, `limits.…`.
+    """
+    asked = limits_from_request(whole_numbers("--limit", limits), ceilings=HARD_CEILINGS)
+    return deploy_context(tuple(sorted(grants)), asked)
 
 
-def _attributes(texts: list[str]) -> dict[str, Attribute]:
+def told_of_module(texts: list[str]) -> dict[str, Attribute]:
+    """What `--module` says."""
     return {name: _attribute(name, text) for name, text in pairs("--module", texts).items()}
 
 
@@ -172,30 +203,19 @@ def _attribute(name: str, text: str) -> Attribute:
     return text if isinstance(known, str) else tuple(text.split(","))
 
 
-def _show(engine: "CedarPolicies", answers: list[_Answer], *, as_json: bool) -> None:
-    if as_json:
-        print_json({"version": engine.version, "answers": [_facts(one) for one in answers]})
-        return
-    print_table(("kind", "role", "action", "resource", "answer", "by"), map(_row, answers))
-
-
-def _row(one: _Answer) -> tuple[str, ...]:
+def row_of(one: Answer) -> tuple[str, ...]:
+    """The columns of `HEAD`."""
     asked, said = one.question, one.decision
-    return (
-        asked.principal.kind.value,
-        asked.principal.role.value,
-        asked.action.value,
-        resource_of(asked),
-        "failed" if said.failed else answer(allowed=said.allowed),
-        by(said.policies),
-    )
+    shown = "failed" if said.failed else answer(allowed=said.allowed)
+    return asked.action.value, resource_of(asked), shown, by(said.policies)
 
 
-def _facts(one: _Answer) -> dict[str, object]:
+def facts_of(one: Answer) -> dict[str, object]:
+    """The same for machines."""
     asked, said = one.question, one.decision
     return {
-        "kind": asked.principal.kind.value,
-        "role": asked.principal.role.value,
+        "kind": one.caller.kind.value,
+        "role": one.caller.role.value,
         "action": asked.action.value,
         "resource": asked.resource.kind.value,
         "name": asked.resource.name,

@@ -10,6 +10,7 @@ from stockade.cli.paths import policy_dir
 from stockade.core.authorization import Question, ResourceKind, Vouching
 
 if TYPE_CHECKING:
+    from stockade.core.plans import Plans
     from stockade.infra.cedar_policies import CedarPolicies
 
 Directory = Annotated[
@@ -54,6 +55,17 @@ def load(directory: Path) -> "CedarPolicies":
     from stockade.infra.cedar_policies import CedarPolicies  # noqa: PLC0415 - keeps --help fast
 
     return CedarPolicies.load(directory)
+
+
+def load_plans(policies: Path | None) -> "Plans":
+    """The plans, as a gateway reads them.
+
+    Raises:
+        StockadeError: `config.limits_invalid`.
+    """
+    from stockade.infra.watched_plans import plan_files  # noqa: PLC0415 - keeps --help fast
+
+    return plan_files(policies or policy_dir()).current
 
 
 def asked_of(asked: Question | Vouching) -> str:

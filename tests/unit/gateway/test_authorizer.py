@@ -100,6 +100,20 @@ def test_a_change_of_policies_drops_what_was_kept() -> None:
     authorizer.check(CALLER, Action.INVOKE, "f")
 
 
+def test_an_answer_that_a_change_overtook_is_not_kept() -> None:
+    class Overtaken(ScriptedEngine):
+        def decide(self, question: Question) -> Decision:
+            answer = super().decide(question)
+            self.version = f"{len(self.asked)}th"
+            return answer
+
+    engine = Overtaken()
+    authorizer = Authorizer(engine)
+    for number in range(3):
+        authorizer.check(CALLER, Action.INVOKE, "f")
+        assert len(engine.asked) == number + 1
+
+
 def test_scopes_come_before_policies_and_are_not_kept() -> None:
     engine = ScriptedEngine()
     authorizer = Authorizer(engine)

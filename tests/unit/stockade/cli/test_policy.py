@@ -1,11 +1,14 @@
 """`stockade policy`: the gateway's own engine, offline; a script can rely on its exit codes."""
 
 import json
+import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 
 from stockade.core.actions import Action
+from tests.unit.sdk_python.test_keys import KEY
 from tests.unit.stockade.cli.conftest import CommandLine
 from tests.unit.stockade.infra.policy_files import PERMIT_ALL, SHIPPED, policies_in
 
@@ -48,9 +51,18 @@ def test_the_shipped_policies_are_the_default(cli: CommandLine, tmp_path: Path) 
     result = cli.run("policy", "test", **NO_DIR)
     assert result.exit_code == 0, result.output
     assert "cases hold." in result.stderr
-    policies_in(tmp_path / "authorization", mine=PERMIT_ALL)
-    result = cli.run("policy", "check", STOCKADE_POLICY_DIR=str(tmp_path))
-    assert "1 policies are sound" in result.stderr
+    shutil.copytree(SHIPPED.parent, tmp_path / "mine")
+    policies_in(tmp_path / "mine" / "authorization", mine=PERMIT_ALL)
+    mine = {"STOCKADE_POLICY_DIR": str(tmp_path / "mine")}
+    result = cli.run("policy", "check", **mine)
+    assert "8 policies are sound" in result.stderr
+    assert (
+        "The plans are sound. The default is 'default'; 0 tenants have their own." in result.stderr
+    )
+    (tmp_path / "mine" / "plans.toml").write_text('default = "none"\n[tenants]\n')
+    result = cli.run("policy", "check", **mine)
+    assert result.exit_code == 2
+    assert "there is no limits/none.toml" in result.stderr
 
 
 def test_what_differs_is_a_table_and_exits_with_1(cli: CommandLine, directory: Path) -> None:
@@ -182,7 +194,34 @@ def test_a_simulation_of_what_there_is_not_is_refused(
     assert words[1].partition("=")[0] in result.stderr or words[0] in result.stderr
 
 
+def test_which_real_keys_could(cli: CommandLine, directory: Path) -> None:
+    (directory / "till.cedar").write_text(
+        '@id("till") forbid (principal == Key::"abcdefghij02", action, resource)'
+        ' unless { action == Action::"invoke" };'
+    )
+    ids = [f"abcdefghij{number:02}" for number in range(1, 7)]
+    keys = [KEY | {"id": key_id, "expires_ms": None, "scopes": []} for key_id in ids]
+    keys[2]["scopes"] = ["invoke:f"]
+    keys[3]["revoked_ms"] = 5
+    keys[4]["expires_ms"] = 5
+    keys[5]["kind"] = "workload"
+    cli.gateway.on("GET /v1/keys", httpx.Response(200, json={"keys": keys}))
+    asked = ["policy", "who", str(directory), "--tenant", "acme", "--function", "f"]
+    shown = cli.run(*asked, "--action", "deploy", **NO_DIR).stdout.splitlines()
+    assert [line.split()[-2:] for line in shown[1:]] == [
+        ["allow", "developers-deploy"],
+        ["deny", "till"],
+        ["deny", "(scopes)"],
+    ]
+    told = json.loads(cli.run(*asked, "--json", **NO_DIR).stdout)["answers"]
+    assert len(told) == 3 * len(Action)
+    assert {one["id"] for one in told} == set(ids[:3])
+    assert told[0]["key"] == KEY["name"]
+
+
 def test_help_names_the_commands_and_what_they_ask(cli: CommandLine) -> None:
-    assert all(word in cli.run("policy", "--help").stdout for word in ("check", "test", "simulate"))
+    assert all(
+        word in cli.run("policy", "--help").stdout for word in ("check", "test", "simulate", "who")
+    )
     shown = cli.run("policy", "simulate", "--help").stdout
     assert "--action deploy --function prod-api" in shown

@@ -1,12 +1,16 @@
 """What harms Cedar's native parser is refused before it; what does not is taken, and survives."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stockade.core.errors import StockadeError
 from stockade.infra.cedar_policies import CedarPolicies
@@ -207,3 +211,23 @@ def test_what_editors_leave_is_no_policy(tmp_path: Path) -> None:
     (directory / ".a.cedar.swp").write_bytes(b"\xff")
     (directory / "a.cedar~").write_text("old")
     assert [source.name for source in read_sources(directory)] == [SCHEMA_FILE, "a.cedar"]
+
+
+WORDS = re.findall(
+    r"\S+",
+    """permit forbid when unless principal action resource context if then else in has is like true
+    ( ) [ ] { } , ; . : :: == != < <= && || ! - + * @ ? // \\ " "a" @id ("x") Role::"admin" Action é
+    9223372036854775807""",
+)
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=60), st.integers(0, 40), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_whatever_is_written_is_taken_or_refused(words: list[str], at: int, inside: bool) -> None:  # noqa: FBT001
+    """Also by the native parser behind the bounds: nothing else comes out of it."""
+    noise = " ".join(words)
+    tokens = policy('resource has name && ["a"].contains("b")').split(" ")
+    text = " ".join([*tokens[:at], noise, *tokens[at:]]) if inside else noise
+    sources = [Source(SCHEMA_FILE, SCHEMA.encode()), Source("p.cedar", text.encode())]
+    with suppress(ValueError):
+        assert CedarPolicies(sources).ids
