@@ -4,7 +4,10 @@ And guessing: slowed by source, while keys that are known go on.
 """
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -170,6 +173,24 @@ def test_no_credential_is_in_a_log_a_file_or_a_refusal(planted: Planted) -> None
     log = planted.service.data_dir.with_suffix(".log").read_bytes()
     assert b'"event": "action_refused"' in log
     assert _shown(planted, iter([("log", log)])) == []
+
+
+def test_a_job_gets_its_key_by_the_command_line(planted: Planted, tmp_path: Path) -> None:
+    job_token, out = planted.token(), tmp_path / "key"
+    words = ("keys", "exchange", "--token-env", "JOB_TOKEN", "--out", str(out))
+    done = subprocess.run(
+        [sys.executable, "-m", "stockade.cli.main", *words, "--url", planted.service.url],
+        env=os.environ | {"JOB_TOKEN": job_token},  # noqa: TID251 - a child's
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert out.stat().st_mode & 0o777 == 0o600
+    key = out.read_text().strip()
+    assert planted.call("GET", "/v1/functions", key).status_code == 200
+    assert planted.call("GET", "/v1/keys", key).status_code == 403
+    assert not any(_telling(one) in done.stderr for one in (job_token, key))
+    assert done.stdout == ""
 
 
 def test_guessing_is_slowed_by_source_and_known_keys_go_on(planted: Planted) -> None:

@@ -83,9 +83,9 @@ def revoke_api_key(key_id: str) -> Call[None]:
 
 
 def exchange_token(token: str, rule: str | None) -> Call[WorkloadKey]:
-    """POST /v1/oidc/token."""
+    """POST /v1/oidc/token; may be sent again, since a token counts once."""
     given = {"token": token} | ({} if rule is None else {"rule": rule})
-    return Call("POST", "/v1/oidc/token", _read_workload, repeatable=False, json=given)
+    return Call("POST", "/v1/oidc/token", _read_workload, json=given)
 
 
 def _read_all(response: httpx.Response) -> tuple[ApiKey, ...]:

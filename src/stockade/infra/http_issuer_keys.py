@@ -87,8 +87,8 @@ class HttpIssuerKeys:
                 url = issuer.jwks_url or await self._discover(issuer)
                 known.keys = parse_key_set(await self._fetch(url))
             known.fetched, known.trouble = self._monotonic(), None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            # An OSError is a TimeoutError too.
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, RecursionError) as error:
+            # A TimeoutError is an OSError too.
             known.trouble = f"{type(error).__name__}: {error}"[:200]
             _log.warning("issuer_unavailable", issuer=issuer.url, reason=known.trouble)
         finally:

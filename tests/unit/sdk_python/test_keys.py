@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from stockade_client import ApiKey, AsyncClient, Client, NewApiKey, StockadeApiError, WorkloadKey
+from stockade_client.attempts import RetryRule
 from tests.unit.sdk_python.fake_gateway import FakeGateway, problem
 
 KEY = {
@@ -91,17 +92,24 @@ def test_what_makes_a_key_is_not_sent_twice(client: Client, gateway: FakeGateway
     def cut(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadError("cut", request=request)
 
-    for call in ("POST /v1/keys", "POST /v1/keys/abcdefghij01/rotate", "POST /v1/oidc/token"):
+    for call in ("POST /v1/keys", "POST /v1/keys/abcdefghij01/rotate"):
         gateway.on(call, cut)
     for make in (
         lambda: client.create_api_key("ci"),
         lambda: client.rotate_api_key("abcdefghij01"),
-        lambda: client.exchange_token("a.b.c"),
     ):
         before = len(gateway.requests)
         with pytest.raises(Exception, match="cut"):
             make()
         assert len(gateway.requests) == before + 1
+
+
+def test_an_exchange_is_tried_again_while_the_issuer_is_away(gateway: FakeGateway) -> None:
+    away, made = problem(503, "oidc.issuer_unavailable"), httpx.Response(201, json=JOB)
+    gateway.on("POST /v1/oidc/token", away, made)
+    quick = RetryRule(first_pause_seconds=0.0)
+    with Client("http://gateway", transport=gateway.transport, retries=quick) as client:
+        assert client.exchange_token("a.b.c") == WORKLOAD
 
 
 def test_secrets_are_not_in_what_is_printed() -> None:

@@ -155,6 +155,7 @@ HOSTILE = {
     "no document": (DISCOVERY, _answers(200, b"<html>")),
     "a list": (DISCOVERY, _answers(200, b"[]")),
     "a deep document": (DISCOVERY, _answers(200, b"[" * 200_000)),
+    "a deep field": (DISCOVERY, _answers(200, b'{"x":' + b"[" * 200_000)),
     "no discovery": (DISCOVERY, _answers(404, b"")),
     "redirected discovery": (DISCOVERY, _answers(302, b"", Location="http://127.0.0.1/x")),
     "redirected keys": (JWKS, _answers(301, b"", Location="http://127.0.0.1/x")),
