@@ -5,7 +5,7 @@ from structlog.contextvars import bound_contextvars
 
 from gateway.audit_trail import AuditTrail
 from gateway.problems import internal_error
-from gateway.trace import REQUEST_ID_HEADER, new_trace
+from gateway.trace import REQUEST_ID_HEADER, new_trace, tracing
 from stockade.core.ports import Clock
 
 _ID = REQUEST_ID_HEADER.lower().encode()
@@ -34,7 +34,7 @@ class AuditMiddleware:
                 await self._trail.end(trace, message["status"])
             await send(message)
 
-        with bound_contextvars(request_id=trace.request_id):
+        with bound_contextvars(request_id=trace.request_id), tracing(trace):
             try:
                 await self._app(scope, receive, send_known)
             except Exception:

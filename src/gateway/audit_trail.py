@@ -96,13 +96,17 @@ class AuditTrail:
         await self.flush()
 
     async def _written(self, batch: list[tuple[str, AuditFacts]]) -> bool:
-        try:
-            await self._audit_log.append(batch)
-        except StockadeError as error:
-            self._alarm("audit_refusals_wait", error, count=len(batch))
-            self._waiting.extendleft(reversed(batch))
-            return False
-        return True
+        """Chain by chain: one that somebody broke takes no more, and must not keep the others."""
+        left = []
+        for chain in sorted({name for name, _ in batch}):
+            own = [entry for entry in batch if entry[0] == chain]
+            try:
+                await self._audit_log.append(own)
+            except StockadeError as error:
+                self._alarm("audit_refusals_wait", error, count=len(own), chain=chain)
+                left += [] if error.code == "audit.chain_broken" else own
+        self._waiting.extendleft(reversed(left))
+        return not left
 
     async def _tell_done(self, trace: Trace) -> None:
         entry = self._entry(trace, EntryKind.DONE)

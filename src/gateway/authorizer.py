@@ -1,5 +1,6 @@
 """Asks the policies, and remembers what they answered until they change."""
 
+from gateway.trace import note_permits
 from stockade.core.actions import Action
 from stockade.core.authorization import Decision, Question, Resource, ResourceKind
 from stockade.core.errors import StockadeError
@@ -55,6 +56,7 @@ class Authorizer:
             self.kept += 1
         if not decision.allowed:
             raise denial(decision, action, caller)
+        note_permits(decision.policies)
 
     def _remembered(self, caller: Principal) -> dict[tuple[Action, str | None], Decision]:
         if self._engine.version != self._version:
@@ -81,6 +83,7 @@ class Authorizer:
         decision = self._engine.decide(question)
         if not decision.allowed:
             raise denial(decision, question.action, question.principal)
+        note_permits(decision.policies)
 
 
 def denial(decision: Decision, action: Action, caller: Principal) -> StockadeError:

@@ -1,6 +1,9 @@
 """What is known of one request while it is served: its id, and what the audit log will say."""
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
@@ -31,7 +34,8 @@ class Trace:
     object: str = ""
     reason: str = ""
     begun: bool = False
-    error: StockadeError | None = field(default=None)
+    error: StockadeError | None = None
+    permits: set[str] = field(default_factory=set)
 
     @property
     def changes_something(self) -> bool:
@@ -59,10 +63,15 @@ class Trace:
             object_kind=kind_of,
             object=bounded(self.object or name),
             code="" if error is None else error.code,
-            policies=() if error is None else bounded_policies(error.detail.get("policies")),
+            policies=self._policies(),
             reason=self.reason,
             source=bounded(source_of(Request(self.scope), proxies)),
         )
+
+    def _policies(self) -> tuple[str, ...]:
+        """Those that refused; else those that permitted what was asked so far."""
+        refused = None if self.error is None else self.error.detail.get("policies")
+        return bounded_policies(refused or sorted(self.permits))
 
     def _template(self) -> str:
         """The path with names in place of values; as it came when no route took it."""
@@ -74,10 +83,31 @@ class Trace:
         words = [word for word in self._template().split("/")[2:] if word]
         named = [at for at, word in enumerate(words) if word.startswith("{") and at > 0]
         at = named[-1] - 1 if named else 0
-        kind = words[at] if words and not words[at].startswith("{") else "path"
+        word = words[at].partition(":")[0] if words else ""
+        kind = "path" if word.startswith("{") else word
         values = self.scope.get("path_params", {}).values()
         singular = _SINGULAR.get(kind, kind.removesuffix("s"))
         return bounded(singular), "/".join(str(value) for value in values)
+
+
+_current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+
+
+@contextmanager
+def tracing(trace: Trace) -> Iterator[None]:
+    """Decisions inside are noted in this trace."""
+    token = _current.set(trace)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def note_permits(policies: Iterable[str]) -> None:
+    """Says which policies permitted what the request that is served asks for."""
+    trace = _current.get()
+    if trace is not None:
+        trace.permits.update(policies)
 
 
 def new_trace(scope: Scope, fresh_id: str) -> Trace:

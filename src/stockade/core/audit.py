@@ -44,7 +44,7 @@ class AuditFacts:
         object_kind: Of what was acted on, such as `function`.
         object: Its name, digest or id.
         code: The code of a refusal or failure; empty when it was done.
-        policies: Ids of the policies that refused.
+        policies: Ids of the policies that decided: that refused, or else that permitted.
         reason: What the caller gave as its reason.
         source: The address that the request counts for.
         count: Of how many entries `suppressed` and `pruned` tell.

@@ -175,7 +175,7 @@ async def test_a_deploy_is_told_of_before_and_after(gateway: Installation) -> No
     assert (upload.kind, uploaded.kind, uploaded.object_kind) == ("begun", "done", "module")
     assert uploaded.object.startswith("sha256:")
     assert (begun.kind, done.kind, done.code) == ("begun", "done", "")
-    assert done == replace(begun, kind="done", time_ms=done.time_ms)
+    assert done == replace(begun, kind="done", time_ms=done.time_ms, policies=done.policies)
     key_id = gateway.key.split("_")[2]
     assert (done.principal_kind, done.principal, done.role) == ("key", key_id, "admin")
     assert (done.action, done.object_kind, done.object) == ("deploy", "function", "f")
@@ -362,6 +362,27 @@ async def test_refusals_wait_for_the_log() -> None:
         assert await told(gateway, PLATFORM) == []
         log.left = 10
         assert [facts.code for facts in await told(gateway, PLATFORM)] == ["auth.key_missing"]
+
+
+async def test_a_broken_chain_does_not_keep_the_others(gateway: Installation) -> None:
+    async with gateway.client(await gateway.new_key("bob")) as bob, gateway.client(None) as nobody:
+        await bob.put("/v1/secrets/s", content=b"x")
+        log = gateway.services.audit
+        assert isinstance(log, MemoryAuditLog)
+        log._entries["bob"].pop()
+        refused(await bob.put("/v1/secrets/s", content=b"x"), 503, "audit.chain_broken")
+        refused(await nobody.get("/v1/keys"), 401, "auth.key_missing")
+    assert [facts.code for facts in await told(gateway, PLATFORM)] == ["auth.key_missing"]
+    assert len(await log.walk("bob", 0, 10)) == 1
+    assert await gateway.catalog.secrets("alice") == ()
+
+
+async def test_the_policies_that_permit_are_named(gateway: Installation) -> None:
+    await gateway.deploy()
+    upload, uploaded, _, deployed = await told(gateway)
+    assert upload.policies == ("developers-deploy",)
+    assert "developers-deploy" in uploaded.policies
+    assert "developers-deploy" in deployed.policies
 
 
 async def test_floods_of_wrong_keys_are_counted_not_written(gateway: Installation) -> None:
