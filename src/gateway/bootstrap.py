@@ -208,14 +208,13 @@ def _collector(services: Services) -> BlobCollector:
 
 
 def _oci_content(settings: GatewaySettings, catalog: SqlCatalog, clock: SystemClock) -> OciContent:
-    bounds = OciBounds(
-        settings.oci_tenant_bytes, settings.oci_blob_bytes, settings.oci_grace_seconds * 1000
-    )
+    bounds = OciBounds(settings.oci_blob_bytes, settings.oci_grace_seconds * 1000)
     return OciContent(
         catalog.oci_store(),
         open_area(settings.blob_place, "oci", clock),
         open_area(settings.blob_place, "oci-uploads", clock),
         bounds,
+        load_storage_policy(settings.policy_dir / "storage.toml"),
     )
 
 

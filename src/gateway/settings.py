@@ -79,9 +79,6 @@ class GatewaySettings(StorageSettings):
     oci_blob_bytes: int = Field(
         default=512 * MIB, ge=1, description="What one blob pushed under /v2/ may have."
     )
-    oci_tenant_bytes: int = Field(
-        default=10 * 1024 * MIB, ge=1, description="What all OCI content of a tenant may take."
-    )
     oci_grace_seconds: int = Field(
         default=24 * 3600,
         ge=60,

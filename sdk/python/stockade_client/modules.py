@@ -65,6 +65,8 @@ class StorageUsage:
     modules: int
     limit_module_bytes: int
     limit_modules: int
+    oci_bytes: int = 0
+    limit_oci_bytes: int = 0
 
 
 def modules(limit: int | None, after: str | None) -> Call[ModulePage]:
@@ -128,4 +130,6 @@ def _read_usage(response: httpx.Response) -> StorageUsage:
         used.count("modules"),
         limit.count("module_bytes"),
         limit.count("modules"),
+        used.maybe_count("oci_bytes") or 0,
+        limit.maybe_count("oci_bytes") or 0,
     )

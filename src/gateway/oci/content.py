@@ -1,10 +1,11 @@
 """Where pushed content is kept, and how much of it there may be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from registry.oci_manifest import Manifest, read_manifest
 from stockade.core.blobs import BlobStore
 from stockade.core.errors import StockadeError
+from stockade.core.module_store import StoragePolicy
 from stockade.core.oci import (
     OciBlob,
     OciBounds,
@@ -24,6 +25,11 @@ class OciContent:
     blobs: BlobStore
     staging: BlobStore
     bounds: OciBounds
+    quotas: StoragePolicy
+
+    def bounds_of(self, tenant: str) -> OciBounds:
+        """How much this tenant may have."""
+        return replace(self.bounds, tenant_bytes=self.quotas.quota(tenant).oci_bytes)
 
     async def is_stored(self, stored: str) -> bool:
         """Whether there are bytes of this name."""
@@ -33,7 +39,9 @@ class OciContent:
         self, repository: OciRepository, blob: OciBlob, upload: OciUpload | None = None
     ) -> None:
         """Adds a blob whose bytes are stored, which may end an upload."""
-        await self.store.add_blob(repository, blob, self.bounds, self.is_stored, upload)
+        await self.store.add_blob(
+            repository, blob, self.bounds_of(repository.tenant), self.is_stored, upload
+        )
         if upload is not None:
             await self.discard(upload)
 

@@ -120,5 +120,7 @@ async def _keep(
         blobs=tuple(one.digest for one in read.blobs),
         manifests=tuple(one.digest for one in read.manifests),
     )
-    await content.store.put_manifest(repository, manifest, tags, content.bounds, content.is_stored)
+    await content.store.put_manifest(
+        repository, manifest, tags, content.bounds_of(repository.tenant), content.is_stored
+    )
     return manifest

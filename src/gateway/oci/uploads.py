@@ -50,7 +50,9 @@ async def post_upload(request: Request, name: str, _tail: str) -> Response:
         return await _finish(request, context, repository, None)
     content, clock = context.services.oci, context.services.clock
     upload = OciUpload(clock.new_id(), repository, 0, ())
-    await content.store.begin_upload(repository, upload.id, clock.now_ms(), content.bounds)
+    await content.store.begin_upload(
+        repository, upload.id, clock.now_ms(), content.bounds_of(caller.tenant)
+    )
     return Response(status_code=202, headers=_state(upload))
 
 
@@ -73,7 +75,9 @@ async def patch_upload(request: Request, name: str, upload_id: str) -> Response:
     chunk = await _stage(request, context, upload, size_bytes)
     now_ms = context.services.clock.now_ms()
     try:
-        added = await content.store.add_chunk(upload, chunk, now_ms, content.bounds)
+        added = await content.store.add_chunk(
+            upload, chunk, now_ms, content.bounds_of(repository.tenant)
+        )
     except StockadeError:
         await content.staging.delete(chunk.stored)
         raise

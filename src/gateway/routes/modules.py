@@ -109,7 +109,8 @@ async def get_storage_usage(request: Request) -> Response:
     """Bytes and numbers; deleted modules count until their grace is over."""
     context, caller = await caller_of(request, Action.READ)
     usage, quota = await keep_modules.storage_of(context.services, caller.tenant)
-    return JSONResponse({"used": asdict(usage), "limit": asdict(quota)})
+    oci_bytes = await context.services.oci.store.used_bytes(caller.tenant)
+    return JSONResponse({"used": asdict(usage) | {"oci_bytes": oci_bytes}, "limit": asdict(quota)})
 
 
 def _page(request: Request) -> tuple[int, tuple[int, str] | None]:

@@ -118,6 +118,7 @@ def usage(client: "Client", *, as_json: JsonFlag = False) -> None:
     rows = [
         ("bytes", used.module_bytes, used.limit_module_bytes),
         ("modules", used.modules, used.limit_modules),
+        ("oci_bytes", used.oci_bytes, used.limit_oci_bytes),
     ]
     print_table(("WHAT", "USED", "LIMIT"), rows)
 

@@ -21,10 +21,11 @@ class StorageUsage:
 
 @dataclass(frozen=True, slots=True)
 class StorageQuota:
-    """What a tenant's modules may take at most."""
+    """What a tenant's modules may take at most; `oci_bytes` is what it pushed under `/v2/`."""
 
     module_bytes: int
     modules: int
+    oci_bytes: int = 10 * 1024**3
 
     def check(self, usage: StorageUsage) -> None:
         """Passes when this usage is within the quota.

@@ -97,9 +97,9 @@ class OciBounds:
     `grace_ms` is how long blobs are kept that no manifest needs (yet).
     """
 
-    tenant_bytes: int
     blob_bytes: int
     grace_ms: int
+    tenant_bytes: int = 0
     uploads: int = 64
     chunks: int = 4096
     blobs: int = 50_000

@@ -1,6 +1,7 @@
 """Reads `policies/storage.toml`."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -8,17 +9,19 @@ import msgspec
 from stockade.core.errors import StockadeError
 from stockade.core.module_store import StoragePolicy, StorageQuota
 
-_MAX_BYTES, _MAX_MODULES = 2**50, 10_000_000
+_MOST = {"module_bytes": 2**50, "modules": 10_000_000, "oci_bytes": 2**50}
 
 
 class _Quota(msgspec.Struct, forbid_unknown_fields=True):
     module_bytes: int
     modules: int
+    oci_bytes: int = 10 * 1024**3
 
 
 class _TenantQuota(msgspec.Struct, forbid_unknown_fields=True):
     module_bytes: int | None = None
     modules: int | None = None
+    oci_bytes: int | None = None
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -34,7 +37,7 @@ def load_storage_policy(path: Path) -> StoragePolicy:
     """
     try:
         file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
-        default = _checked(file.default.module_bytes, file.default.modules)
+        default = _checked(StorageQuota(**msgspec.structs.asdict(file.default)))
         tenants = {name: _own(quota, default) for name, quota in file.tenants.items()}
     except (OSError, ValueError) as error:
         raise StockadeError(
@@ -44,16 +47,12 @@ def load_storage_policy(path: Path) -> StoragePolicy:
 
 
 def _own(quota: _TenantQuota, default: StorageQuota) -> StorageQuota:
-    module_bytes, modules = quota.module_bytes, quota.modules
-    return _checked(
-        default.module_bytes if module_bytes is None else module_bytes,
-        default.modules if modules is None else modules,
-    )
+    given = {key: one for key, one in msgspec.structs.asdict(quota).items() if one is not None}
+    return _checked(replace(default, **given))
 
 
-def _checked(module_bytes: int, modules: int) -> StorageQuota:
-    if not 0 <= module_bytes <= _MAX_BYTES:
-        raise ValueError(f"module_bytes is not between 0 and {_MAX_BYTES}")
-    if not 0 <= modules <= _MAX_MODULES:
-        raise ValueError(f"modules is not between 0 and {_MAX_MODULES}")
-    return StorageQuota(module_bytes, modules)
+def _checked(quota: StorageQuota) -> StorageQuota:
+    for name, most in _MOST.items():
+        if not 0 <= getattr(quota, name) <= most:
+            raise ValueError(f"{name} is not between 0 and {most}")
+    return quota

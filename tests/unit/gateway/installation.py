@@ -52,8 +52,18 @@ SETTINGS = GatewaySettings(
     policy_dir=Path("none"),
     secrets_key_file=Path("none"),
 )
-OCI_BOUNDS = OciBounds(tenant_bytes=1_000_000, blob_bytes=100_000, grace_ms=3_600_000)
-NO_OCI = cast("OciStore", None)
+OCI_BOUNDS = OciBounds(blob_bytes=100_000, grace_ms=3_600_000)
+
+
+class NoOci:
+    """An `OciStore` that holds nothing, and can do nothing else."""
+
+    async def used_bytes(self, tenant: str) -> int:
+        del tenant
+        return 0
+
+
+NO_OCI = cast("OciStore", NoOci())
 """For tests of other things: `tests/unit/gateway/oci` has a real one."""
 USAGE = Usage(fuel=42, peak_memory_bytes=65536, wall_ms=1.5, queue_ms=0.25)
 Ending = Callable[[Claim, bytes], Completion]
@@ -200,7 +210,13 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         calendar=CronsimCalendar(),
         secret_box=AesGcmSecretBox((b"k" * 32,)),
         storage=StoragePolicy(StorageQuota(1 << 30, 1000)),
-        oci=OciContent(NO_OCI, MemoryBlobStore(), MemoryBlobStore(), OCI_BOUNDS),
+        oci=OciContent(
+            NO_OCI,
+            MemoryBlobStore(),
+            MemoryBlobStore(),
+            OCI_BOUNDS,
+            StoragePolicy(StorageQuota(1 << 30, 1000)),
+        ),
     )
     services = replace(services, **changes)  # type: ignore[arg-type]
     worker = MemoryInvocationQueue(clock, consumer="worker", state=state)

@@ -144,8 +144,8 @@ async def test_an_upload_over_the_quota_is_neither_compiled_nor_stored() -> None
         assert await gateway.blobs.get(digest_of(OTHER)) is None
         used = (await gateway.http.get("/v1/usage/storage")).json()
         assert used == {
-            "used": {"module_bytes": len(BODY), "modules": 1},
-            "limit": {"module_bytes": len(BODY), "modules": 1},
+            "used": {"module_bytes": len(BODY), "modules": 1, "oci_bytes": 0},
+            "limit": {"module_bytes": len(BODY), "modules": 1, "oci_bytes": 10 << 30},
         }
 
 

@@ -22,7 +22,10 @@ SHOWN = MODULE | {
     "versions": [{"function": "f", "version": 3}],
 }
 REFUSED = SHOWN | {"signers": [], "refusal": {"code": "module.signer_revoked", "detail": "Sign."}}
-USAGE = {"used": {"module_bytes": 1, "modules": 2}, "limit": {"module_bytes": 3, "modules": 4}}
+USAGE = {
+    "used": {"module_bytes": 1, "modules": 2, "oci_bytes": 5},
+    "limit": {"module_bytes": 3, "modules": 4, "oci_bytes": 6},
+}
 DETAILS = ModuleDetails(
     digest=DIGEST,
     signers=("me",),
@@ -60,7 +63,7 @@ def test_a_module_is_shown_and_deleted(gateway: FakeGateway) -> None:
     assert client.module(DIGEST) == DETAILS
     client.delete_module(DIGEST)
     assert gateway.last.method == "DELETE"
-    assert client.storage_usage() == StorageUsage(1, 2, 3, 4)
+    assert client.storage_usage() == StorageUsage(1, 2, 3, 4, 5, 6)
 
 
 def test_a_module_shows_why_it_would_not_run(gateway: FakeGateway) -> None:
@@ -75,5 +78,5 @@ async def test_the_asyncio_client_says_the_same(gateway: FakeGateway) -> None:
     async with AsyncClient("http://gateway", "stk_key", transport=gateway.transport) as client:
         assert await client.module(DIGEST) == DETAILS
         assert (await client.modules()).following == f"5-{DIGEST}"
-        assert await client.storage_usage() == StorageUsage(1, 2, 3, 4)
+        assert await client.storage_usage() == StorageUsage(1, 2, 3, 4, 5, 6)
         await client.delete_module(DIGEST)

@@ -12,6 +12,7 @@ import httpx
 from gateway.oci.content import OciContent
 from gateway.settings import GatewaySettings
 from stockade.core.digests import digest_of
+from stockade.core.module_store import StoragePolicy, StorageQuota
 from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.sql_oci import SqlOciStore
@@ -100,13 +101,14 @@ async def oci_gateway(
     **changes: int,
 ) -> AsyncIterator[OciGateway]:
     """A new one; `changes` replace bounds."""
+    storage = StoragePolicy(StorageQuota(1 << 30, 1000, changes.pop("tenant_bytes", 1_000_000)))
     bounds = replace(OCI_BOUNDS, **changes)
     blobs, staging = blob_store or MemoryBlobStore(), MemoryBlobStore()
     store = database.oci_store()
     for tenant in ("alice", "mallory"):
         await database.ensure_tenant(tenant)
-    content = OciContent(store, blobs, staging, bounds)
-    async with installed(oci=content, settings=settings) as it:
+    content = OciContent(store, blobs, staging, bounds, storage)
+    async with installed(oci=content, settings=settings, storage=storage) as it:
         yield OciGateway(it, it.http, store, blobs, staging)
 
 

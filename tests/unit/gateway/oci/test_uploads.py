@@ -298,5 +298,5 @@ def test_bodies_of_a_tenant_at_once_are_bounded() -> None:
 
 
 def test_bounds_have_defaults() -> None:
-    bounds = OciBounds(1, 1, 1)
+    bounds = OciBounds(1, 1)
     assert min(bounds.uploads, bounds.chunks, bounds.blobs, bounds.manifests, bounds.tags) > 0

@@ -44,5 +44,10 @@ def test_a_module_in_use_is_not_deleted(cli: CommandLine) -> None:
 def test_usage_stands_beside_its_limit(cli: CommandLine) -> None:
     cli.gateway.on("GET /v1/usage/storage", httpx.Response(200, json=USAGE))
     rows = [line.split() for line in cli.run("modules", "usage").stdout.splitlines()]
-    assert rows == [["WHAT", "USED", "LIMIT"], ["bytes", "1", "3"], ["modules", "2", "4"]]
+    assert rows == [
+        ["WHAT", "USED", "LIMIT"],
+        ["bytes", "1", "3"],
+        ["modules", "2", "4"],
+        ["oci_bytes", "5", "6"],
+    ]
     assert json.loads(cli.run("modules", "usage", "--json").stdout)["limit_modules"] == 4

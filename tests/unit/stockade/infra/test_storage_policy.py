@@ -21,11 +21,12 @@ def test_the_shipped_policy_can_be_used() -> None:
 
 
 def test_a_tenant_has_the_default_for_what_its_entry_leaves_out(tmp_path: Path) -> None:
-    text = f"{DEFAULT}[tenants]\na = {{ modules = 2 }}\nb = {{ module_bytes = 0 }}\n"
+    own = "a = { modules = 2 }\nb = { module_bytes = 0, oci_bytes = 7 }\n"
+    text = f"{DEFAULT}[tenants]\n{own}"
     policy = load_storage_policy(_file(tmp_path, text))
     assert [policy.quota(name) for name in "abc"] == [
         StorageQuota(100, 2),
-        StorageQuota(0, 10),
+        StorageQuota(0, 10, 7),
         StorageQuota(100, 10),
     ]
 
