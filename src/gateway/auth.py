@@ -1,7 +1,7 @@
 """Who calls: a bearer credential in, a principal out."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from starlette.requests import Request
 
@@ -13,6 +13,7 @@ from stockade.core.principals import Principal
 from stockade.core.single_flight import SingleFlight
 
 _MAX_CACHED = 10_000
+_LONG_AGO = float("-inf")
 _MAX_HEADER_CHARACTERS = 200
 
 
@@ -46,7 +47,7 @@ class Authenticator:
             )
         presented = parse_key(text.strip()[:_MAX_HEADER_CHARACTERS])
         now_ms = self._clock.now_ms()
-        since, stored = self._cached.get(presented.id, (0.0, None))
+        since, stored = self._cached.get(presented.id, (_LONG_AGO, None))
         known = stored is not None and presented.opens(stored, now_ms)
         if stored is None or not known or time.monotonic() - since >= self._cache_seconds:
             stored = await self._checked(request, presented, now_ms, known=known)
@@ -56,12 +57,12 @@ class Authenticator:
     def forget(self, key_id: str) -> None:
         """Asks the catalog anew at the key's next use; it was changed."""
         self._changes += 1
-        self._cached.pop(key_id, None)
+        self._grow_old([key_id] if key_id in self._cached else [])
 
     def forget_all(self) -> None:
         """Asks the catalog anew for every key."""
         self._changes += 1
-        self._cached.clear()
+        self._grow_old(self._cached)
 
     def check_source(self, request: Request) -> str:
         """Where a request comes from.
@@ -85,6 +86,11 @@ class Authenticator:
     def give_back(self, used: Mapping[str, int]) -> None:
         """Takes back what could not be noted; it is told again the next time."""
         self._used = {**used, **self._used}
+
+    def _grow_old(self, key_ids: Iterable[str]) -> None:
+        """They are not trusted any more, but not forgotten: whoever has them does not guess."""
+        for key_id in key_ids:
+            self._cached[key_id] = _LONG_AGO, self._cached[key_id][1]
 
     async def _checked(
         self, request: Request, presented: PresentedKey, now_ms: int, *, known: bool

@@ -39,7 +39,9 @@ async def test_keys_are_listed_by_age_and_only_the_tenants_own(catalog: Catalog)
         await catalog.add_key(key)
     assert list(await catalog.keys("acme")) == [older, KEY]
     assert list(await catalog.keys("rival")) == [OTHER]
-    assert list(await catalog.keys("nobody")) == []
+    for nobody in ("nobody", "", "\0", "\ud800"):
+        assert list(await catalog.keys(nobody)) == []
+        assert await catalog.find_key(nobody) is None
 
 
 @pytest.mark.parametrize(
