@@ -155,6 +155,17 @@ async def test_content_that_is_not_right_never_runs_alarms_and_is_mended_by_an_u
     assert await worker.load("alice", digest) == b"compiled " + BODY
 
 
+async def test_bytes_that_are_gone_are_compiled_no_more(host: Host) -> None:
+    digest, worker = await host.uploaded(), host.worker(kept_bytes=10)
+    host.compiler.let.set()
+    await worker.load("alice", digest)
+    (host.folder / "engine" / digest[7:]).unlink()
+    await host.blobs.delete(digest)
+    with pytest.raises(StockadeError) as refused:
+        await worker.load("alice", digest)
+    assert refused.value.code == "blobs.missing"
+
+
 async def test_memory_keeps_what_was_used_last(host: Host) -> None:
     bodies = [BODY + custom("n", encode_u32(number)) for number in range(3)]
     digests = [await host.uploaded(body) for body in bodies]
