@@ -51,7 +51,7 @@ class VersionedVoucher(Voucher, Protocol):
 
 
 class RememberedVoucher:
-    """Asks the policies once for each question, until they change."""
+    """Asks the policies once for each question, until they change; threads may share one."""
 
     def __init__(self, engine: VersionedVoucher) -> None:
         self._engine = engine
@@ -65,16 +65,18 @@ class RememberedVoucher:
 
     def vouches(self, vouching: Vouching) -> Decision:
         """Whether the signer's signature counts for the module."""
-        version = self._engine.version
+        version, module = self._engine.version, vouching.module
         if version != self._version or len(self._answers) >= _MAX_REMEMBERED:
             self._answers.clear()
             self._version = version
-        module = vouching.module
         signer = (vouching.tenant, vouching.signer, vouching.public_key_hex)
-        key = (*signer, module.name, tuple(sorted(module.attributes.items())))
+        key = (version, *signer, module.name, tuple(sorted(module.attributes.items())))
         answer = self._answers.get(key)
         if answer is None:
-            answer = self._answers[key] = self._engine.vouches(vouching)
+            answer = self._engine.vouches(vouching)
+            # An answer of policies that changed meanwhile may be of either.
+            if self._engine.version == version:
+                self._answers[key] = answer
         return answer
 
 
@@ -142,15 +144,14 @@ def check_threshold(trust: FunctionTrust | None, counting: Counting) -> None:
 def parties(signers: Sequence[Signer]) -> Mapping[str, str]:
     """Each signer's name with that of the first of those that replaced one another."""
     before = {one.name: one.replaces for one in signers}
-    return {one.name: _first(one.name, before) for one in signers}
-
-
-def _first(name: str, before: Mapping[str, str | None]) -> str:
-    passed = {name}
-    while (earlier := before.get(name)) is not None and earlier not in passed:
-        passed.add(earlier)
-        name = earlier
-    return name
+    found: dict[str, str] = {}
+    for name in before:
+        first, passed = name, dict[str, None]()
+        while first not in found and first not in passed:
+            passed[first] = None
+            first = before.get(first) or first
+        found |= dict.fromkeys(passed, found.get(first, first))
+    return {name: found[name] for name in before}
 
 
 def named_parties(names: Sequence[str], known: Mapping[str, str]) -> set[str]:

@@ -129,8 +129,9 @@ class ModuleTrust:
         signers = await self._catalog.signers(tenant)
         if runs:
             signers = [replace(signer, not_after_ms=None) for signer in signers]
-        names = await self._standing(hashes, module, signers)
-        counting = count_signers(self._voucher, module, signers, names)
+        now_ms = self._clock.now_ms()
+        # Curves and policies take milliseconds that every other run would wait for.
+        counting = await asyncio.to_thread(self._count, module, signers, hashes, now_ms)
         checked = _Checked(hashes, counting, policies, started)
         kept = checked if changes == self._changes else replace(checked, checked_at=_LONG_AGO)
         _keep(self._checked, place, kept)
@@ -145,11 +146,15 @@ class ModuleTrust:
         # Hashing megabytes would hold up every other run.
         return await asyncio.to_thread(stored_hashes, body, digest)
 
-    async def _standing(
-        self, hashes: tuple[bytes, ...], module: StoredModule, signers: Sequence[Signer]
-    ) -> tuple[str, ...]:
-        now_ms = self._clock.now_ms()
-        return await asyncio.to_thread(verify_hashes, hashes, module.signatures, signers, now_ms)
+    def _count(
+        self,
+        module: StoredModule,
+        signers: Sequence[Signer],
+        hashes: tuple[bytes, ...],
+        now_ms: int,
+    ) -> Counting:
+        names = verify_hashes(hashes, module.signatures, signers, now_ms)
+        return count_signers(self._voucher, module, signers, names)
 
     async def _function_trust(self, tenant: str, function: str) -> FunctionTrust | None:
         now, changes = time.monotonic(), self._changes

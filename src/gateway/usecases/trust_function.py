@@ -35,11 +35,14 @@ async def trusted_signers(services: Services, module: StoredModule) -> Counting:
             "module.not_found", "The module is not in the blob store any more. Upload it again."
         )
     signers = await services.catalog.signers(module.tenant)
+    now_ms = services.clock.now_ms()
+
+    def count() -> Counting:
+        names = verify_stored(body, module.digest, module.signatures, signers, now_ms)
+        return count_signers(services.policies, module, signers, names)
+
     # Hashing megabytes would hold up every other request.
-    names = await asyncio.to_thread(
-        verify_stored, body, module.digest, module.signatures, signers, services.clock.now_ms()
-    )
-    return count_signers(services.policies, module, signers, names)
+    return await asyncio.to_thread(count)
 
 
 async def check_function_trust(services: Services, function: str, module: StoredModule) -> Counting:

@@ -1,5 +1,6 @@
 """Takes a module into the registry: verified, admitted, compiled in a jail, stored, then told."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,14 +47,17 @@ async def upload_module(
     verified, facts = await services.judge.judge(tenant, content, detached, signers, now_ms)
     stored = StoredModule(tenant, verified.digest, facts, (verified.signature,), now_ms)
     check_denied(services.trust_rules.current, verified.digest)
-    counting = count_signers(services.policies, stored, signers, verified.signers)
+    # Curves and policies take milliseconds that every other request would wait for.
+    counting = await asyncio.to_thread(
+        count_signers, services.policies, stored, signers, verified.signers
+    )
     resource = module_resource(stored, counting.names)
     authorizer.check_question(Question(caller, Action.ADMIT, resource))
     known = await services.catalog.module(tenant, verified.digest)
     if known is None:
         await _check_quota(services, stored)
         await services.compiler.compile(verified.body, tenant)
-    if known is not None and not _adds_a_signer(verified, known, signers):
+    elif not await asyncio.to_thread(_adds_a_signer, verified, known, signers):
         stored = replace(stored, signatures=())
     created = await _store(services, stored, verified.body)
     if created:

@@ -14,8 +14,10 @@ from registry.signature_format import (
     module_hashes,
 )
 from registry.signing import sign
+from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.digests import digest_of
 from stockade.core.modules import Signer
+from stockade.core.principals import Role
 from stockade.core.trust import MAX_SIGNERS, TrustPolicy
 from stockade.infra.cedar_policies import CedarPolicies
 from stockade.infra.system_clock import SystemClock
@@ -189,6 +191,27 @@ async def test_a_bad_threshold(
     await gateway.http.post("/v1/signers/ci/rotate", json=ROTATION)
     refused(await gateway.http.put("/v1/functions/f/trust", json=asked), status, code)
     assert await gateway.catalog.function_trust("alice", "f") is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "asked"),
+    [
+        ("POST", "/v1/signers", OTHER),
+        ("POST", "/v1/signers/ci/rotate", ROTATION),
+        ("POST", "/v1/signers/ci/revoke", {}),
+        ("PUT", "/v1/functions/f/trust", {"threshold": 1}),
+    ],
+)
+async def test_whoever_does_not_administer_changes_no_trust(
+    gateway: Installation, method: str, path: str, asked: dict[str, object]
+) -> None:
+    text, made = generate_key("test")
+    key = ApiKey(made.id, "alice", "k", made.secret_hash, 0, role=Role.DEVELOPER)
+    await gateway.catalog.add_key(key)
+    async with gateway.client(text) as http:
+        refused(await http.request(method, path, json=asked), 403, "auth.denied")
+        assert (await http.get("/v1/functions/f/trust")).status_code == 200
+        assert (await http.get("/v1/signers/ci")).json()["revoked_ms"] is None
 
 
 async def test_another_tenant_sets_and_sees_nothing(gateway: Installation) -> None:

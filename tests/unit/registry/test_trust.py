@@ -111,6 +111,28 @@ def test_an_answer_is_remembered_until_the_policies_change() -> None:
     assert voucher.version == "2"
 
 
+def test_an_answer_of_policies_that_change_meanwhile_is_not_remembered() -> None:
+    class Changing(Engine):
+        def vouches(self, vouching: Vouching) -> Decision:
+            answer = super().vouches(vouching)
+            self.version, self.names = "2", ()
+            return answer
+
+    engine = Changing("a")
+    voucher = RememberedVoucher(engine)
+    count_signers(voucher, MODULE, EVERY, ("a",))
+    engine.version = "1"
+    with pytest.raises(StockadeError, match="signer_denied"):
+        count_signers(voucher, MODULE, EVERY, ("a",))
+
+
+def test_a_long_line_of_rotations_is_one_party() -> None:
+    line = [Signer(f"s{n}", n.to_bytes(32, "big"), replaces=f"s{n - 1}") for n in range(1, 1_000)]
+    signers = [Signer("s0", b"\0" * 32), *line]
+    for order in (signers, signers[::-1]):
+        assert set(parties(order).values()) == {"s0"}
+
+
 def test_an_answer_for_one_key_is_none_for_another_of_the_same_name() -> None:
     engine = Engine("a")
     voucher = RememberedVoucher(engine)
