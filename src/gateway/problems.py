@@ -46,6 +46,7 @@ STATUS: dict[str, int] = {
     "blobs.too_large": 413,
     "blobs.unavailable": 503,
     "catalog.corrupt": 500,
+    "catalog.schema_broken": 500,
     "catalog.schema_unknown": 500,
     "catalog.unavailable": 503,
     "catalog.value_invalid": 400,

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -146,11 +147,23 @@ def grow_old(
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 512 KiB, where we may mount one."""
+    with mounted(tmp_path / "disk", "512k") as place:
+        yield place
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB, where we may mount one."""
+    with mounted(tmp_path / "disk", "4m") as place:
+        yield place
+
+
+@contextmanager
+def mounted(place: Path, size: str) -> Iterator[Path]:
     if os.geteuid() != 0:
-        pytest.skip("only root may mount a tiny file system")
-    place = tmp_path / "disk"
+        pytest.skip("only root may mount a small file system")
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode and not os.getenv("CI"):
         pytest.skip(f"this container may not mount: {done.stderr.strip()}")

@@ -27,7 +27,7 @@ from stockade.core.modules import (
     StoredModule,
 )
 from stockade.infra.sql_catalog import SqlCatalog
-from stockade.infra.sql_engine import migration_config
+from stockade.infra.sql_migration import migration_config
 from stockade.infra.sql_schema import metadata
 
 CONTENT = FunctionContent("sha256:" + "ab" * 32, Abi.STOCKADE_V1, deterministic=True)
@@ -222,12 +222,12 @@ async def test_a_file_that_is_no_catalog_is_corrupt(tmp_path: Path) -> None:
     assert path.read_bytes() == b"no database" * 1000
 
 
-async def test_a_full_disk_is_unavailable_and_loses_nothing(tiny_disk: Path) -> None:
-    async with opened(f"sqlite:///{tiny_disk / 'catalog.db'}") as catalog:
+async def test_a_full_disk_is_unavailable_and_loses_nothing(small_disk: Path) -> None:
+    async with opened(f"sqlite:///{small_disk / 'catalog.db'}") as catalog:
         await catalog.ensure_tenant("acme")
         await catalog.add_module(MODULE)
         with pytest.raises(StockadeError) as caught:
-            await catalog.add_module(replace(MODULE, signatures=(b"x" * 600_000,)))
+            await catalog.add_module(replace(MODULE, signatures=(b"x" * 5_000_000,)))
         assert await catalog.module("acme", MODULE.digest) == MODULE
     assert (caught.value.code, caught.value.retryable) == ("catalog.unavailable", True)
 

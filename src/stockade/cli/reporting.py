@@ -57,9 +57,22 @@ def errors_in_words() -> Iterator[None]:
         fail(error.message, error.code, hint_for(error.code), status=status)
     except BrokenPipeError:
         raise
+    except ExceptionGroup as group:
+        # What ends a process within its tasks comes out bundled.
+        cause = _only_one_of(group)
+        if isinstance(cause, ExceptionGroup):
+            raise
+        with errors_in_words():
+            raise cause from None
     except OSError as error:
         name = f" ({error.filename})" if error.filename else ""
         fail(f"{error.strerror or error}{name}", "cli.file", status=EXIT_REFUSED)
+
+
+def _only_one_of(group: Exception) -> Exception:
+    while isinstance(group, ExceptionGroup) and len(group.exceptions) == 1:
+        group = group.exceptions[0]
+    return group
 
 
 @contextmanager

@@ -37,16 +37,11 @@ class SqlCatalog(SqlWorkloadStore, SqlTrustStore, SqlFunctionStore, SqlAttestati
             busy_timeout_seconds: How long one step waits for another process or the server.
 
         Raises:
-            StockadeError: `config.catalog_url_invalid`, `catalog.unavailable`, `catalog.corrupt` or
-                `catalog.schema_unknown`.
+            StockadeError: `config.catalog_url_invalid`, `catalog.unavailable`, `catalog.corrupt`,
+                `catalog.schema_unknown` or `catalog.schema_broken`.
         """
-        engine = create_engine(url, busy_timeout_seconds)
-        try:
-            await migrate(engine)
-        except BaseException:
-            await engine.dispose()
-            raise
-        return cls(engine, busy_timeout_seconds)
+        await migrate(url, busy_timeout_seconds)
+        return cls(create_engine(url, busy_timeout_seconds), busy_timeout_seconds)
 
     @classmethod
     def open_as_it_is(cls, url: str, *, busy_timeout_seconds: float = 5.0) -> Self:

@@ -7,10 +7,7 @@ writes never finds that another wrote in between; on PostgreSQL the queries lock
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -18,23 +15,30 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from stockade.core.errors import StockadeError
+from stockade.infra.sql_migration import is_current, upgrade
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
-_MIGRATION_LOCK = 0x5354_4B44  # "STKD": PostgreSQL advisory locks are numbers
+_MIGRATION_SECONDS = 120.0
+"""How long one step of a migration, or the wait for another process's, may take."""
 _WRITING = {"stockade_begin": "BEGIN IMMEDIATE"}
 
 
-def create_engine(url: str, busy_timeout_seconds: float) -> AsyncEngine:
+def create_engine(
+    url: str, busy_timeout_seconds: float, statement_seconds: float | None = None
+) -> AsyncEngine:
     """The engine for `sqlite:///path` or `postgresql://…`; connects to nothing yet.
+
+    A statement, its wait for locks included, takes no longer than `statement_seconds`, or than the
+    busy timeout without them.
 
     Raises:
         StockadeError: `config.catalog_url_invalid` or `config.catalog_driver_missing`.
     """
-    full = _full_url(url)
+    full, most = _full_url(url), statement_seconds or busy_timeout_seconds
     try:
         if full.get_backend_name() == "sqlite":
-            return _sqlite_engine(full, busy_timeout_seconds)
-        return _server_engine(full, busy_timeout_seconds)
+            return _sqlite_engine(full, most)
+        return _server_engine(full, busy_timeout_seconds, most)
     except ModuleNotFoundError as error:
         raise StockadeError(
             "config.catalog_driver_missing",
@@ -60,31 +64,24 @@ async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
                 yield connection
 
 
-async def migrate(engine: AsyncEngine) -> None:
+async def migrate(url: str, busy_timeout_seconds: float) -> None:
     """Brings the database to the newest schema; of several processes one does it, the others wait.
 
+    It is done in one transaction, so a process that dies in the middle leaves the old schema.
+
     Raises:
-        StockadeError: `catalog.schema_unknown` when a newer Stockade made it.
+        StockadeError: `catalog.schema_unknown` when a newer Stockade made it,
+            `catalog.schema_broken` when it is no release's, or the catalog's own trouble.
     """
+    engine = create_engine(url, busy_timeout_seconds, _MIGRATION_SECONDS)
     try:
-        async with writing(engine) as connection:
-            if engine.dialect.name == "postgresql":
-                lock = text("SELECT pg_advisory_xact_lock(:number)")
-                await connection.execute(lock, {"number": _MIGRATION_LOCK})
-            await connection.run_sync(_upgrade)
-    except CommandError as error:
-        raise StockadeError(
-            "catalog.schema_unknown",
-            "The catalog was made by a newer Stockade. Start that version, or restore a backup.",
-        ) from error
-
-
-def migration_config(connection: Connection) -> Config:
-    """What Alembic's commands need to work on this connection."""
-    config = Config()
-    config.set_main_option("script_location", "stockade.infra:migrations")
-    config.attributes["connection"] = connection
-    return config
+        async with reading(engine) as connection:
+            current = await connection.run_sync(is_current)
+        if not current:
+            async with writing(engine) as connection:
+                await connection.run_sync(upgrade)
+    finally:
+        await engine.dispose()
 
 
 @contextmanager
@@ -126,13 +123,13 @@ def _sqlite_engine(url: URL, busy_timeout_seconds: float) -> AsyncEngine:
     return engine
 
 
-def _server_engine(url: URL, timeout_seconds: float) -> AsyncEngine:
+def _server_engine(url: URL, timeout_seconds: float, statement_seconds: float) -> AsyncEngine:
     return create_async_engine(
         url,
         hide_parameters=True,
         pool_pre_ping=True,
         pool_timeout=timeout_seconds,
-        connect_args={"timeout": timeout_seconds, "command_timeout": timeout_seconds},
+        connect_args={"timeout": timeout_seconds, "command_timeout": statement_seconds},
     )
 
 
@@ -160,10 +157,6 @@ def _set_pragmas(connection: DBAPIConnection, busy_timeout_seconds: float) -> No
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _upgrade(connection: Connection) -> None:
-    command.upgrade(migration_config(connection), "head")
 
 
 def _is_damage(error: DBAPIError) -> bool:
