@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from gateway.bodies import read_json
 from gateway.json_response import JSONResponse
 from gateway.openapi import json_body, optional
-from gateway.routes.context import Context, caller_of
+from gateway.routes.context import Context, authenticated, begin, caller_of
 from gateway.routes.headers import EXPECTED_HEADERS, expected_revision, query_number
 from gateway.usecases.delete_function import check_callable
 from gateway.usecases.keep_aliases import change_alias, find_alias
@@ -28,6 +28,7 @@ from stockade.core.aliases import (
     removed,
     rolled_back,
 )
+from stockade.core.authorization import Question, Resource, ResourceKind
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Alias
 from stockade.core.names import check_name, check_new_name
@@ -146,8 +147,15 @@ async def rollback(request: Request, name: str, alias: str) -> Response:
 
 
 async def _changer(request: Request, name: str, alias: str) -> tuple[Context, Principal]:
-    context, caller = await caller_of(request, Action.POINT_ALIAS, name)
+    """Who may change this alias; policies are told which one it is."""
+    context, caller = await authenticated(request, Action.POINT_ALIAS)
+    check_name("function", name)
     check_name("alias", alias)
+    function = Resource(ResourceKind.FUNCTION, caller.tenant, name)
+    context.authorizer.check_question(
+        Question(caller, Action.POINT_ALIAS, function, {"alias": alias})
+    )
+    await begin(request)
     return context, caller
 
 

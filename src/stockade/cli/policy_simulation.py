@@ -17,6 +17,7 @@ from stockade.core.limits import HARD_CEILINGS, limits_from_request
 from stockade.core.policy_cases import answer_to
 from stockade.core.policy_questions import (
     MODULE_ATTRIBUTES,
+    SAMPLE_ALIAS,
     SAMPLE_TENANT,
     deploy_context,
     question,
@@ -68,6 +69,9 @@ Of = Annotated[
     str | None,
     typer.Option("--of", help="Whose it is. Default: the caller's.", rich_help_panel=_WHAT),
 ]
+AliasOf = Annotated[
+    str, typer.Option("--alias", help="The alias that is pointed.", rich_help_panel=_WHAT)
+]
 Grants = Annotated[
     list[str], typer.Option("--grant", help="A grant of the deploy.", rich_help_panel=_WHAT)
 ]
@@ -99,6 +103,11 @@ class Subject:
     tenant: str | None
     module: Mapping[str, Attribute]
     deploy: Mapping[str, Attribute]
+    alias: str = SAMPLE_ALIAS
+
+    def context_of(self, action: Action) -> Mapping[str, Attribute]:
+        """What is told beside the resource."""
+        return {"alias": self.alias} if action is Action.POINT_ALIAS else self.deploy
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +130,7 @@ def simulate(  # noqa: PLR0913 - one for each option
     action: Actions = [],  # noqa: B006 - Typer reads the default, nobody changes it
     function: Function = None,
     of: Of = None,
+    alias: AliasOf = SAMPLE_ALIAS,
     module: Module = [],  # noqa: B006 - likewise
     grant: Grants = [],  # noqa: B006 - likewise
     limit: Limits = [],  # noqa: B006 - likewise
@@ -143,7 +153,7 @@ def simulate(  # noqa: PLR0913 - one for each option
         Principal(tenant, key_id, one, check_scopes(scope), sort, _claims(sort, claim))
         for sort, one in product(kind or list(Kind), role or list(Role))
     ]
-    subject = Subject(function, of, told_of_module(module), told_of_deploy(grant, limit))
+    subject = Subject(function, of, told_of_module(module), told_of_deploy(grant, limit), alias)
     engine = load(locate(directory, policies))
     found = list(answers(engine, callers, action or list(Action), subject))
     if as_json:
@@ -166,7 +176,7 @@ def answers(
             kinds[0] if len(kinds) == 1 else among_several,
             subject.function,
             subject.module,
-            subject.deploy,
+            subject.context_of(action),
             subject.tenant,
         )
         yield Answer(asked, answer_to(engine, asked))

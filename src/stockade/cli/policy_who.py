@@ -8,6 +8,7 @@ from stockade.cli.options import JsonFlag
 from stockade.cli.policy_simulation import (
     HEAD,
     Actions,
+    AliasOf,
     Function,
     Grants,
     Limits,
@@ -23,6 +24,7 @@ from stockade.cli.policy_simulation import (
 from stockade.cli.policy_words import Directory, PolicyDir, load, locate
 from stockade.cli.words import print_json, print_table
 from stockade.core.actions import Action
+from stockade.core.policy_questions import SAMPLE_ALIAS
 from stockade.core.principals import Kind, Principal, Role
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def who(  # noqa: PLR0913 - one for each option
     tenant: Tenant,
     action: Actions = [],  # noqa: B006 - Typer reads the default, nobody changes it
     function: Function = None,
+    alias: AliasOf = SAMPLE_ALIAS,
     module: Module = [],  # noqa: B006 - likewise
     grant: Grants = [],  # noqa: B006 - likewise
     limit: Limits = [],  # noqa: B006 - likewise
@@ -52,7 +55,7 @@ def who(  # noqa: PLR0913 - one for each option
     keys = [key for key in client.api_keys() if _counts(key)]
     names = {key.id: key.name for key in keys}
     callers = [Principal(tenant, key.id, Role(key.role), key.scopes) for key in keys]
-    subject = Subject(function, None, told_of_module(module), told_of_deploy(grant, limit))
+    subject = Subject(function, None, told_of_module(module), told_of_deploy(grant, limit), alias)
     engine = load(locate(directory, policies))
     found = list(answers(engine, callers, action or list(Action), subject))
     if as_json:

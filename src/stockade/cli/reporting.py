@@ -22,6 +22,7 @@ from stockade.core.errors import StockadeError
 P = ParamSpec("P")
 _FIRST_SERVER_ERROR = 500
 _HINTS = {
+    "auth.denied": "What policies say to whom: stockade policy simulate --help",
     "auth.": "Give the key with --api-key-file or STOCKADE_API_KEY.",
     "module.signer_unknown": "Trust the key: stockade signers add NAME PUBKEY_FILE",
     "module.signers_missing": "See what it asks for: stockade functions trust NAME",

@@ -15,7 +15,7 @@ from stockade.core.limits import DEFAULT_LIMITS, Limits
 from stockade.core.modules import Abi
 from stockade.core.principals import Kind, Principal, Role
 
-SAMPLE_TENANT, SAMPLE_FUNCTION = "acme", "hello"
+SAMPLE_TENANT, SAMPLE_FUNCTION, SAMPLE_ALIAS = "acme", "hello", "prod"
 SAMPLE_DIGEST = digest_of(b"")
 MODULE_ATTRIBUTES: Mapping[str, Attribute] = MappingProxyType(
     {
@@ -41,6 +41,7 @@ _KINDS: dict[Action, tuple[ResourceKind, ...]] = {
     Action.DELETE_ARTIFACT: (ResourceKind.TENANT,),
     Action.ADMIT: (ResourceKind.MODULE,),
     Action.DEPLOY: (ResourceKind.FUNCTION,),
+    Action.POINT_ALIAS: (ResourceKind.FUNCTION,),
 }
 _NAMES = {ResourceKind.FUNCTION: SAMPLE_FUNCTION, ResourceKind.MODULE: SAMPLE_DIGEST}
 
@@ -86,7 +87,8 @@ def question(
         kind: To what; one of `resource_kinds`.
         name: The function's name or the module's digest.
         attributes: What differs of the module, if there is one.
-        context: What is told of the deploy, if it is one; else one that asks for nothing.
+        context: What is told of the deploy or of the alias, if it is about one; else as of one that
+            asks for nothing.
         tenant: Whose the resource is, if not the principal's.
     """
     of = tenant or principal.tenant
@@ -95,6 +97,8 @@ def question(
         own = Resource(kind, of, name or SAMPLE_DIGEST, module.attributes)
         return Question(principal, action, own)
     resource = Resource(kind, of, of if kind is ResourceKind.TENANT else name or _NAMES[kind])
+    if action is Action.POINT_ALIAS:
+        return Question(principal, action, resource, context or {"alias": SAMPLE_ALIAS})
     if action is not Action.DEPLOY:
         return Question(principal, action, resource)
     told = deploy_context() if context is None else context

@@ -62,6 +62,7 @@ class _Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resource: _Resource = _Resource()
     module: dict[str, _Told] = {}
     deploy: _Deploy = _Deploy()
+    alias: str | None = None
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,12 +122,21 @@ def _question(
         raise ValueError(f"{action.value!r} is asked of no function")
     if case.module and action not in {Action.ADMIT, Action.DEPLOY}:
         raise ValueError(f"nothing is told of a module when {action.value!r} is asked")
-    limits = limits_from_request(case.deploy.limits, ceilings=HARD_CEILINGS)
-    context = deploy_context(tuple(sorted(case.deploy.grants)), limits)
-    if action is not Action.DEPLOY and case.deploy != _Deploy():
-        raise ValueError(f"nothing is told of a deploy when {action.value!r} is asked")
     of = case.resource
-    return question(caller, action, kind, of.function, module, context, of.tenant)
+    return question(caller, action, kind, of.function, module, _context(case, action), of.tenant)
+
+
+def _context(case: _Case, action: Action) -> dict[str, Attribute] | None:
+    if case.deploy != _Deploy() and action is not Action.DEPLOY:
+        raise ValueError(f"nothing is told of a deploy when {action.value!r} is asked")
+    if case.alias is not None and action is not Action.POINT_ALIAS:
+        raise ValueError(f"nothing is told of an alias when {action.value!r} is asked")
+    if case.alias is not None:
+        return {"alias": case.alias}
+    if action is not Action.DEPLOY:
+        return None
+    limits = limits_from_request(case.deploy.limits, ceilings=HARD_CEILINGS)
+    return deploy_context(tuple(sorted(case.deploy.grants)), limits)
 
 
 def _caller(asked: _Principal, role: Role) -> Principal:

@@ -10,7 +10,7 @@ from fastapi.routing import iter_route_contexts
 from gateway.oci import routes as oci
 from stockade.core.actions import Action, Group
 from stockade.core.api_keys import ApiKey, generate_key
-from stockade.core.authorization import Decision, Question, Vouching
+from stockade.core.authorization import Decision, Question, ResourceKind, Vouching
 from stockade.core.digests import digest_of
 from stockade.core.policy_questions import MODULE_ATTRIBUTES, deploy_context
 from stockade.core.principals import Role
@@ -113,6 +113,24 @@ async def test_a_deploy_is_asked_with_what_it_is_made_of() -> None:
         assert set(asked.module.attributes) == set(MODULE_ATTRIBUTES)
         assert asked.module.name == (await gateway.upload()).json()["digest"]
         assert await gateway.catalog.functions("alice") == ()
+
+
+async def test_policies_are_told_which_alias_is_changed() -> None:
+    engine = DenyAll(frozenset(Action) - {Action.POINT_ALIAS})
+    async with installed(policies=engine) as gateway:
+        await gateway.deploy()
+        alias = "/v1/functions/f/aliases/canary"
+        for call in (
+            gateway.http.put(alias, json={"version": 1}),
+            gateway.http.post(f"{alias}/promote", json={"version": 1}),
+            gateway.http.post(f"{alias}/rollback"),
+            gateway.http.delete(alias),
+        ):
+            refused(await call, 403, "auth.denied")
+            asked = engine.asked[-1]
+            assert (asked.resource.kind, asked.resource.name) == (ResourceKind.FUNCTION, "f")
+            assert asked.context == {"alias": "canary"}
+        assert await gateway.catalog.alias("alice", "f", "canary") is None
 
 
 async def test_an_upload_is_asked_twice_before_and_after_it_is_read() -> None:

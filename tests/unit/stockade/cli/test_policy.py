@@ -141,6 +141,14 @@ def test_who_could(cli: CommandLine) -> None:
     assert "key       viewer     read    tenant of x  deny    own-tenant-only" in result.stdout
 
 
+def test_policies_are_told_which_alias(cli: CommandLine, directory: Path) -> None:
+    shutil.copy(SHIPPED.parent / "examples" / "prod-alias-by-admins.cedar", directory)
+    asked = ["policy", "simulate", str(directory), "--action", "point_alias", "--kind", "key"]
+    asked += ["--role", "developer"]
+    assert "prod-alias-by-admins" in cli.run(*asked, **NO_DIR).stdout
+    assert "developers-deploy" in cli.run(*asked, "--alias", "canary", **NO_DIR).stdout
+
+
 def test_what_could_this_principal_do(cli: CommandLine) -> None:
     answers = simulated(cli, "--role", "invoker", "--kind", "key")
     assert {one["action"] for one in answers if one["allowed"]} == {

@@ -91,6 +91,7 @@ def test_a_case_is_one_for_each_role_and_action(tmp_path: Path) -> None:
         ('"read"', '"deploy"\nmodule = { deterministic = 1 }', "deterministic (true or false)"),
         ('"read"', '"deploy"\ndeploy = { limits = { fule = 1 } }', "There is no limit 'fule'"),
         ('"read"', '"deploy"\ndeploy = { grants = ["fly"] }', "fly"),
+        ("expect", 'alias = "prod"\nexpect', "nothing is told of an alias"),
         ('"read"', '"upload"\nresource = { function = "f" }', "'upload' is asked of no function"),
     ],
 )
