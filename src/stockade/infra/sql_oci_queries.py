@@ -47,8 +47,9 @@ def of(table: Table, repository: OciRepository) -> ColumnElement[bool]:
 
 
 async def lock_tenant(connection: AsyncConnection, tenant: str) -> None:
-    """Others that change what the tenant has wait for the end."""
-    await connection.execute(select(tenants).where(tenants.c.name == tenant).with_for_update())
+    """Others that change what the tenant has pushed wait for the end; other rows of its do not."""
+    own = select(tenants).where(tenants.c.name == tenant)
+    await connection.execute(own.with_for_update(key_share=True))
 
 
 async def lock_content(connection: AsyncConnection, stored: str) -> None:

@@ -1,12 +1,21 @@
 """What nobody needs is deleted once its grace is over; what somebody may need stays."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.oci import sweep as sweep_module
 from gateway.oci.sweep import sweep
 from stockade.core.digests import digest_of
-from stockade.core.oci import OciBlob, OciRepository
+from stockade.core.errors import StockadeError
+from stockade.core.oci import OciBlob, OciRepository, OciUpload
 from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql_oci import SqlOciStore
+from stockade.infra.system_clock import SystemClock
 from tests.unit.gateway.installation import OCI_BOUNDS
 from tests.unit.gateway.oci.registry import (
     EMPTY,
@@ -112,3 +121,33 @@ async def test_a_manifest_after_the_grace_is_told_what_is_missing(oci: OciGatewa
     refused(
         await oci.push(image(CONTENT)), 404, "MANIFEST_BLOB_UNKNOWN", "oci.manifest_blob_unknown"
     )
+
+
+async def test_gateways_sweep_again_and_again(
+    oci: OciGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Later(SystemClock):
+        def now_ms(self) -> int:
+            return super().now_ms() + GRACE_MS + 1
+
+    class Away(SqlOciStore):
+        """Cannot be reached the first time."""
+
+        calls = 0
+
+        async def stale_uploads(self, before_ms: int, most: int) -> Sequence[OciUpload]:
+            self.calls += 1
+            if self.calls == 1:
+                raise StockadeError("catalog.unavailable", "Try again.", retryable=True)
+            return await super().stale_uploads(before_ms, most)
+
+    monkeypatch.setattr(sweep_module, "SWEEP_SECONDS", 0)
+    await oci.push_blob(CONTENT)
+    content = replace(oci.it.services.oci, store=Away(oci.store._engine, oci.store._writer))
+    with capture_logs() as logged:
+        async with sweep_module.sweeping(content, Later()):
+            while oci.blobs._blobs:
+                await asyncio.sleep(0)
+    events = [line["event"] for line in logged]
+    assert events[0] == "oci_sweep_waits"
+    assert set(events[1:]) <= {"oci_swept"}
