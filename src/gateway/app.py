@@ -38,7 +38,7 @@ from gateway.routes.context import Context
 from gateway.routes.dead_letters import RedriveRequest
 from gateway.routes.function_trust import TrustRequest
 from gateway.routes.keys import KeyRequest, RotationRequest
-from gateway.routes.oci_modules import FromOciRequest
+from gateway.routes.oci_modules import FromOciRequest, ToOciRequest
 from gateway.routes.schedules import ScheduleRequest
 from gateway.routes.signers import RevocationRequest, SignerRequest, SignerRotationRequest
 from gateway.services import Services
@@ -103,7 +103,16 @@ def create_app(services: Services) -> FastAPI:
     described = (DeployRequest, AliasRequest, SignerRequest, KeyRequest, RedriveRequest)
     trust = (PromotionRequest, SignerRotationRequest, RevocationRequest, TrustRequest, TokenRequest)
     describe(
-        app, (*described, *trust, RotationRequest, ScheduleRequest, FromOciRequest, EnvelopeRequest)
+        app,
+        (
+            *described,
+            *trust,
+            RotationRequest,
+            ScheduleRequest,
+            FromOciRequest,
+            ToOciRequest,
+            EnvelopeRequest,
+        ),
     )
     app.add_exception_handler(StockadeError, on_refusal)
     app.add_exception_handler(HTTPException, on_http_exception)

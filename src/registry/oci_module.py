@@ -7,8 +7,14 @@ manifest, or in an artifact whose subject the manifest is (`SIGNATURE_TYPE`, one
 
 import base64
 import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from registry.oci_manifest import IMAGE_TYPE, Descriptor, Manifest
+from registry.signature_format import MAX_ENTRIES, attach, encode_payload, parse_payload
+from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 
 CONFIG_TYPES = {
@@ -66,3 +72,45 @@ def signature_layer(manifest: Manifest) -> Descriptor | None:
 
 def _invalid(reason: str) -> StockadeError:
     return StockadeError("module.artifact_invalid", f"The artifact is no module: {reason}.")
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleArtifact:
+    """A module as an OCI artifact: what its manifest needs, and the manifest."""
+
+    layer: bytes
+    config: bytes
+    manifest: bytes
+
+
+def module_artifact(body: bytes, payloads: Sequence[bytes], created_ms: int) -> ModuleArtifact:
+    """The artifact of a module and the signatures it was uploaded with, embedded; always the same.
+
+    Raises:
+        Malformed: a payload is not of the format.
+    """
+    entries = dict.fromkeys(entry for payload in payloads for entry in parse_payload(payload))
+    layer = attach(body, encode_payload(tuple(entries)[:MAX_ENTRIES]))
+    created = datetime.fromtimestamp(created_ms // 1000, UTC).isoformat()
+    facts = {
+        "created": created,
+        "architecture": "wasm",
+        "os": "wasip1",
+        "layerDigests": [digest_of(layer)],
+    }
+    config = json.dumps(facts).encode()
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": IMAGE_TYPE,
+        "config": _described(config, "application/vnd.wasm.config.v0+json"),
+        "layers": [
+            _described(layer, "application/wasm")
+            | {"annotations": {"org.opencontainers.image.title": "module.wasm"}}
+        ],
+        "annotations": {"org.opencontainers.image.created": created},
+    }
+    return ModuleArtifact(layer, config, json.dumps(manifest).encode())
+
+
+def _described(content: bytes, media_type: str) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": digest_of(content), "size": len(content)}

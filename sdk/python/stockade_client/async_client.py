@@ -94,6 +94,10 @@ class AsyncClient(
         """Makes a module of what was pushed as `NAME:TAG` or `NAME@DIGEST`. Twice is no harm."""
         return await self._send(calls.module_from_oci(reference))
 
+    async def module_to_oci(self, digest: str, reference: str) -> str:
+        """Makes an OCI artifact of a module, as `NAME:TAG`; returns `TENANT/NAME@DIGEST`."""
+        return await self._send(calls.module_to_oci(digest, reference))
+
     async def invoke(
         self,
         name: str,

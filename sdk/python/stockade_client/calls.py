@@ -69,6 +69,12 @@ def module_from_oci(reference: str) -> Call[Module]:
     return Call("POST", "/v1/modules:from-oci", readers.module, json={"reference": reference})
 
 
+def module_to_oci(digest: str, reference: str) -> Call[str]:
+    """POST /v1/modules:to-oci."""
+    asked = {"module": digest, "reference": reference}
+    return Call("POST", "/v1/modules:to-oci", readers.manifest, json=asked)
+
+
 def invoke(
     name: str,
     content: bytes,

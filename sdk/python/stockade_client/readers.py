@@ -145,6 +145,11 @@ def logs(response: httpx.Response) -> Logs:
     )
 
 
+def manifest(response: httpx.Response) -> str:
+    """Where an artifact stands."""
+    return Fields(response.json()).text("manifest")
+
+
 def module(response: httpx.Response) -> Module:
     """A module's facts."""
     fields = Fields(response.json())

@@ -77,6 +77,32 @@ def from_oci(
     _show(client.module_from_oci(reference), as_json=as_json)
 
 
+@app.command("to-oci")
+@connected
+def to_oci(
+    client: "Client",
+    digest: Annotated[
+        str, typer.Argument(metavar="DIGEST", help="sha256:…, as the upload printed it.")
+    ],
+    reference: Annotated[
+        str, typer.Argument(metavar="NAME:TAG", help="Where OCI clients shall find it.")
+    ],
+    *,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make an OCI artifact of a module, so that oras, skopeo and others can pull it.
+
+    Its signatures are embedded in the file. What had the tag before loses it.
+
+    Example: stockade modules to-oci sha256:… tools/hello:1.0
+    """
+    facts: dict[str, object] = {"manifest": client.module_to_oci(digest, reference)}
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts(facts)
+
+
 @app.command()
 @connected
 def show(client: "Client", digest: _Digest, *, as_json: JsonFlag = False) -> None:

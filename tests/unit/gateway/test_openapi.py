@@ -16,6 +16,7 @@ BODIES = {
     "/v1/modules": "post",
     "/v1/modules/{digest}/attestations": "post",
     "/v1/modules:from-oci": "post",
+    "/v1/modules:to-oci": "post",
     "/v1/functions/{name}/invoke": "post",
     "/v1/functions/{name}/invocations": "post",
     "/v1/functions/{name}/invocations:batch": "post",

@@ -7,8 +7,16 @@ from collections.abc import Callable
 import pytest
 
 from registry.oci_manifest import INDEX_TYPE, MAX_DESCRIPTORS, Manifest, read_manifest
-from registry.oci_module import annotated_signature, module_layer, signature_layer
+from registry.oci_module import (
+    annotated_signature,
+    module_artifact,
+    module_layer,
+    signature_layer,
+)
+from registry.signature_format import parse_payload, split_envelope
+from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
+from tests.unit.registry.signed_modules import BODY, OTHER_KEY, payload
 
 IMAGE_TYPE = "application/vnd.oci.image.manifest.v1+json"
 DIGEST = "sha256:" + "a" * 64
@@ -188,3 +196,17 @@ def test_an_artifact_that_is_a_signature() -> None:
     layer = signature_layer(read(IMAGE | {"artifactType": kind}))
     assert layer is not None
     assert layer.digest == DIGEST
+
+
+def test_a_module_becomes_an_artifact_that_is_one() -> None:
+    payloads = (payload(BODY), payload(BODY, OTHER_KEY), payload(BODY))
+    made = module_artifact(BODY, payloads, 1_800_000_000_123)
+    assert made == module_artifact(BODY, payloads, 1_800_000_000_123)
+    manifest = read_manifest(made.manifest, IMAGE_TYPE)
+    assert module_layer(manifest).digest == digest_of(made.layer)
+    assert [one.digest for one in manifest.blobs] == [digest_of(made.config), digest_of(made.layer)]
+    envelope = split_envelope(made.layer)
+    assert envelope.body == BODY
+    assert envelope.signature is not None
+    assert len(parse_payload(envelope.signature)) == 2
+    assert json.loads(made.config)["created"] == "2027-01-15T08:00:00+00:00"

@@ -62,6 +62,7 @@ def _willing_gateway() -> FakeGateway:
     empty = httpx.Response(200, json={})
     gateway.on("POST /v1/modules", httpx.Response(201, json=MODULE | module))
     gateway.on("POST /v1/modules:from-oci", httpx.Response(201, json=MODULE))
+    gateway.on("POST /v1/modules:to-oci", httpx.Response(201, json={"manifest": "me/hello@x"}))
     gateway.on(f"GET /v1/modules/{DIGEST}", httpx.Response(200, json=MODULE))
     gateway.on("PUT /v1/functions/hello", httpx.Response(201, json=details))
     gateway.on("PUT /v1/functions/hello/aliases/prod", httpx.Response(200, json=ALIAS))
@@ -91,6 +92,7 @@ def _willing_gateway() -> FakeGateway:
 async def _own(client: AsyncClient) -> None:
     assert (await client.upload_module(b"\0asm")).digest == DIGEST
     assert (await client.module_from_oci("hello")).digest == DIGEST
+    assert await client.module_to_oci(DIGEST, "hello:1") == "me/hello@x"
     assert (await client.module(DIGEST)).abi == "stockade:v1"
     assert (await client.put_function("hello", DIGEST)).version == 1
     await client.put_alias("hello", "prod", version=1)

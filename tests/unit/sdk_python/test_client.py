@@ -64,6 +64,10 @@ def test_a_module_of_what_was_pushed(client: Client, gateway: FakeGateway) -> No
     gateway.on("POST /v1/modules:from-oci", httpx.Response(201, json=MODULE | {"manifest": "m"}))
     assert client.module_from_oci("tools/hello:1").digest == DIGEST
     assert gateway.last_json == {"reference": "tools/hello:1"}
+    made = {"manifest": "me/hello@sha256:a", "tag": "1"}
+    gateway.on("POST /v1/modules:to-oci", httpx.Response(201, json=made))
+    assert client.module_to_oci(DIGEST, "hello:1") == "me/hello@sha256:a"
+    assert gateway.last_json == {"module": DIGEST, "reference": "hello:1"}
 
 
 def test_module_facts_by_digest(client: Client, gateway: FakeGateway) -> None:

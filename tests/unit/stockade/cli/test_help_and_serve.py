@@ -40,6 +40,7 @@ COMMANDS = [
     "modules",
     "modules push",
     "modules from-oci",
+    "modules to-oci",
     "modules show",
     "modules attest",
     "modules attestations",

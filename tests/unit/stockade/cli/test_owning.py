@@ -157,6 +157,11 @@ def test_modules_of_oci_artifacts(cli: CommandLine) -> None:
     assert f"digest         {DIGEST}" in shown.stdout
     assert cli.gateway.last_json == {"reference": "tools/hello:1"}
     assert json.loads(cli.run("modules", "from-oci", "hello", "--json").stdout)["digest"] == DIGEST
+    made = {"manifest": "me/hello@sha256:a", "tag": "1"}
+    cli.gateway.on("POST /v1/modules:to-oci", httpx.Response(201, json=made))
+    words = ("modules", "to-oci", DIGEST, "hello:1")
+    assert "manifest  me/hello@sha256:a" in cli.run(*words).stdout
+    assert json.loads(cli.run(*words, "--json").stdout) == {"manifest": "me/hello@sha256:a"}
     deployed = cli.run("functions", "deploy", "f", "--module", "oci:tools/hello:1", "--json")
     assert json.loads(deployed.stdout)["module"] == DIGEST
     assert cli.gateway.last_json["module"] == DIGEST  # type: ignore[index]
