@@ -32,7 +32,6 @@ from stockade.infra.blob_stores import open_area, open_blob_stores
 from stockade.infra.cronsim_calendar import CronsimCalendar
 from stockade.infra.egress_policy import load_egress_policy
 from stockade.infra.http_issuer_keys import HttpIssuerKeys
-from stockade.infra.identity_policy import load_identity_policy
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.logging import configure_logging
 from stockade.infra.queue_settings import QueueSettings
@@ -46,6 +45,7 @@ from stockade.infra.sql_catalog import SqlCatalog
 from stockade.infra.storage_policy import load_storage_policy
 from stockade.infra.system_clock import SystemClock
 from stockade.infra.walled_jail import open_jail
+from stockade.infra.watched_identity import watched_identity
 from stockade.infra.watched_plans import watched_plans
 from stockade.infra.watched_policies import watched_policies
 from stockade.infra.watched_trust import watched_trust_rules
@@ -154,7 +154,9 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         queue = partitions.queue(bounds, gateway=name)
         stack.push_async_callback(queue.aclose)
         await partitions.check()
-        identity = load_identity_policy(settings.policy_dir / "identity.toml")
+        identity = await stack.enter_async_context(
+            watched_identity(settings.policy_dir / "identity.toml")
+        )
         issuer_keys = HttpIssuerKeys()
         stack.push_async_callback(issuer_keys.aclose)
         hints = RedisModuleHints(RedisConnections(settings.redis_url))

@@ -25,7 +25,7 @@ from stockade.core.ports import (
 from stockade.core.schedules import CronCalendar
 from stockade.core.shares import SharePolicy
 from stockade.core.trust import TrustRules
-from stockade.core.workloads import IdentityPolicy, IssuerKeys, NoIssuerKeys
+from stockade.core.workloads import FixedIdentity, IdentityRules, IssuerKeys, NoIssuerKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,6 @@ class Services:
     oci: OciContent
     storage: StoragePolicy
     audit: AuditLog
-    identity: IdentityPolicy = field(default_factory=IdentityPolicy)
+    identity: IdentityRules = field(default_factory=FixedIdentity)
     issuer_keys: IssuerKeys = field(default_factory=NoIssuerKeys)
     judge: ModuleJudge = field(default_factory=ModuleJudge)

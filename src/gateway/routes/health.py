@@ -66,6 +66,7 @@ def _stale(services: Services) -> dict[str, bool]:
         "authorization": services.policies.alarm is not None,
         "plans": services.plans.alarm is not None,
         "trust": services.trust_rules.alarm is not None,
+        "identity": services.identity.alarm is not None,
     }
 
 

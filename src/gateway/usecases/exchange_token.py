@@ -46,7 +46,7 @@ async def judge_token(services: Services, asked: TokenRequest) -> Judged:
             `oidc.too_many_jobs`.
     """
     unverified = read_token(asked.token)
-    issuer = services.identity.issuer(unverified.issuer)
+    issuer = services.identity.current.issuer(unverified.issuer)
     check_algorithm(unverified, issuer)
     jwk = await services.issuer_keys.key(issuer, unverified.key_id)
     token = verify_token(unverified, issuer, jwk, services.clock.now_ms())

@@ -195,6 +195,26 @@ class IdentityPolicy:
         )
 
 
+class IdentityRules(Protocol):
+    """The operator's identity policy as it is now."""
+
+    @property
+    def current(self) -> IdentityPolicy:
+        """The newest that could be read."""
+
+    @property
+    def alarm(self) -> str | None:
+        """Why a newer one is not in force; None when this is the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedIdentity:
+    """Rules that never change; by default nobody's token counts."""
+
+    current: IdentityPolicy = IdentityPolicy()
+    alarm: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class UsedToken:
     """What is remembered of a token so that it is never taken twice."""

@@ -28,6 +28,7 @@ TIMEOUT_SECONDS = 5.0
 MAX_RESPONSE_BYTES = 256 * 1024
 
 _OK = 200
+_Place = tuple[str, str | None]
 _log = structlog.get_logger()
 
 
@@ -53,8 +54,8 @@ class HttpIssuerKeys:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._known: dict[str, _Known] = {}
-        self._flights: SingleFlight[str, None] = SingleFlight()
+        self._known: dict[_Place, _Known] = {}
+        self._flights: SingleFlight[_Place, None] = SingleFlight()
         # This machine is never reached through a proxy, others by those of the environment.
         self._near = httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS)
         self._far = httpx.AsyncClient(timeout=TIMEOUT_SECONDS)
@@ -70,11 +71,12 @@ class HttpIssuerKeys:
         Raises:
             StockadeError: `oidc.issuer_unavailable`.
         """
-        known = self._known.setdefault(issuer.url, _Known())
+        place = (issuer.url, issuer.jwks_url)
+        known = self._known.setdefault(place, _Known())
         now = self._monotonic()
         wanting = key_id not in known.keys or now - known.fetched >= FRESH_SECONDS
         if wanting and now - known.tried >= MIN_INTERVAL_SECONDS:
-            await self._flights.run(issuer.url, lambda: self._refresh(issuer, known))
+            await self._flights.run(place, lambda: self._refresh(issuer, known))
         usable = self._monotonic() - known.fetched < MAX_STALE_SECONDS
         found = known.keys.get(key_id) if usable else None
         if found is None and known.trouble is not None:

@@ -1,8 +1,7 @@
-"""Reads `policies/identity.toml`."""
+"""What `policies/identity.toml` says."""
 
 import ipaddress
 import tomllib
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,6 +19,7 @@ from stockade.core.workloads import (
     TrustedIssuer,
     WorkloadRule,
 )
+from stockade.infra.policy_text import Source
 
 _MAX_ISSUERS, _MAX_RULES = 32, 1_000
 _KNOWN = {"token.actions.githubusercontent.com": IssuerKind.GITHUB, "gitlab.com": IssuerKind.GITLAB}
@@ -49,19 +49,19 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     issuers: list[_Issuer] = []
 
 
-def load_identity_policy(path: Path) -> IdentityPolicy:
-    """The policy in this file.
+def read_identity_policy(sources: tuple[Source, ...]) -> IdentityPolicy:
+    """The policy in this one file.
 
     Raises:
-        StockadeError: `config.identity_invalid`: nothing starts with a policy it cannot read.
+        ValueError: It cannot be used, and why.
     """
     try:
-        file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
-        return _policy(file)
-    except (OSError, ValueError, StockadeError) as error:
-        raise StockadeError(
-            "config.identity_invalid", f"The identity policy {path} cannot be used: {error}."
-        ) from error
+        [source] = sources
+        return _policy(msgspec.convert(tomllib.loads(source.content.decode()), _File))
+    except StockadeError as error:
+        raise ValueError(error.message) from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def origin(url: str) -> tuple[str, str, int | None]:

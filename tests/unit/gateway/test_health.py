@@ -67,4 +67,5 @@ async def test_files_that_cannot_be_used_are_told_and_stop_nobody() -> None:
         assert 'stockade_policies_stale{files="plans"} 1.0' in told
         assert 'stockade_policies_stale{files="authorization"} 0.0' in told
         assert 'stockade_policies_stale{files="trust"} 0.0' in told
+        assert 'stockade_policies_stale{files="identity"} 0.0' in told
         assert "own words" not in answer.text + told

@@ -14,7 +14,13 @@ from gateway.usecases import exchange_token
 from stockade.core.audit import PLATFORM
 from stockade.core.errors import StockadeError
 from stockade.core.principals import Kind, Principal, Role
-from stockade.core.workloads import IdentityPolicy, IssuerKind, TrustedIssuer, WorkloadRule
+from stockade.core.workloads import (
+    FixedIdentity,
+    IdentityPolicy,
+    IssuerKind,
+    TrustedIssuer,
+    WorkloadRule,
+)
 from stockade.infra.cedar_policies import CedarPolicies
 from stockade.infra.http_issuer_keys import MIN_INTERVAL_SECONDS, HttpIssuerKeys
 from stockade.infra.policy_text import Source, read_sources
@@ -73,7 +79,7 @@ def issuer() -> Iterator[Issuer]:
 async def _running(trusted: TrustedIssuer, issuer: Issuer, **services: object) -> AsyncIterator[Ci]:
     time = Time()
     keys = HttpIssuerKeys(time)
-    policy = IdentityPolicy((trusted,))
+    policy = FixedIdentity(IdentityPolicy((trusted,)))
     async with installed(identity=policy, issuer_keys=keys, **services) as gateway:
         yield Ci(issuer, gateway, time)
     await keys.aclose()

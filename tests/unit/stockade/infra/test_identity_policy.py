@@ -1,5 +1,6 @@
 """The identity policy is read whole or not at all."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from stockade.core.errors import StockadeError
 from stockade.core.principals import Role
 from stockade.core.workloads import IdentityPolicy, IssuerKind
-from stockade.infra.identity_policy import load_identity_policy
+from stockade.infra.watched_identity import identity_file, watched_identity
 
 SHIPPED = Path(__file__).parents[4] / "policies" / "identity.toml"
 ISSUER = """
@@ -44,11 +45,11 @@ claims = { project_id = "1" }
 def _load(tmp_path: Path, content: str | bytes) -> IdentityPolicy:
     file = tmp_path / "identity.toml"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
-    return load_identity_policy(file)
+    return identity_file(file).current
 
 
 def test_the_shipped_policy_trusts_nobody_and_its_example_is_sound(tmp_path: Path) -> None:
-    assert load_identity_policy(SHIPPED) == IdentityPolicy()
+    assert identity_file(SHIPPED).current == IdentityPolicy()
     _, mark, example = SHIPPED.read_text().partition("# [[issuers]]\n")
     assert mark
     lines = (mark + example).splitlines()
@@ -86,6 +87,8 @@ def test_a_policy_is_read_as_it_was_written(tmp_path: Path) -> None:
 URL = "https://token.actions.githubusercontent.com"
 BROKEN = {
     "no TOML": "issuers = [",
+    "a deep file": "issuers = " + "[" * 50_000,
+    "a huge file": " " * (1024 * 1024 + 1),
     "not UTF-8": b"\xff",
     "unknown key": "trust = true",
     "unknown key of an issuer": ISSUER + 'trust = "all"\n' + RULE,
@@ -128,7 +131,7 @@ def test_a_broken_policy_stops_the_start(tmp_path: Path, content: str | bytes) -
 
 def test_a_policy_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(StockadeError, match=r"^config\.identity_invalid"):
-        load_identity_policy(tmp_path / "none.toml")
+        identity_file(tmp_path / "none.toml")
 
 
 def test_the_guides_example_is_sound(tmp_path: Path) -> None:
@@ -136,3 +139,22 @@ def test_the_guides_example_is_sound(tmp_path: Path) -> None:
     example = guide.read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
     policy = _load(tmp_path, example)
     assert [one.kind for one in policy.issuers] == [IssuerKind.GITHUB, IssuerKind.GITLAB]
+
+
+async def test_a_change_is_in_force_without_a_restart_and_a_broken_one_never(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "identity.toml"
+    file.write_text("", encoding="utf-8")
+    async with asyncio.timeout(30), watched_identity(file, 0.0) as rules:
+        file.write_text(ISSUER + RULE, encoding="utf-8")
+        while not rules.current.issuers:
+            await asyncio.sleep(0)
+        file.write_text("issuers = 5", encoding="utf-8")
+        while rules.alarm is None:
+            await asyncio.sleep(0)
+        assert rules.current.issuers[0].kind is IssuerKind.GITHUB
+        file.write_text("", encoding="utf-8")
+        while rules.current.issuers:
+            await asyncio.sleep(0)
+        assert rules.alarm is None
