@@ -215,9 +215,9 @@ def policies(platform: Platform, tmp_path: Path) -> Path:
 
 async def test_a_revocation_ends_what_runs_once_and_for_all(platform: Platform) -> None:
     content = await platform.store(guests.LOOP)
-    async with working(platform):
+    async with working(platform) as supervisor:
         invocation = await platform.submit(content)
-        await _until_running(platform, invocation)
+        await _until_executing(supervisor, 1)
         await platform.catalog.revoke_signer("acme", "ci", CLOCK.now_ms(), "stolen")
         record = await platform.finished(invocation)
     assert record.outcome is Outcome.CANCELLED
@@ -229,9 +229,9 @@ async def test_a_tenants_runs_may_be_left_to_finish(platform: Platform, policies
     change(policies, '[tenants]\nacme = "finish"\n[denied]\n')
     slow = Limits(fuel=10**15, wall_ms=3_000)
     content = replace(await platform.store(guests.LOOP), limits=slow)
-    async with working(platform):
+    async with working(platform) as supervisor:
         invocation = await platform.submit(content)
-        await _until_running(platform, invocation)
+        await _until_executing(supervisor, 1)
         await platform.catalog.revoke_signer("acme", "ci", CLOCK.now_ms(), "stolen")
         queued = await platform.submit(content)
         records = [await platform.finished(one) for one in (invocation, queued)]
@@ -242,11 +242,10 @@ async def test_a_denied_digest_ends_what_runs_and_what_waits(
     platform: Platform, policies: Path
 ) -> None:
     content = await platform.store(guests.LOOP)
-    async with working(platform):
+    async with working(platform) as supervisor:
         running = [await platform.submit(content) for _ in range(2)]
         waiting = await platform.submit(content)
-        for one in running:
-            await _until_running(platform, one)
+        await _until_executing(supervisor, 2)
         change(policies, f'[tenants]\n[denied]\n"{content.digest}" = "It mines coins."\n')
         records = [await platform.finished(one) for one in (*running, waiting)]
     assert {(one.outcome, len(one.attempts)) for one in records} == {(Outcome.CANCELLED, 1)}
@@ -388,6 +387,13 @@ def change(policies: Path, rest: str) -> None:
     aside = policies / "trust.new"
     aside.write_text(f'running = "kill"\n{rest}', encoding="utf-8")
     aside.rename(policies / "trust.toml")
+
+
+async def _until_executing(supervisor: Supervisor, count: int) -> None:
+    """A record says that it runs while its module is still being looked at and compiled."""
+    async with asyncio.timeout(20):
+        while sum(one._executor is not None for one in supervisor._running.values()) < count:
+            await asyncio.sleep(0.01)
 
 
 async def _until_running(platform: Platform, invocation: Invocation) -> None:
