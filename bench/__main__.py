@@ -18,6 +18,7 @@ from bench import (
     floors,
     policy,
     sandbox,
+    storage,
     trust,
     versions,
 )
@@ -89,6 +90,36 @@ def version_rows() -> list[Row]:
     ]
     drawn_us = p50_ms(versions.draw_seconds(20_000)) * 1000
     return [*rows, Row("draw one of an alias's two versions, p50", f"{drawn_us:.2g} µs")]
+
+
+def storage_rows() -> list[Row]:
+    """What it costs to store, and to upload."""
+    rows = []
+    for size_mb, rounds in ((1, 40), (16, 8)):
+        with TemporaryDirectory() as folder:
+            found = storage.run(Path(folder), size_mb * storage.MB, rounds)
+        for place in ("directory", "bucket"):
+            for step, floor, name in (
+                ("put", "plain", "SHA-256, write, fsync"),
+                ("get", "read", "read, SHA-256"),
+            ):
+                taken = p50_ms(found[f"{place} {step}"])
+                speed = f"{size_mb / taken * 1000:.0f} MB/s"
+                what = f"blob of {size_mb} MB, {place}, {step}, p50 ({speed})"
+                rows.append(against(what, taken, "ms", p50_ms(found[floor]), name))
+    with TemporaryDirectory() as folder:
+        plain = p50_ms(storage.file_seconds(Path(folder), storage.MB, 40))
+    with end_to_end.running_service("always") as service:
+        data, code, known = storage.upload_seconds(service, 40)
+    floor = "SHA-256, write, fsync"
+    return [
+        *rows,
+        against("upload a new module of 1 MB, mostly data, p50", p50_ms(data), "ms", plain, floor),
+        against("the same module again, p50", p50_ms(known), "ms", plain, floor),
+        against(
+            "upload a new module of 1 MB, all code, compiled, p50", p50_ms(code), "ms", plain, floor
+        ),
+    ]
 
 
 async def process_rows(framed_us: float) -> list[Row]:
@@ -236,6 +267,7 @@ def main() -> None:
         policy_rows()
         + trust_rows()
         + version_rows()
+        + storage_rows()
         + sandbox_rows()
         + attack_rows()
         + crowd_rows()

@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
@@ -46,14 +47,17 @@ class DirectoryBlobStore:
 
     async def put_stream(self, chunks: AsyncIterator[bytes], max_bytes: int) -> tuple[str, int]:
         """Stores the bytes as they come; their digest and how many they are."""
+        hashing, size_bytes = sha256(), 0
         aside = await self._write(self._open_aside)
         try:
             async for piece in bounded(chunks, max_bytes):
-                await self._write(aside.write, piece)
-            await self._write(self._name, aside)
+                await self._write(_add, aside, hashing.update, piece)
+                size_bytes += len(piece)
+            digest = "sha256:" + hashing.hexdigest()
+            await self._write(self._name, aside, digest)
         finally:
             await asyncio.to_thread(aside.close)
-        return aside.digest, aside.size_bytes
+        return digest, size_bytes
 
     async def get(self, digest: str) -> bytes | None:
         """The bytes, their digest checked anew, or None."""
@@ -120,8 +124,8 @@ class DirectoryBlobStore:
         self._make_ready(self._root / "tmp")
         return FileAside(self._root / "tmp")
 
-    def _name(self, aside: FileAside) -> None:
-        path = self._path(aside.digest)
+    def _name(self, aside: FileAside, digest: str) -> None:
+        path = self._path(digest)
         self._make_ready(path.parent)
         aside.name(path)
         sync_directory(path.parent)
@@ -136,6 +140,11 @@ class DirectoryBlobStore:
             for parent in (directory.parent, self._root):
                 sync_directory(parent)  # another process may have made them and not synced yet
             self._ready.add(directory)
+
+
+def _add(aside: FileAside, update: Callable[[bytes], None], piece: bytes) -> None:
+    update(piece)
+    aside.write(piece)
 
 
 async def _in_thread(

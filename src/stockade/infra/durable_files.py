@@ -1,6 +1,5 @@
 """Files that are complete and on disk once they have their name."""
 
-import hashlib
 import os
 import tempfile
 from contextlib import suppress
@@ -14,7 +13,7 @@ _DIRECTORY_MODE = 0o700
 
 
 class FileAside:
-    """A new file in `directory`, hashed as it is written, that becomes `name`d or is removed.
+    """A new file in `directory` that becomes `name`d or is removed.
 
     Its methods may be called from one thread after another.
     """
@@ -25,19 +24,10 @@ class FileAside:
         # Buffered, because such a file locks itself: a write left behind by a cancelled task
         # cannot go on into a descriptor that is closed and used again.
         self._file = os.fdopen(descriptor, "wb")
-        self._hashing = hashlib.sha256()
-        self.size_bytes = 0
-
-    @property
-    def digest(self) -> str:
-        """The digest of what was written."""
-        return "sha256:" + self._hashing.hexdigest()
 
     def write(self, content: bytes) -> None:
         """Adds to the file."""
         self._file.write(content)
-        self._hashing.update(content)
-        self.size_bytes += len(content)
 
     def name(self, path: Path) -> None:
         """Fsyncs the file and gives it its name, in place of any other; the name is not synced."""
