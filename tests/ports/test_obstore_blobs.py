@@ -4,6 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -234,3 +235,14 @@ async def test_other_stores_of_the_library_do_as_well(kind: str, tmp_path: Path)
     for _ in range(2):
         await payloads.discard("acme", "id", digest_of(b"large"))
     assert await payloads.get("acme", "id", digest_of(b"large")) is None
+
+
+async def test_a_local_disk_that_is_full_is_told(
+    bucket: BlobPlace, s3: S3Server, tiny_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams wait there until their key is known."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tiny_disk))
+    with pytest.raises(StockadeError) as caught:
+        await _store(bucket).put_stream(_streamed(LARGE), len(LARGE))
+    assert (caught.value.code, caught.value.retryable) == ("blobs.full", True)
+    assert (s3.keys(bucket), list(tiny_disk.iterdir())) == ([], [])

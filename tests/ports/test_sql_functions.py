@@ -16,7 +16,7 @@ from stockade.core.modules import Abi, Alias, FunctionContent
 from stockade.infra import sql_function_queries as queries
 from stockade.infra.catalog_values import to_json
 from stockade.infra.sql_catalog import SqlCatalog
-from stockade.infra.sql_engine import migration_config
+from stockade.infra.sql_migration import migration_config
 from stockade.infra.sql_schema import function_versions, functions
 
 CONTENT = FunctionContent("sha256:" + "ab" * 32, Abi.STOCKADE_V1, deterministic=True)
