@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from bench import (
     arithmetic,
     attacks,
+    audit,
     backlog,
     crowd,
     end_to_end,
@@ -71,6 +72,30 @@ def trust_rows() -> list[Row]:
         *rows,
         against(what, kept_us, "µs", asked_us, "asked anew, SQLite"),
         Row("the same on a worker that has nothing", f"{p50_ms(fresh) * 1000:.0f} µs"),
+    ]
+
+
+def audit_rows() -> list[Row]:
+    """What the audit log costs."""
+    with TemporaryDirectory() as folder:
+        writes = asyncio.run(audit.write_seconds(Path(folder), 200))
+    plain, one = p50_ms(writes.plain), p50_ms(writes.entry)
+    bundled = p50_ms(writes.bundle) / audit.BATCH
+    within, without = asyncio.run(audit.request_seconds(30, 1000))
+    added_us = (p50_ms(within) - p50_ms(without)) * 1000
+    verified, parsed = audit.verify_seconds(10_000, 10)
+    speed = 10_000 / statistics.median(verified)
+    return [
+        against("audit entry, SQLite, p50", one, "ms", plain, "another write"),
+        against(f"one of {audit.BATCH} in a bundle", bundled, "ms", one, "one alone"),
+        Row("the log around a request that leaves no entry", f"{added_us:.3g} µs"),
+        against(
+            f"verify 10,000 entries, p50 ({speed:.0f} /s)",
+            p50_ms(verified),
+            "ms",
+            p50_ms(parsed),
+            "json.loads and one SHA-256 each",
+        ),
     ]
 
 
@@ -266,6 +291,7 @@ def main() -> None:
     rows = (
         policy_rows()
         + trust_rows()
+        + audit_rows()
         + version_rows()
         + storage_rows()
         + sandbox_rows()

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Scope
 
@@ -18,7 +17,8 @@ from stockade.core.principals import Principal
 
 REQUEST_ID_HEADER = "X-Request-Id"
 REASON_HEADER = "Stockade-Reason"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ID_NAME, _REASON_NAME = REQUEST_ID_HEADER.lower().encode(), REASON_HEADER.lower().encode()
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _SINGULAR = {"aliases": "alias"}
 
@@ -112,11 +112,15 @@ def note_permits(policies: Iterable[str]) -> None:
 
 def new_trace(scope: Scope, fresh_id: str) -> Trace:
     """The trace of a request that begins, with the id that its sender gave when that is sound."""
-    headers = Headers(scope=scope)
-    given = headers.get(REQUEST_ID_HEADER, "")
-    reason = headers.get(REASON_HEADER, "").encode("latin-1").decode("utf-8", "replace")
+    given, reason = b"", b""
+    for name, value in scope["headers"]:
+        if name == _ID_NAME:
+            given = value
+        elif name == _REASON_NAME:
+            reason = value
     sound = _REQUEST_ID.fullmatch(given)
-    return Trace(given if sound else fresh_id, scope, reason=bounded(reason))
+    told = bounded(reason.decode("utf-8", "replace")) if reason else ""
+    return Trace(given.decode() if sound else fresh_id, scope, reason=told)
 
 
 def trace_of(request: Request) -> Trace:

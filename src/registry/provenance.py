@@ -67,7 +67,10 @@ def verify_attestation(
         StockadeError: the first rule of this module's docstring that does not hold.
     """
     envelope = _envelope(content)
-    found = dsse.signed_by(envelope, signers)
+    try:
+        found = dsse.signed_by(envelope, signers)
+    except ValueError as error:
+        _malformed(str(error))
     names = _names_that_stand(found, now_ms)
     try:
         statement = strict_json.as_object(strict_json.loads(envelope.payload))

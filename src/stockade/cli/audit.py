@@ -1,6 +1,7 @@
 """`stockade audit`: who did what and who was refused what, and whether anybody touched the log."""
 
 import sys
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -128,15 +129,10 @@ def export(
     if database_url is not None:
         if after is not None or chain is None:
             raise typer.BadParameter("With --database-url give --chain, and no --after.")
-        lines = iter(_database(database_url, audit_key_file).read(chain)[0][chain])
+        with _database(database_url, audit_key_file).opened() as logs:
+            _write(logs.lines(chain), out)
     else:
-        lines = lines_of_gateway(client, after)
-    count = 0
-    with nullcontext(sys.stdout) if out is None else out.open("w", encoding="ascii") as file:
-        for line in lines:
-            file.write(line + "\n")
-            count += 1
-    say(f"{count} lines.")
+        _write(lines_of_gateway(client, after), out)
 
 
 @app.command()
@@ -172,11 +168,22 @@ def verify(
 def _verify_database(url: str, key_file: Path | None, chain: str | None) -> list[Report]:
     from stockade.core.audit_chain import head_is_signed  # noqa: PLC0415 - beside its use
 
-    found, signer = _database(url, key_file).read(chain)
-    return [
-        check_chain(lines, None, None, name, lambda head: head_is_signed(head, signer))
-        for name, lines in found.items()
-    ]
+    with _database(url, key_file).opened() as logs:
+        return [
+            check_chain(
+                logs.lines(name), None, None, name, lambda head: head_is_signed(head, logs.signer)
+            )
+            for name in (logs.chains() if chain is None else [chain])
+        ]
+
+
+def _write(lines: Iterable[str], out: Path | None) -> None:
+    count = 0
+    with nullcontext(sys.stdout) if out is None else out.open("w", encoding="ascii") as file:
+        for line in lines:
+            file.write(line + "\n")
+            count += 1
+    say(f"{count} lines.")
 
 
 def _database(url: str, key_file: Path | None) -> DatabaseLogs:

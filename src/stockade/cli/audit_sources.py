@@ -1,10 +1,10 @@
 """Where audit lines come from: files, a gateway, or the database itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from stockade.core.audit import AuditLog, HeadSigner
 from stockade.core.audit_chain import entry_line, head_line, parse_entry
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stockade_client import Client
 
 PAGE = 1000
+_Value = TypeVar("_Value")
 
 
 def lines_of_files(files: Sequence[Path]) -> Iterator[str]:
@@ -50,31 +51,44 @@ class DatabaseLogs:
         self._url = url
         self._key_file = key_file
 
-    def read(self, chain: str | None) -> tuple[dict[str, list[str]], HeadSigner]:
-        """The lines of this chain or of all, and whoever can check their heads."""
-        return asyncio.run(self._read(chain))
-
-    async def _read(self, chain: str | None) -> tuple[dict[str, list[str]], HeadSigner]:
-        async with self._opened() as (log, signer):
-            chains = await log.chains() if chain is None else [chain]
-            return {name: await _all_lines(log, name) for name in chains}, signer
-
-    @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[tuple[AuditLog, HeadSigner]]:
+    @contextmanager
+    def opened(self) -> Iterator["OpenLogs"]:
+        """The chains, to read inside."""
         from gateway.bootstrap import open_audit_log  # noqa: PLC0415 - keeps --help fast
 
-        async with open_audit_log(self._url, self._key_file) as opened:
-            yield opened
+        opening = open_audit_log(self._url, self._key_file)
+        with asyncio.Runner() as runner:
+            log, signer = runner.run(opening.__aenter__())
+            try:
+                yield OpenLogs(runner, log, signer)
+            finally:
+                runner.run(opening.__aexit__(None, None, None))
 
 
-async def _all_lines(log: AuditLog, chain: str) -> list[str]:
-    """Every row, those behind the head too: they are somebody else's."""
-    lines: list[str] = []
-    head, after = await log.head(chain), 0
-    while page := await log.walk(chain, after, PAGE):
-        lines += map(entry_line, page)
-        after = page[-1].sequence
-    return lines if head is None else [*lines, head_line(head)]
+class OpenLogs:
+    """Chains in an open database, page by page; `signer` can check their heads."""
+
+    def __init__(self, runner: asyncio.Runner, log: AuditLog, signer: HeadSigner) -> None:
+        self._runner = runner
+        self._log = log
+        self.signer = signer
+
+    def chains(self) -> Sequence[str]:
+        """The names of all."""
+        return self._runner.run(_awaited(self._log.chains()))
+
+    def lines(self, chain: str) -> Iterator[str]:
+        """Every row, those behind the head too: they are somebody else's."""
+        head, after = self._runner.run(_awaited(self._log.head(chain))), 0
+        while page := self._runner.run(_awaited(self._log.walk(chain, after, PAGE))):
+            yield from map(entry_line, page)
+            after = page[-1].sequence
+        if head is not None:
+            yield head_line(head)
+
+
+async def _awaited(asked: Awaitable[_Value]) -> _Value:
+    return await asked
 
 
 def _sequence(line: str) -> int:

@@ -180,8 +180,9 @@ class ChainWalk:
 
 
 def _unhashed(entry: AuditEntry) -> dict[str, object]:
+    told: dict[str, object] = {name: getattr(entry.facts, name) for name in _FACTS}
     place = {"chain": entry.chain, "sequence": entry.sequence, "previous": entry.previous}
-    return asdict(entry.facts) | place | {"v": VERSION}
+    return told | place | {"v": VERSION}
 
 
 def _canonical(value: dict[str, Any]) -> str:

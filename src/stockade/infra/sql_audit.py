@@ -113,9 +113,10 @@ class SqlAuditLog:
 
     async def _locked(self, connection: AsyncConnection, chain: str) -> AuditHead | None:
         """The head, checked, which nobody else goes on from before the end of the transaction."""
-        await add(connection, audit_heads, **_NO_HEAD, chain=chain)
+        if chain not in self._seen:
+            await add(connection, audit_heads, **_NO_HEAD, chain=chain)
         query = select(audit_heads).where(audit_heads.c.chain == chain).with_for_update()
-        head = _head((await connection.execute(query)).mappings().one())
+        head = _head((await connection.execute(query)).mappings().one_or_none())
         check_head(chain, head, await _tail(connection, chain), self._signer)
         if (0 if head is None else head.sequence) < self._seen.get(chain, 0):
             raise chain_broken(chain)

@@ -1,6 +1,7 @@
 """Attestations: each rule broken once, by itself, and what others' tools write."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -176,6 +177,29 @@ def test_a_statement_moved_into_the_type_does_not_count() -> None:
     signature = KEY.sign(pae(f"{PAYLOAD_TYPE} 1", payload))
     moved = {"sig": base64.b64encode(signature).decode()}
     refused(loose(payload, signatures=[moved]), "signer_unknown")
+
+
+def test_a_key_id_is_a_hint_that_can_only_take_away() -> None:
+    payload = json.dumps(statement(DIGEST)).encode()
+    told = json.loads(loose(payload, KEY))
+    others = hashlib.sha256(OTHER.public_key).hexdigest()
+    told["signatures"][0]["keyid"] = others
+    content = json.dumps(told).encode()
+    refused(content, "signer_unknown", SIGNER, OTHER)
+    assert verify_attestation(content, DIGEST, (SIGNER,), NOW_MS).signers == ("ci",)
+    told["signatures"][0]["keyid"] = 7
+    content = json.dumps(told).encode()
+    assert verify_attestation(content, DIGEST, (SIGNER, OTHER), NOW_MS).signers == ("ci",)
+
+
+def test_trials_are_bounded() -> None:
+    payload = json.dumps(statement(DIGEST)).encode()
+    many = [
+        Signer(f"s{number}", SIGNER.public_key[:-2] + number.to_bytes(2)) for number in range(300)
+    ]
+    refused(loose(payload, *[KEY] * MAX_SIGNATURES), "malformed", *many)
+    found = verify_attestation(sealed(payload), DIGEST, (*many, SIGNER), NOW_MS)
+    assert found.signers == ("ci",)
 
 
 def test_unsigned_is_refused() -> None:
