@@ -46,7 +46,9 @@ async def read_bounded(request: Request, bound: int, take: Take = _take_freely) 
         ) from None
 
 
-async def read_json(request: Request, shape: type[_T]) -> _T:
+async def read_json(
+    request: Request, shape: type[_T], bound: int = MAX_JSON_BYTES, take: Take = _take_freely
+) -> _T:
     """The body as JSON of this shape; unknown fields are refused.
 
     Raises:
@@ -54,7 +56,7 @@ async def read_json(request: Request, shape: type[_T]) -> _T:
             those of `read_bounded`.
     """
     check_content_type(request, "application/json")
-    return _decoded(await read_bounded(request, MAX_JSON_BYTES), shape)
+    return _decoded(await read_bounded(request, bound, take), shape)
 
 
 async def read_json_or(request: Request, absent: _T) -> _T:

@@ -52,8 +52,9 @@ class FunctionMethods(ABC):
     def rehearse_function(
         self,
         name: str,
-        module: str,
+        module: str | bytes,
         *,
+        detached_signature: bytes | None = None,
         limits: Mapping[str, int] | None = None,
         grants: Sequence[str] | None = None,
         env: Mapping[str, str] | None = None,
@@ -63,9 +64,11 @@ class FunctionMethods(ABC):
     ) -> Rehearsal:
         """What such a deploy would change, and all it would be refused for; writes nothing.
 
-        `against` names a version or an alias to compare with instead of the latest version.
+        `module` is a digest, or the signed module itself, which need not be uploaded. `against`
+        names a version or an alias to compare with instead of the latest version.
         """
-        content = function_content(module, limits, grants, env, retry, concurrency)
+        content = function_content("", limits, grants, env, retry, concurrency)
+        content |= calls.rehearsed_module(module, detached_signature)
         which = None if against is None else str(against)
         return self._send(calls.rehearse_function(name, content, which))
 
@@ -151,8 +154,9 @@ class AsyncFunctionMethods(ABC):
     async def rehearse_function(
         self,
         name: str,
-        module: str,
+        module: str | bytes,
         *,
+        detached_signature: bytes | None = None,
         limits: Mapping[str, int] | None = None,
         grants: Sequence[str] | None = None,
         env: Mapping[str, str] | None = None,
@@ -162,9 +166,11 @@ class AsyncFunctionMethods(ABC):
     ) -> Rehearsal:
         """What such a deploy would change, and all it would be refused for; writes nothing.
 
-        `against` names a version or an alias to compare with instead of the latest version.
+        `module` is a digest, or the signed module itself, which need not be uploaded. `against`
+        names a version or an alias to compare with instead of the latest version.
         """
-        content = function_content(module, limits, grants, env, retry, concurrency)
+        content = function_content("", limits, grants, env, retry, concurrency)
+        content |= calls.rehearsed_module(module, detached_signature)
         which = None if against is None else str(against)
         return await self._send(calls.rehearse_function(name, content, which))
 

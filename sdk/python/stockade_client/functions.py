@@ -1,5 +1,6 @@
 """Functions over their life: versions, comparisons, deletion; every call, and how it is read."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -91,6 +92,18 @@ def rehearse_function(
     """PUT /v1/functions/{name}?dry_run=true."""
     params = {"dry_run": "true"} | ({} if against is None else {"against": against})
     return Call("PUT", path(name), _rehearsal, params=params, json=_given(content))
+
+
+def rehearsed_module(module: str | bytes, detached_signature: bytes | None) -> dict[str, object]:
+    """A digest, or a module that goes along."""
+    if isinstance(module, str):
+        return {"module": module}
+    signature = detached_signature
+    return {
+        "module": None,
+        "wasm_base64": base64.b64encode(module).decode(),
+        "signature_base64": None if signature is None else base64.b64encode(signature).decode(),
+    }
 
 
 def functions(after: str | None, limit: int | None) -> Call[FunctionPage]:

@@ -3,7 +3,7 @@
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from gateway.bodies import read_json
+from gateway.bodies import MAX_JSON_BYTES, read_json
 from gateway.json_response import JSONResponse
 from gateway.openapi import json_body, optional
 from gateway.problems import problem_facts
@@ -16,7 +16,13 @@ from gateway.routes.headers import (
     version_choice,
 )
 from gateway.usecases import delete_function as deletion
-from gateway.usecases.compare_versions import Rehearsal, compare, find_version, rehearse_deploy
+from gateway.usecases.compare_versions import (
+    Rehearsal,
+    RehearsalRequest,
+    compare,
+    find_version,
+    rehearse_deploy,
+)
 from gateway.usecases.deploy_function import DeployRequest, deploy_function
 from stockade.core.actions import Action
 from stockade.core.catalog_changes import ChangeKind
@@ -38,7 +44,9 @@ _DIFF_QUERY = {
     "to": "The same; `latest` when it is left out.",
 }
 _DEPLOY_QUERY = {
-    "dry_run": "`true`: says what would change and what would be refused, and writes nothing.",
+    "dry_run": "`true`: says what would change and what would be refused, and writes nothing."
+    " Instead of `module`, `wasm_base64` may hold the module itself, not yet uploaded, and"
+    " `signature_base64` its signature when that is detached.",
     "against": "With `dry_run`: compares with this version or alias, not with the latest.",
 }
 
@@ -76,10 +84,13 @@ async def _rehearsed(request: Request, name: str) -> Response:
     caller.check_scope(Action.DEPLOY, name)
     context.authorizer.check_policies(caller, Action.READ, name)
     against = _reference(request, "against")
-    asked = await read_json(request, DeployRequest)
-    rehearsal = await rehearse_deploy(
-        context.services, context.authorizer, context.resolver, caller, name, asked, against
-    )
+    services = context.services
+    bound = MAX_JSON_BYTES + services.settings.max_module_bytes * 4 // 3
+    with context.room.holding(caller.tenant) as take:
+        asked = await read_json(request, RehearsalRequest, bound, take)
+        rehearsal = await rehearse_deploy(
+            services, context.authorizer, context.resolver, caller, name, asked, against
+        )
     return JSONResponse(_shown_rehearsal(name, rehearsal))
 
 

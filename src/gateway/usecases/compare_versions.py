@@ -1,18 +1,38 @@
 """Compares versions of a function, and a deploy with what is there, before anybody decides."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from gateway.authorizer import Authorizer
 from gateway.services import Services
-from gateway.usecases.deploy_function import DeployRequest, plan_deploy
+from gateway.usecases.deploy_function import (
+    Candidate,
+    DeployRequest,
+    plan_deploy,
+    stored_candidate,
+)
 from gateway.usecases.keep_aliases import find_alias
 from gateway.usecases.refusals import Refusals
 from gateway.usecases.resolve_function import FunctionResolver
+from gateway.usecases.upload_module import judge_upload
+from stockade.core.actions import Action
 from stockade.core.errors import StockadeError
 from stockade.core.function_diff import Diff, content_diff, facts_diff
 from stockade.core.modules import FunctionContent, FunctionVersion, ModuleFacts
 from stockade.core.names import check_name
 from stockade.core.principals import Principal
+
+
+class RehearsalRequest(DeployRequest, frozen=True, forbid_unknown_fields=True):
+    """What a deploy would ask for; the module itself may come along, in base64, not yet uploaded.
+
+    `signature_base64` is the module's signature when that is detached.
+    """
+
+    module: str = ""
+    wasm_base64: bytes | None = None
+    signature_base64: bytes | None = None
+
 
 LATEST = "latest"
 _MAX_DIGITS = 10
@@ -63,17 +83,20 @@ async def rehearse_deploy(
     resolver: FunctionResolver,
     caller: Principal,
     name: str,
-    asked: DeployRequest,
+    asked: RehearsalRequest,
     against: str | None,
 ) -> Rehearsal:
     """What the deploy would change, and all that it would be refused for; writes nothing.
+
+    A module that comes along is checked as an upload would.
 
     Raises:
         StockadeError: `alias.not_found` or `version.not_found` when there is nothing of what
             `against` names.
     """
     refusals = Refusals(gather=True)
-    planned = await plan_deploy(services, authorizer, caller, name, asked, refusals)
+    candidate = partial(_candidate, services, authorizer, caller, asked)
+    planned = await plan_deploy(services, authorizer, caller, name, asked, candidate, refusals)
     tenant, catalog = caller.tenant, services.catalog
     latest = await catalog.function_version(tenant, name, None)
     base = latest
@@ -85,6 +108,21 @@ async def rehearse_deploy(
         changes = await _difference(services, base, planned[0], planned[1].facts)
     number = 0 if latest is None else latest.version
     return Rehearsal(number + creates, creates, base, changes, tuple(refusals.found))
+
+
+async def _candidate(
+    services: Services, authorizer: Authorizer, caller: Principal, asked: RehearsalRequest
+) -> Candidate | None:
+    if asked.wasm_base64 is None:
+        return await stored_candidate(services, caller.tenant, asked.module)
+    authorizer.check(caller, Action.UPLOAD)
+    content, detached = asked.wasm_base64, asked.signature_base64
+    judged = await judge_upload(services, authorizer, caller, content, detached)
+    known = judged.known
+    earlier = () if known is None else known.signatures
+    merged = tuple(dict.fromkeys((*earlier, judged.verified.signature)))
+    stored = known is not None and known.deleted_ms is None
+    return Candidate(replace(judged.module, signatures=merged), judged.verified.body, stored)
 
 
 async def _difference(

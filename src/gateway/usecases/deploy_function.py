@@ -1,7 +1,9 @@
 """Makes an immutable version of a function out of a module, limits and settings."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 
@@ -63,6 +65,15 @@ class DeployRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: dict[str, str] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A module to make a version of: with its body when that came along, perhaps not stored."""
+
+    module: StoredModule
+    body: bytes | None = None
+    stored: bool = True
+
+
 async def deploy_function(
     services: Services, authorizer: Authorizer, caller: Principal, name: str, asked: DeployRequest
 ) -> tuple[FunctionVersion, bool]:
@@ -72,7 +83,8 @@ async def deploy_function(
         StockadeError: `auth.…`, `function.…`, `limits.…`, `module.…`.
     """
     first = Refusals(gather=False)
-    planned = await plan_deploy(services, authorizer, caller, name, asked, first)
+    candidate = partial(stored_candidate, services, caller.tenant, asked.module)
+    planned = await plan_deploy(services, authorizer, caller, name, asked, candidate, first)
     if planned is None:
         raise RuntimeError("a deploy without a module was not refused")
     note = check_note(caller.id, asked.message, asked.labels)
@@ -81,27 +93,38 @@ async def deploy_function(
     )
 
 
+async def stored_candidate(services: Services, tenant: str, digest: str) -> Candidate | None:
+    """The module of this digest, which the tenant has.
+
+    Raises:
+        StockadeError: `module.digest_invalid` or `module.not_found`.
+    """
+    return Candidate(await find_module(services, tenant, check_digest(digest)))
+
+
 async def plan_deploy(
     services: Services,
     authorizer: Authorizer,
     caller: Principal,
     name: str,
     asked: DeployRequest,
+    candidate: Callable[[], Awaitable[Candidate | None]],
     refusals: Refusals,
 ) -> tuple[FunctionContent, StoredModule] | None:
-    """What a deploy would make of the module, everything checked, nothing written.
+    """What a deploy would make of the candidate, everything checked, nothing written.
 
     With gathered refusals, the content is without what was refused, and None without a module.
     """
     await refusals.looking(_check_free(services, caller.tenant, name), None)
-    module = await refusals.looking(_module(services, caller.tenant, asked.module), None)
+    found = await refusals.looking(candidate(), None)
+    module = None if found is None else found.module
     limits = _limits(services.plans.current.of(caller.tenant), asked.limits, refusals)
     grants = _grants(services, asked.grants, None if module is None else module.facts, refusals)
     retry = refusals.of(lambda: _retry(asked.retry), RetrySettings())
     concurrency = refusals.of(lambda: _concurrency(asked.concurrency), None)
     env = refusals.of(lambda: _environment(asked.env), _NO_ENVIRONMENT)
     refusals.of(lambda: check_note(caller.id, asked.message, asked.labels), VersionNote())
-    if module is None:
+    if found is None or module is None:
         return None
     facts = module.facts
     content = FunctionContent(
@@ -114,9 +137,12 @@ async def plan_deploy(
         concurrency=concurrency,
         env=env,
     )
-    counting = await refusals.looking(check_function_trust(services, name, module), None)
+    trust = check_function_trust(services, name, module, found.body)
+    counting = await refusals.looking(trust, None)
     signers = () if counting is None else counting.names
-    provenance = await refusals.looking(provenance_of(services, module), Provenance())
+    provenance = Provenance()
+    if found.stored:
+        provenance = await refusals.looking(provenance_of(services, module), provenance)
     resource = module_resource(module, signers, provenance)
     question = _question(caller, name, content, resource)
     refusals.of(lambda: authorizer.check_question(question), None)
@@ -131,10 +157,6 @@ async def _check_free(services: Services, tenant: str, name: str) -> None:
         raise is_deleted(name, deleted.restorable_until_ms)
     if await services.catalog.function_version(tenant, name, None) is None:
         check_new_name("function", name)
-
-
-async def _module(services: Services, tenant: str, digest: str) -> StoredModule | None:
-    return await find_module(services, tenant, check_digest(digest))
 
 
 def _question(caller: Principal, name: str, content: FunctionContent, module: Resource) -> Question:

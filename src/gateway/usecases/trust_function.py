@@ -22,14 +22,16 @@ from stockade.core.modules import StoredModule
 from stockade.core.trust import MAX_NAMED_SIGNERS, MAX_THRESHOLD, FunctionTrust
 
 
-async def trusted_signers(services: Services, module: StoredModule) -> Counting:
-    """The signers that vouch for a stored module now.
+async def trusted_signers(
+    services: Services, module: StoredModule, body: bytes | None = None
+) -> Counting:
+    """The signers that vouch for a module now: a stored one, unless its body is given.
 
     Raises:
         StockadeError: why nobody does (`module.…`), or a store's own trouble.
     """
     check_denied(services.trust_rules.current, module.digest)
-    body = await services.blobs.get(module.digest)
+    body = body or await services.blobs.get(module.digest)
     if body is None:
         raise StockadeError(
             "module.not_found", "The module is not in the blob store any more. Upload it again."
@@ -45,13 +47,15 @@ async def trusted_signers(services: Services, module: StoredModule) -> Counting:
     return await asyncio.to_thread(count)
 
 
-async def check_function_trust(services: Services, function: str, module: StoredModule) -> Counting:
+async def check_function_trust(
+    services: Services, function: str, module: StoredModule, body: bytes | None = None
+) -> Counting:
     """The signers that vouch for a module, as many as its tenant's function asks for.
 
     Raises:
         StockadeError: as `trusted_signers`, and `module.signers_missing`.
     """
-    counting = await trusted_signers(services, module)
+    counting = await trusted_signers(services, module, body)
     check_threshold(await services.catalog.function_trust(module.tenant, function), counting)
     return counting
 

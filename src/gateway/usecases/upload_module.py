@@ -29,6 +29,20 @@ class Uploaded:
     created: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A module that may be stored: `known` is what the tenant has of it already.
+
+    `signers` are the tenant's, `names` those of them that signed it now and count.
+    """
+
+    module: StoredModule
+    verified: VerifiedModule
+    signers: Sequence[Signer]
+    names: tuple[str, ...]
+    known: StoredModule | None
+
+
 async def upload_module(
     services: Services,
     authorizer: Authorizer,
@@ -40,6 +54,29 @@ async def upload_module(
 
     Raises:
         StockadeError: why the module is not taken (`module.…`, `auth.…`), or a store's own trouble.
+    """
+    judged = await judge_upload(services, authorizer, caller, content, detached)
+    stored, verified = judged.module, judged.verified
+    known, signers = judged.known, judged.signers
+    if known and not await asyncio.to_thread(_adds_a_signer, verified, known, signers):
+        stored = replace(stored, signatures=())
+    created = await _store(services, stored, verified.body)
+    if created:
+        await services.hints.tell(caller.tenant, verified.digest)
+    return Uploaded(verified.digest, judged.names, stored.facts, created)
+
+
+async def judge_upload(
+    services: Services,
+    authorizer: Authorizer,
+    caller: Principal,
+    content: bytes,
+    detached: bytes | None,
+) -> Judged:
+    """Checks all that an upload checks, and stores nothing.
+
+    Raises:
+        StockadeError: as `upload_module`.
     """
     tenant = caller.tenant
     signers = await services.catalog.signers(tenant)
@@ -57,12 +94,7 @@ async def upload_module(
     if known is None:
         await _check_quota(services, stored)
         await services.compiler.compile(verified.body, tenant)
-    elif not await asyncio.to_thread(_adds_a_signer, verified, known, signers):
-        stored = replace(stored, signatures=())
-    created = await _store(services, stored, verified.body)
-    if created:
-        await services.hints.tell(tenant, verified.digest)
-    return Uploaded(verified.digest, counting.names, facts, created)
+    return Judged(stored, verified, signers, counting.names, known)
 
 
 def _adds_a_signer(

@@ -97,9 +97,14 @@ def deploy(  # noqa: PLR0913 - one for each option
     limits, variables = whole_numbers("--limit", limit or []), pairs("--env", env or [])
     grants, labels = grant or [], pairs("--label", label or []) or None
     if dry_run:
-        digest = _named(client, module) or _digest_of(_existing(module))
         found = client.rehearse_function(
-            name, digest, limits=limits, grants=grants, env=variables, against=against
+            name,
+            _rehearsed(module),
+            detached_signature=None if signature is None else signature.read_bytes(),
+            limits=limits,
+            grants=grants,
+            env=variables,
+            against=against,
         )
         _tell(found, as_json=as_json)
         return
@@ -144,12 +149,14 @@ def _named(client: "Client", text: str) -> str | None:
     return text if text.startswith("sha256:") else None
 
 
-def _digest_of(path: Path) -> str:
-    """The digest that an upload would give, worked out here: a rehearsal uploads nothing."""
-    from registry.signature_format import split_envelope  # noqa: PLC0415 - --help needs it not
-    from stockade.core.digests import digest_of  # noqa: PLC0415 - likewise
-
-    return digest_of(split_envelope(path.read_bytes()).body)
+def _rehearsed(text: str) -> str | bytes:
+    """A digest, or a file's content, which goes along and is not stored."""
+    if text.startswith("oci:"):
+        raise typer.BadParameter(
+            "Making a module of a pushed artifact stores it: give --dry-run a digest or a file.",
+            param_hint="--module",
+        )
+    return text if text.startswith("sha256:") else _existing(text).read_bytes()
 
 
 def _existing(text: str) -> Path:

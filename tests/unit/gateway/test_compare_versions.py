@@ -1,18 +1,20 @@
 """Diffs, and deploys that are only rehearsed: everything is told, nothing is written."""
 
+import base64
 import copy
 from pathlib import Path
 
 import pytest
 
 from gateway.usecases.refusals import Refusals
+from registry.signature_format import split_envelope
 from stockade.core.egress import EgressPolicy
 from stockade.core.errors import StockadeError
 from stockade.infra.cedar_policies import CedarPolicies
 from stockade.infra.policy_text import Source, read_sources
 from tests.guest import guests
-from tests.unit.gateway.installation import Installation, installed, refused
-from tests.unit.registry.signed_modules import signed
+from tests.unit.gateway.installation import GOOD, Installation, installed, refused
+from tests.unit.registry.signed_modules import BODY, signed
 
 POLICY_DIR = Path(__file__).parents[3] / "policies" / "authorization"
 F = "/v1/functions/f"
@@ -164,6 +166,73 @@ async def test_a_rehearsal_without_the_module_tells_the_rest(gateway: Installati
     codes = [one["code"] for one in shown["refusals"]]
     assert codes == ["module.not_found", "function.concurrency_invalid"]
     assert (shown["creates"], shown["changes"]) == (True, {})
+
+
+def along(content: bytes, **asked: object) -> dict[str, object]:
+    return {"wasm_base64": base64.b64encode(content).decode()} | asked
+
+
+async def test_a_module_that_comes_along_is_judged_whole_and_stored_nowhere(
+    gateway: Installation,
+) -> None:
+    await gateway.deploy()
+    blobs = len(gateway.blobs._blobs)
+    shown = (await gateway.http.put(DRY, json=along(CLOCK))).json()
+    assert [one["code"] for one in shown["refusals"]] == ["function.grant_missing"]
+    assert shown["changes"]["imports"] == {"added": ["stockade:v1.now_ms"]}
+    granted = along(CLOCK, grants=["now_ms"])
+    shown = (await gateway.http.put(DRY, json=granted)).json()
+    assert (shown["refusals"], shown["version"], shown["creates"]) == ([], 2, True)
+    digest = shown["changes"]["module"]["to"]
+    refused(await gateway.http.get(f"/v1/modules/{digest}"), 404, "module.not_found")
+    assert len(gateway.blobs._blobs) == blobs
+    assert len(gateway.compiler.compiled) == 3  # one was uploaded, the other tried twice
+
+
+async def test_a_known_module_that_comes_along_is_the_one_that_is_there(
+    gateway: Installation,
+) -> None:
+    await gateway.deploy()
+    shown = (await gateway.http.put(DRY, json=along(GOOD))).json()
+    assert (shown["creates"], shown["version"], shown["refusals"]) == (False, 1, [])
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(BODY, "module.unsigned"), (b"text", "module.not_wasm"), (GOOD[:-1], "module.malformed")],
+)
+async def test_a_module_that_would_not_be_taken_is_told(
+    gateway: Installation, content: bytes, code: str
+) -> None:
+    shown = (await gateway.http.put(DRY, json=along(content, concurrency=0))).json()
+    codes = [one["code"] for one in shown["refusals"]]
+    assert codes == [code, "function.concurrency_invalid"]
+
+
+async def test_a_detached_signature_comes_along(gateway: Installation) -> None:
+    envelope = split_envelope(GOOD)
+    assert envelope.signature is not None
+    signature = base64.b64encode(envelope.signature).decode()
+    asked = along(envelope.body, signature_base64=signature)
+    assert (await gateway.http.put(DRY, json=asked)).json()["refusals"] == []
+
+
+async def test_a_module_comes_along_for_a_rehearsal_only_and_within_bounds(
+    gateway: Installation,
+) -> None:
+    refused(await gateway.http.put(F, json=along(GOOD)), 400, "request.unknown_field")
+    asked = {"wasm_base64": "?"}
+    refused(await gateway.http.put(DRY, json=asked), 400, "request.invalid")
+    large = {"wasm_base64": "A" * (23 * 1024 * 1024)}
+    refused(await gateway.http.put(DRY, json=large), 413, "request.too_large")
+
+
+async def test_who_may_not_upload_has_no_module_judged(gateway: Installation) -> None:
+    key = (await gateway.http.post("/v1/keys", json={"name": "ro", "role": "viewer"})).json()["key"]
+    async with gateway.client(key) as viewer:
+        shown = (await viewer.put(DRY, json=along(GOOD))).json()
+    assert [one["code"] for one in shown["refusals"]] == ["auth.denied"]
+    assert gateway.compiler.compiled == []
 
 
 async def test_a_rehearsal_of_a_deleted_function_says_so(gateway: Installation) -> None:

@@ -124,6 +124,14 @@ def test_a_rehearsal(client: Client, gateway: FakeGateway) -> None:
     assert dict(gateway.last.url.params) == {"dry_run": "true"}
 
 
+def test_a_rehearsal_of_a_module_that_goes_along(client: Client, gateway: FakeGateway) -> None:
+    gateway.on("PUT /v1/functions/hello", httpx.Response(200, json=REHEARSAL))
+    client.rehearse_function("hello", b"\0asm", detached_signature=b"\1")
+    assert gateway.last_json == {"wasm_base64": "AGFzbQ==", "signature_base64": "AQ=="}
+    client.rehearse_function("hello", b"\0asm")
+    assert gateway.last_json == {"wasm_base64": "AGFzbQ=="}
+
+
 def test_deletion_and_restoration(client: Client, gateway: FakeGateway) -> None:
     assert client.delete_function("hello") == GONE
     assert client.deleted_functions() == (GONE,)
