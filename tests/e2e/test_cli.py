@@ -14,7 +14,7 @@ import pytest
 
 from registry.keys import generate_secret_key, public_bytes, public_key_pem
 from registry.signing import sign
-from stockade_client import Client
+from stockade_client import Client, StockadeApiError
 from tests.guest import guests
 
 PATIENCE_SECONDS = 60.0
@@ -140,6 +140,31 @@ def deploy_echo(client: Client) -> None:
     client.put_function("echo", module.digest)
 
 
+def live_and_let_die(client: Client) -> None:
+    """A canary, a rollback, a deletion and a restoration, each seen by what is invoked."""
+    digest = client.function("echo").module
+    made = client.put_function("echo", digest, limits={"fuel": 50_000_000}, message="Less fuel")
+    assert client.rehearse_function("echo", digest, against=1).passes
+    assert client.diff("echo", 1, made.version).changes.keys() == {"limits"}
+    client.put_alias("echo", "prod", version=1, expected_revision=0)
+    half = client.promote("echo", "prod", made.version, percent=50, expected_revision=1)
+    runs = {
+        client.get(client.invoke("echo", alias="prod").invocation_id).version for _ in range(24)
+    }
+    assert runs == {1, 2}
+    client.promote("echo", "prod", made.version)
+    assert client.rollback("echo", "prod").percent == half.percent
+    assert client.rollback("echo", "prod").weights == {1: 1}
+    queued = client.submit("echo", b"queued", alias="prod")
+    client.delete_function("echo")
+    with pytest.raises(StockadeApiError) as caught:
+        client.invoke("echo", alias="prod")
+    assert caught.value.code == "function.deleted"
+    assert client.wait(queued, 30).outcome == "completed"
+    client.restore_function("echo")
+    assert client.invoke("echo", b"back", alias="prod").output == b"back"
+
+
 async def test_one_round_and_another_on_the_same_data(
     start: Callable[..., Dev], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +181,7 @@ async def test_one_round_and_another_on_the_same_data(
         deploy_echo(client)
         first = client.invoke("echo", b"hello")
         assert first.output == b"hello"
+        live_and_let_die(client)
     assert len(dev.children) >= 3
     assert dev.end(signal.SIGTERM) == 0
     await until(lambda: not alive(dev.children))

@@ -15,7 +15,7 @@ from stockade.cli.reporting import reported
 from stockade.cli.words import print_json, say
 from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.errors import StockadeError
-from stockade.core.names import check_name
+from stockade.core.names import check_new_name
 
 if TYPE_CHECKING:
     from stockade.infra.sql_catalog import SqlCatalog
@@ -75,7 +75,7 @@ def add(
 
     The key is shown this once. With it, the tenant makes all others: stockade keys create.
     """
-    check_name("tenant", name)
+    check_new_name("tenant", name)
     with delivery(out, force=False, as_json=as_json) as deliver:
         asyncio.run(_added(database_url, name, environment, deliver))
     say(f"Tenant {name} is there.")

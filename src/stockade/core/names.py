@@ -10,12 +10,15 @@ from stockade.core.errors import StockadeError
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SECRET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+_OURS = frozenset({"stockade", "system", "platform"})
 _RESERVED = {
-    "function": frozenset({"stockade", "system", "platform"}),
+    "tenant": _OURS,
+    "function": _OURS,
     "alias": frozenset({"latest"}),
 }
 _LOOKS_ELSE = {
     # A number is a version; `xn--` is how other tools write letters that look like these.
+    "tenant": re.compile(r"xn--.*"),
     "function": re.compile(r"xn--.*"),
     "alias": re.compile(r"xn--.*|[0-9]+"),
 }

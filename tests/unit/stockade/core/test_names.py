@@ -46,6 +46,8 @@ def test_a_bad_name_is_refused_under_its_kind(kind: str, name: str) -> None:
         ("function", "xn--a"),
         ("function", "stockade"),
         ("function", "platform"),
+        ("tenant", "system"),
+        ("tenant", "xn--a"),
     ],
 )
 def test_a_reserved_name_is_for_nothing_new(kind: str, name: str) -> None:
