@@ -1,7 +1,7 @@
 """Questions as Cedar takes them: a request, and the entities that it speaks of."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ def _request(
     action: str,
     resource: _Entity,
     context: _Entity,
-    entities: Iterable[_Entity],
+    entities: list[_Entity],
 ) -> CedarRequest:
     asked = {
         "principal": principal,
@@ -58,8 +58,7 @@ def _request(
         "resource": resource,
         "context": context,
     }
-    distinct = {(one["uid"]["type"], one["uid"]["id"]): one for one in entities}
-    return CedarRequest(action, asked, json.dumps(list(distinct.values())))
+    return CedarRequest(action, asked, json.dumps(entities))
 
 
 def _principal(caller: Principal) -> _Entity:
@@ -75,14 +74,14 @@ def _principal(caller: Principal) -> _Entity:
 
 
 def _resource_entities(resource: Resource) -> list[_Entity]:
-    tenant = _entity(_uid("Tenant", resource.tenant), {})
-    uid = _resource_uid(resource)
-    if uid == tenant["uid"]:
-        return [tenant]
+    """What has attributes; a tenant has none, and is known by its name alone."""
+    if resource.kind == "Tenant":
+        return []
     name = "digest" if resource.kind == "Module" else "name"
     attributes: Mapping[str, object] = {"tenant": _tenant(resource.tenant), name: resource.name}
     more = {key: _value(value) for key, value in resource.attributes.items()}
-    return [tenant, _entity(uid, {**attributes, **more}, (tenant["uid"],))]
+    tenant = _uid("Tenant", resource.tenant)
+    return [_entity(_resource_uid(resource), {**attributes, **more}, (tenant,))]
 
 
 def _resource_uid(resource: Resource) -> _Entity:
