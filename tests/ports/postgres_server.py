@@ -50,7 +50,10 @@ class PostgresServer:
         self.start()
 
     def start(self) -> None:
-        """Starts the server, at the port that it had before, and waits until it serves."""
+        """Starts the server, at the port that it had before, and waits until it serves.
+
+        It ends when the thread ends that started it.
+        """
         for _ in range(_TRIES):
             port = self._port or _free_port()
             self._spawn(port)
