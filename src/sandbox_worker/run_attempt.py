@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 _SHORT_RUN_SECONDS = 0.005
 _BEGIN_AGAIN_SECONDS = 1.0
+_PREPARE_BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, *(1.0,) * 60)
+_AWAY = frozenset({"catalog.unavailable", "blobs.unavailable"})
 _COMPLETE_BACKOFF_SECONDS = (0.05, 0.2, 0.5, 1, 2, 4, *(8,) * 36)
 """Five minutes."""
 
@@ -124,7 +126,7 @@ class RunningAttempt:
 
     async def _execute(self, begun: asyncio.Task[bool]) -> RunResult:
         try:
-            task = await self._prepare()
+            task = await self._prepare_patiently()
             calls = self._calls = self._services.broker.open(self.claim.invocation)
             self._executor = await self._services.pool.acquire(
                 self.claim.invocation.tenant, task.digest
@@ -144,6 +146,21 @@ class RunningAttempt:
     def _stop_when_stale(self, begun: asyncio.Task[bool]) -> None:
         if not begun.cancelled() and begun.exception() is None and not begun.result():
             self.cancel()
+
+    async def _prepare_patiently(self) -> Task:
+        """Waits for a store that is away, for a minute or so: no attempt is lost to that."""
+        for pause in _PREPARE_BACKOFF_SECONDS:
+            try:
+                return await self._prepare()
+            except StockadeError as error:
+                if error.code not in _AWAY or self._stopped or self._is_late():
+                    raise
+            await asyncio.sleep(pause)
+        return await self._prepare()
+
+    def _is_late(self) -> bool:
+        deadline_ms = self.claim.invocation.deadline_ms
+        return deadline_ms is not None and self._services.clock.now_ms() >= deadline_ms
 
     async def _prepare(self) -> Task:
         invocation = self.claim.invocation

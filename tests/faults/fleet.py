@@ -66,11 +66,15 @@ class Fleet:
         directory: For all its files.
         cluster_url: Nodes to use in place of a Valkey of its own.
         partitions: How many there are.
+        database_url: A database to use in place of a file of its own.
     """
 
-    def __init__(self, directory: Path, cluster_url: str = "", partitions: int = 1) -> None:
+    def __init__(
+        self, directory: Path, cluster_url: str = "", partitions: int = 1, database_url: str = ""
+    ) -> None:
         self._directory = directory
         self._cluster_url, self._partitions = cluster_url, partitions
+        self._database = database_url or f"sqlite:///{self.database_file}"
         self._numbers = count()
         self._started: list[subprocess.Popen[bytes]] = []
         self.valkey = EmbeddedValkey(directory / "valkey")
@@ -141,6 +145,11 @@ class Fleet:
         connections = RedisConnections(self.valkey.url)
         await connections.call("CONFIG", "SET", "maxmemory", most_bytes)
         await connections.close()
+
+    @property
+    def database_file(self) -> Path:
+        """The catalog, where no database was given."""
+        return self._directory / "catalog.sqlite"
 
     @property
     def last(self) -> subprocess.Popen[bytes]:
@@ -237,10 +246,6 @@ class Fleet:
     @property
     def _redis_url(self) -> str:
         return self._cluster_url or self.valkey.url
-
-    @property
-    def _database(self) -> str:
-        return f"sqlite:///{self._directory}/catalog.sqlite"
 
     def _spawn(self, kind: str, redis_url: str, **own: str) -> subprocess.Popen[bytes]:
         environment = {

@@ -1,6 +1,8 @@
-"""Valkey away, or full, under real gateways and workers, which go on without a restart."""
+"""Stores away, full or locked under real gateways and workers, which go on without a restart."""
 
 import asyncio
+import sqlite3
+import time
 
 import pytest
 
@@ -55,3 +57,20 @@ async def test_a_full_server_delays_and_loses_nothing(
     assert [attempt["outcome"] for attempt in record["attempts"]] == ["completed"]
     assert await fleet.executions(name) - 1 == 1
     assert worker.poll() is None
+
+
+async def test_a_locked_database_is_told_in_time_and_over_when_it_is_over(fleet: Fleet) -> None:
+    name = await fleet.deploy_counting()
+    current = (await fleet.http.get(f"/v1/functions/{name}")).json()
+    wanted = {"module": current["module"], "grants": ["kv:runs"], "concurrency": 3}
+    other = sqlite3.connect(fleet.database_file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    refused = await fleet.http.put(f"/v1/functions/{name}", json=wanted)
+    # Nothing begins that cannot be logged.
+    assert (refused.status_code, refused.json()["code"]) == (503, "audit.unavailable")
+    assert time.monotonic() - began < 30
+    assert (await fleet.http.get(f"/v1/functions/{name}")).json()["version"] == 1
+    other.close()
+    made = await fleet.http.put(f"/v1/functions/{name}", json=wanted)
+    assert (made.status_code, made.json()["version"]) == (201, 2)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -230,6 +231,39 @@ async def test_a_full_disk_is_unavailable_and_loses_nothing(small_disk: Path) ->
             await catalog.add_module(replace(MODULE, signatures=(b"x" * 5_000_000,)))
         assert await catalog.module("acme", MODULE.digest) == MODULE
     assert (caught.value.code, caught.value.retryable) == ("catalog.unavailable", True)
+
+
+async def test_a_disk_that_turns_read_only_is_unavailable_for_writes_and_recovers(
+    small_disk: Path,
+) -> None:
+    def remount(how: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{how}", str(small_disk)], check=True)
+
+    async with opened(f"sqlite:///{small_disk / 'catalog.db'}") as catalog:
+        await catalog.ensure_tenant("acme")
+        await catalog.add_module(MODULE)
+        await catalog._engine.dispose()  # the write-ahead log is away when nobody has the file open
+        remount("ro")
+        with pytest.raises(StockadeError) as caught:
+            await catalog.put_function("acme", "hello", CONTENT, 1)
+        await catalog._engine.dispose()
+        remount("rw")
+        assert (await catalog.put_function("acme", "hello", CONTENT, 1))[1]
+        assert await catalog.module("acme", MODULE.digest) == MODULE
+    assert (caught.value.code, caught.value.retryable) == ("catalog.unavailable", True)
+
+
+async def test_a_file_that_is_damaged_while_it_is_used_is_corrupt(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    async with opened(f"sqlite:///{path}") as catalog:
+        await catalog.ensure_tenant("acme")
+        await catalog._engine.dispose()
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(b"\xff" * (path.stat().st_size - 4096))
+        with pytest.raises(StockadeError) as caught:
+            await catalog.functions("acme")
+    assert (caught.value.code, caught.value.retryable) == ("catalog.corrupt", False)
 
 
 @pytest.mark.parametrize(
