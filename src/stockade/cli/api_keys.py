@@ -102,10 +102,11 @@ def list_keys(client: "Client", *, as_json: JsonFlag = False) -> None:
             _state(key, now_ms),
             _when(key.expires_ms),
             _when(key.last_used_ms),
+            key.subject or "-",
         )
         for key in found
     )
-    print_table(("ID", "NAME", "ROLE", "SCOPES", "STATE", "ENDS", "LAST USED"), rows)
+    print_table(("ID", "NAME", "ROLE", "SCOPES", "STATE", "ENDS", "LAST USED", "CI JOB"), rows)
 
 
 @connected

@@ -309,12 +309,15 @@ def test_times_that_are_none(changes: dict[str, object]) -> None:
 def test_a_token_is_known_by_its_id_or_by_what_was_signed() -> None:
     one, same = token(_claims(jti="x")), token(_claims(jti="x", ref="other"))
     assert _verify(one).id_hash == _verify(same).id_hash != _verify(token(_claims())).id_hash
+    other = Issuer(2)
+    theirs = token(other.claims(NOW, jti="x"))
+    assert _verify(theirs, url=other.url).id_hash != _verify(one).id_hash
     bare = {"jti": None}
     es = _key(ec_jwk("one"))
     # Two signatures of one text differ; the text is what counts.
     texts = {token(_claims(**bare), EC_KEY, "ES256") for _ in range(2)}
     assert len(texts) == 2
     assert len({_verify(text, es).id_hash for text in texts}) == 1
-    other = token(_claims(jti=None, ref="other"), EC_KEY, "ES256")
-    assert _verify(other, es).id_hash not in {_verify(text, es).id_hash for text in texts}
+    another = token(_claims(jti=None, ref="other"), EC_KEY, "ES256")
+    assert _verify(another, es).id_hash not in {_verify(text, es).id_hash for text in texts}
     assert _verify(token(_claims(jti=""))).id_hash != _verify(token(_claims(jti="x"))).id_hash

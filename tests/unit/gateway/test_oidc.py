@@ -174,6 +174,19 @@ async def test_a_token_that_is_refused(
     assert len(await ci.gateway.catalog.keys("alice")) == 1
 
 
+@pytest.mark.parametrize("text", ["refs/heads/\0", "\ud800", "a\x1b[2J\n"], ids=ascii)
+async def test_hostile_texts_in_sound_tokens_are_kept_whole_or_refused(ci: Ci, text: str) -> None:
+    for changes in ({"sub": text}, {"sha": text}, {"jti": text}):
+        answer = await ci.exchange(ci.token(**changes))  # type: ignore[arg-type]
+        assert answer.text.isascii()
+        if answer.status_code != 201:
+            refused(answer, 400, "catalog.value_invalid")
+            continue
+        stored = await ci.gateway.catalog.find_key(answer.json()["id"])
+        assert stored is not None
+        assert "sha" not in changes or dict(stored.claims)["sha"] == text
+
+
 async def test_an_attackers_signature_is_refused_whatever_it_claims(ci: Ci) -> None:
     claims = ci.issuer.claims(ci.gateway.services.clock.now_ms() / 1000)
     refused(await ci.exchange(token(claims, OTHER_RSA_KEY)), 401, "oidc.signature_invalid")

@@ -187,6 +187,26 @@ async def test_an_issuer_that_misbehaves_is_as_good_as_away(
     assert str(issuer.port) not in error.message
 
 
+async def test_sound_keys_elsewhere_are_not_even_asked_for(
+    issuer: Issuer, keys: HttpIssuerKeys
+) -> None:
+    with serving() as other:
+        elsewhere = {"issuer": issuer.url, "jwks_uri": f"{other.url}/jwks"}
+        issuer.answers[DISCOVERY] = lambda: ok(elsewhere)
+        await _refused(keys, issuer, "one")
+        assert other.asked == []
+
+
+@pytest.mark.parametrize("status", [201, 203, 302, 404, 500])
+async def test_sound_keys_under_another_status_do_not_count(
+    issuer: Issuer, keys: HttpIssuerKeys, status: int
+) -> None:
+    headers = {"Location": f"{issuer.url}/jwks"}
+    issuer.answers[JWKS] = lambda: (status, headers, ok({"keys": issuer.keys})[2])
+    await _refused(keys, issuer, "one")
+    assert issuer.asked == [DISCOVERY, JWKS]
+
+
 async def test_an_issuer_that_does_not_answer_in_time(
     issuer: Issuer, keys: HttpIssuerKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
