@@ -68,7 +68,10 @@ class AuditTrail:
         trace.begun = True
 
     async def end(self, trace: Trace, status: int) -> None:
-        """Says how a request ended, if the log tells of it."""
+        """Says how a request ended, if the log tells of it; once: an answer may break off later."""
+        if trace.ended:
+            return
+        trace.ended = True
         if trace.error is None and status >= HTTPStatus.BAD_REQUEST:
             trace.error = StockadeError(f"http.{status}", "Refused in words of another protocol.")
         done = trace.begun or (trace.changes_something and status < HTTPStatus.BAD_REQUEST)

@@ -25,7 +25,7 @@ _SINGULAR = {"aliases": "alias"}
 
 @dataclass(slots=True)
 class Trace:
-    """Grows as the request is served. `begun` is set when the log says that the action begins."""
+    """Grows as the request is served; `begun` and `ended` say what the log was told."""
 
     request_id: str
     scope: Scope
@@ -34,6 +34,7 @@ class Trace:
     object: str = ""
     reason: str = ""
     begun: bool = False
+    ended: bool = False
     error: StockadeError | None = None
     permits: set[str] = field(default_factory=set)
 

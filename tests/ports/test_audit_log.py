@@ -183,6 +183,22 @@ async def test_an_edited_column_is_found(database: Database, column: str) -> Non
     assert found.sequence in {3, 4}
 
 
+@pytest.mark.parametrize("column", ["reason", "hash", "time_ms", "policies"])
+async def test_values_of_another_type_are_found(tmp_path: Path, column: str) -> None:
+    """SQLite takes them; PostgreSQL holds columns to their types."""
+    catalog = await SqlCatalog.open(f"sqlite:///{tmp_path / 'catalog.db'}")
+    database = Database("", catalog)
+    await database.log.append([("acme", facts(number)) for number in range(5)])
+    change = f"UPDATE audit_entries SET {column} = x'ff' WHERE sequence = 3"  # noqa: S608 - ours
+    await database.touch(change)
+    found = Verifier(is_signed).verify(await lines_of(database.log, "acme")).fault
+    assert found is not None
+    assert found.sequence == 3
+    await database.touch("UPDATE audit_heads SET signature = x'ff', hash = x'ff'")
+    await broken(database.log)
+    await catalog.aclose()
+
+
 async def test_policies_that_are_no_list_are_found(database: Database) -> None:
     await database.touch("UPDATE audit_entries SET policies = 'oops' WHERE sequence = 2")
     found = Verifier(is_signed).verify(await lines_of(database.log, "acme")).fault

@@ -88,7 +88,7 @@ def _build(
     ]
     if missing:
         raise StockadeError(
-            "cli.build_unknown", f"This is no CI service that we know. Give {', '.join(missing)}."
+            "cli.build_unknown", f"No CI service that we know says so. Give {', '.join(missing)}."
         )
     fault = build_fault(build)
     if fault is not None:
@@ -100,16 +100,22 @@ def _github() -> tuple[str, str, str, str] | None:
     if variable("GITHUB_ACTIONS") != "true":
         return None
     server = variable("GITHUB_SERVER_URL") or "https://github.com"
-    repository = f"{server}/{variable('GITHUB_REPOSITORY')}"
-    run = f"{variable('GITHUB_RUN_ID')}/attempts/{variable('GITHUB_RUN_ATTEMPT') or 1}"
-    workflow = f"{server}/{variable('GITHUB_WORKFLOW_REF')}"
-    commit = variable("GITHUB_SHA") or ""
-    return workflow, repository, commit, f"{repository}/actions/runs/{run}"
+    repository = _under(server, "GITHUB_REPOSITORY")
+    run = _under(f"{repository}/actions/runs", "GITHUB_RUN_ID")
+    attempt = _under(f"{run}/attempts", "GITHUB_RUN_ATTEMPT")
+    workflow = _under(server, "GITHUB_WORKFLOW_REF")
+    return workflow, repository, variable("GITHUB_SHA") or "", attempt or run
 
 
 def _gitlab() -> tuple[str, str, str, str] | None:
     if variable("GITLAB_CI") != "true":
         return None
     project = variable("CI_PROJECT_URL") or ""
-    runner = f"{project}/-/runners/{variable('CI_RUNNER_ID')}"
+    runner = _under(f"{project}/-/runners", "CI_RUNNER_ID")
     return runner, project, variable("CI_COMMIT_SHA") or "", variable("CI_JOB_URL") or ""
+
+
+def _under(place: str, name: str) -> str:
+    """The variable's value below a place; empty when the service does not say it."""
+    value = variable(name)
+    return f"{place}/{value}" if value else ""

@@ -6,6 +6,7 @@ remembers how far it saw each chain: a database that was set back is noticed at 
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, RowMapping, delete, insert, select, update
@@ -92,6 +93,9 @@ class SqlAuditLog:
 
     async def prune(self, chain: str, before_ms: int, most: int, now_ms: int) -> int:
         """Deletes entries from the old end on, up to the first that is not older than this."""
+        oldest = await self.walk(chain, 0, 1)
+        if oldest and oldest[0].facts.time_ms >= before_ms:
+            return 0  # as it is mostly: no need for a lock
         async with self._writer.writing() as connection:
             head = await self._locked(connection, chain)
             if head is None:
@@ -200,14 +204,21 @@ def _row(entry: AuditEntry) -> dict[str, object]:
 
 
 def _entry(row: RowMapping) -> AuditEntry:
-    facts = {name: row[name] for name in _FACTS}
+    facts = {name: _told(row[name]) for name in _FACTS}
     try:
         facts["policies"] = msgspec.json.decode(row["policies"], type=tuple[str, ...])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, TypeError):
         facts["policies"] = (str(row["policies"]),)  # somebody's edit: the hash will not fit
-    place = (row["chain"], row["sequence"], row["previous"])
-    return AuditEntry(*place, AuditFacts(**facts), row["hash"])
+    place = (row["chain"], row["sequence"], _told(row["previous"]))
+    return AuditEntry(*place, AuditFacts(**facts), _told(row["hash"]))
 
 
 def _head(row: RowMapping | None) -> AuditHead | None:
-    return None if row is None or not row["sequence"] else AuditHead(**row)
+    if row is None or not row["sequence"]:
+        return None
+    return AuditHead(**{name: _told(value) for name, value in row.items()})
+
+
+def _told(value: Any) -> Any:  # noqa: ANN401 - as the column has it
+    """The value as it is; SQLite takes any type in any column, and somebody may have used that."""
+    return value if isinstance(value, str | int) else repr(value)

@@ -1,7 +1,8 @@
 """Nothing that changes something, and nothing that is refused, goes without an audit entry."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from gateway.refusal_window import OF_CHAIN, OF_ONE
 from gateway.routes.context import authenticated, caller_of
@@ -200,6 +201,24 @@ async def test_our_own_mistakes_are_told(gateway: Installation) -> None:
     refused(answer, 500, "internal.error")
     assert answer.headers["x-request-id"] == "mine.1"
     assert [facts.code for facts in await told(gateway)] == ["", "internal.error"]
+
+
+async def test_an_answer_that_breaks_off_is_told_once(gateway: Installation) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise RuntimeError("ours")
+
+    async def breaking(request: Request) -> Response:
+        await caller_of(request, Action.UPLOAD)
+        return StreamingResponse(broken())
+
+    gateway.app.router.add_api_route("/v1/breaks", breaking, methods=["POST"])
+    with suppress(RuntimeError):
+        await gateway.http.post("/v1/breaks")
+    assert [(facts.kind, facts.code) for facts in await told(gateway)] == [
+        ("begun", ""),
+        ("done", ""),
+    ]
 
 
 async def test_an_alias_is_named_with_its_function(gateway: Installation) -> None:

@@ -84,12 +84,16 @@ async def test_refusals_are_written_while_the_gateway_serves_and_at_its_end() ->
     log = WatchedLog()
     trail = AuditTrail(log, SystemClock(), GatewayMetrics(), "")
     scope = {"type": "http", "method": "GET", "path": "/v1/keys", "headers": [], "client": None}
-    trace = new_trace(scope, "fresh")
-    trace.error = StockadeError("auth.key_invalid", "No.")
-    async with flushing(trail):
+
+    async def refuse() -> None:
+        trace = new_trace(scope, "fresh")
+        trace.error = StockadeError("auth.key_invalid", "No.")
         await trail.end(trace, 401)
+
+    async with flushing(trail):
+        await refuse()
         await log.written.wait()
         for _ in range(20):
-            await trail.end(trace, 401)
+            await refuse()
     kinds = [entry.facts.kind for entry in await log.walk(PLATFORM, 0, 100)]
     assert kinds == ["refused"] * 10 + ["suppressed"]

@@ -63,6 +63,12 @@ def test_github_actions_are_known(cli: CommandLine) -> None:
     assert f"{repository}/actions/runs/7/attempts/2" in text
 
 
+def test_what_a_service_does_not_say_is_asked_for(cli: CommandLine) -> None:
+    silent = ELSEWHERE | GITHUB | {"GITHUB_WORKFLOW_REF": ""}
+    done = cli.run("attest", "m.wasm", "--key", "k.pem", **silent)
+    assert "Give --builder. [cli.build_unknown]" in done.stderr
+
+
 def test_gitlab_ci_is_known_and_what_is_given_counts(cli: CommandLine) -> None:
     words = ("attest", "m.wasm", "--key", "k.pem", "--builder", "https://b.example.org")
     assert cli.run(*words, **ELSEWHERE | GITLAB).exit_code == 0
