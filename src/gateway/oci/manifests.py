@@ -9,7 +9,7 @@ from gateway.oci.access import repository_for
 from gateway.oci.content import OciContent, no_manifest
 from gateway.oci.promotion import promoted_headers
 from gateway.trace import note_object
-from registry.oci_manifest import Manifest, read_manifest
+from registry.oci_manifest import Manifest
 from stockade.core.actions import Action
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
@@ -49,13 +49,13 @@ async def put_manifest(request: Request, name: str, reference: str) -> Response:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     with context.room.holding(caller.tenant) as take:
         body = await read_bounded(request, MAX_MANIFEST_BYTES, take)
-        read = await asyncio.to_thread(_read, body, media_type, digest)
+        read = await _checked(context.services.oci, body, media_type, digest)
         now_ms = context.services.clock.now_ms()
         manifest = await _keep(
             context.services.oci, repository, (body, read), (digest, tags), now_ms
         )
     note_object(request, f"{repository.name}@{manifest.digest}")
-    headers = await promoted_headers(context, caller, repository, manifest) | {
+    headers = await promoted_headers(context, caller, repository, manifest, read) | {
         "Location": f"/v2/{repository.name}/manifests/{manifest.digest}",
         "Docker-Content-Digest": manifest.digest,
     }
@@ -92,12 +92,14 @@ def _target(request: Request, reference: str) -> tuple[str | None, tuple[str, ..
     return None, tuple(dict.fromkeys((reference, *more)))
 
 
-def _read(body: bytes, media_type: str, digest: str | None) -> Manifest:
+async def _checked(
+    content: OciContent, body: bytes, media_type: str, digest: str | None
+) -> Manifest:
     if digest is not None:
         running = hash_for(digest)
-        running.update(body)
+        await asyncio.to_thread(running.update, body)
         check_content(digest, running)
-    return read_manifest(body, media_type)
+    return await content.parse(body, media_type)
 
 
 async def _keep(
@@ -119,6 +121,7 @@ async def _keep(
         subject=read.subject.digest if read.subject else None,
         blobs=tuple(one.digest for one in read.blobs),
         manifests=tuple(one.digest for one in read.manifests),
+        elsewhere=tuple(one.digest for one in read.layers if one.is_elsewhere),
     )
     await content.store.put_manifest(
         repository, manifest, tags, content.bounds_of(repository.tenant), content.is_stored

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from gateway.oci.content import OciContent
 from gateway.routes.context import Context
 from gateway.usecases.upload_module import Uploaded, upload_module
+from registry.oci_manifest import Manifest
 from registry.oci_module import (
     SIGNATURE_TYPE,
     annotated_signature,
@@ -22,11 +23,16 @@ from stockade.core.principals import Principal
 
 _MOST_SIGNATURES = 16
 _MAX_SIGNATURE_BYTES = 64 * 1024
+_MAX_WARNING_CHARACTERS = 1000
 _OUR_TROUBLE = ("blobs.", "catalog.", "internal.")
 
 
 async def promoted_headers(
-    context: Context, caller: Principal, repository: OciRepository, pushed: OciManifest
+    context: Context,
+    caller: Principal,
+    repository: OciRepository,
+    pushed: OciManifest,
+    read: Manifest,
 ) -> dict[str, str]:
     """What a push says of the module in it, or of the one that it signs; nothing of the rest.
 
@@ -39,7 +45,7 @@ async def promoted_headers(
         if subject is None:
             return {}
         manifest = subject
-    elif not is_module(await context.services.oci.read_manifest(manifest)):
+    elif not is_module(read):
         return {}
     try:
         uploaded = await promote(context, caller, repository, manifest)
@@ -148,6 +154,6 @@ async def _layer_content(
 
 def _warning(error: StockadeError) -> str:
     """What OCI clients show (RFC 7234's form, which the specification asks for)."""
-    text = f"Kept, but no runnable module: {error.message}"
-    plain = text.encode("ascii", "replace").decode().replace("\\", "").replace('"', "'")
-    return f'299 - "{" ".join(plain.split())}"'
+    text = f"Kept, but no runnable module: {error.message}"[:_MAX_WARNING_CHARACTERS]
+    shown = (one if " " <= one <= "~" and one not in '\\"' else "?" for one in text)
+    return f'299 - "{"".join(shown)}"'

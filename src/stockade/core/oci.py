@@ -57,7 +57,8 @@ class OciBlob:
 class OciManifest:
     """A manifest of a repository: `blobs` and `manifests` are what it needs there.
 
-    `subject` is what it says something about, which need not be there.
+    `elsewhere` are blobs that it names too, which need not be there, and are kept when they are.
+    `subject` is what it says something about, which need not be there either.
     """
 
     digest: str
@@ -69,6 +70,7 @@ class OciManifest:
     subject: str | None = None
     blobs: tuple[str, ...] = ()
     manifests: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

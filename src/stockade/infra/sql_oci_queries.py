@@ -184,7 +184,8 @@ async def add_manifest(
     if not await add(connection, oci_manifests, **own, digest=manifest.digest, **row):
         await _check_type(connection, repository, manifest)
         return False
-    needs = [{"manifest": manifest.digest, "blob": blob, **own} for blob in set(manifest.blobs)]
+    named = set(manifest.blobs + manifest.elsewhere)
+    needs = [{"manifest": manifest.digest, "blob": blob, **own} for blob in named]
     if needs:
         await connection.execute(insert(oci_needs), needs)
     return True

@@ -5,8 +5,10 @@ import base64
 import httpx
 import pytest
 
+from gateway.oci import promotion
 from registry.keys import public_bytes
 from stockade.core.digests import digest_of
+from stockade.core.errors import StockadeError
 from stockade.core.modules import Signer
 from stockade.infra.sql_catalog import SqlCatalog
 from tests.unit.gateway.installation import GOOD, SETTINGS
@@ -213,3 +215,11 @@ async def test_a_layer_larger_than_a_module_may_be(database: SqlCatalog) -> None
     settings = SETTINGS.model_copy(update={"max_module_bytes": len(GOOD) - 1})
     async with oci_gateway(database, settings=settings) as oci:
         assert why_not(await pushed(oci, wasm_image(GOOD), GOOD)) == "module.too_large"
+
+
+def test_a_warning_is_one_header_whatever_the_module_says() -> None:
+    error = StockadeError("module.x", 'a "b" \\ c\r\nSet-Cookie: d\0\x1b[2Jé' + "e" * 2000)
+    warning = promotion._warning(error)
+    text = '299 - "Kept, but no runnable module: a ?b? ? c??Set-Cookie: d??[2J?'
+    assert warning.startswith(text)
+    assert len(warning) < 1100

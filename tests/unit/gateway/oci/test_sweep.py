@@ -21,6 +21,7 @@ from tests.unit.gateway.oci.registry import (
     EMPTY,
     REPOSITORY,
     OciGateway,
+    descriptor,
     image,
     oci_gateway,
     refused,
@@ -151,3 +152,13 @@ async def test_gateways_sweep_again_and_again(
     events = [line["event"] for line in logged]
     assert events[0] == "oci_sweep_waits"
     assert set(events[1:]) <= {"oci_swept"}
+
+
+async def test_a_layer_that_need_not_be_there_is_kept_when_it_is(oci: OciGateway) -> None:
+    kind = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+    for blob in (EMPTY, CONTENT):
+        await oci.push_blob(blob)
+    made = image() | {"layers": [descriptor(CONTENT, kind)]}
+    assert (await oci.push(made)).status_code == 201
+    assert await swept(oci, GRACE_MS + 1) == 0
+    assert await oci.blobs.get(digest_of(CONTENT)) == CONTENT
