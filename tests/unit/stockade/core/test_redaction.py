@@ -44,6 +44,7 @@ def test_credentials_are_hidden(text: str, shown: str) -> None:
         "-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----",
         "sha256:" + "a" * 64,
     ],
+    ids=range(8),
 )
 def test_nothing_else_is(text: str) -> None:
     assert redact(text) == text
