@@ -200,19 +200,38 @@ def _verified(
 ) -> list[tuple[Signer, bytes]]:
     # Equal messages: every entry here lists the module's own hashes.
     message = entries[0].message
-    signatures = {record.signature: None for entry in entries for record in _records(entry)}
-    if len(signatures) * len(signers) > _MAX_CHECKS:
+    records = [record for entry in entries for record in _records(entry)]
+    left = dict.fromkeys(record.signature for record in records)
+    if len(left) * len(signers) > _MAX_CHECKS:
         raise StockadeError(
             "module.signature_malformed",
             "The module carries more signatures than are checked. Keep those of your own signers.",
         )
-    tried = ((signer, _first_of(signer, signatures, message)) for signer in signers)
-    return [(signer, signature) for signer, signature in tried if signature is not None]
+    found = _as_hinted(records, signers, message)
+    # A signature is of one key: what the hints were right about is not tried with all the others.
+    for hinted in found.values():
+        left.pop(hinted, None)
+    for key in (signer.public_key for signer in signers):
+        if key not in found and (signature := _first_of(key, left, message)) is not None:
+            found[key] = signature
+    return [(signer, found[signer.public_key]) for signer in signers if signer.public_key in found]
 
 
-def _first_of(signer: Signer, signatures: Iterable[bytes], message: bytes) -> bytes | None:
-    matching = (one for one in signatures if verifies(signer.public_key, one, message))
-    return next(matching, None)
+def _as_hinted(
+    records: Sequence[SignatureRecord], signers: Sequence[Signer], message: bytes
+) -> dict[bytes, bytes]:
+    """Keys, and a signature that verifies under each, for the records whose key id is right."""
+    keys = {default_key_id(signer.public_key): signer.public_key for signer in signers}
+    found: dict[bytes, bytes] = {}
+    for record in records:
+        key = keys.get(record.key_id)
+        if key is not None and key not in found and verifies(key, record.signature, message):
+            found[key] = record.signature
+    return found
+
+
+def _first_of(public_key: bytes, signatures: Iterable[bytes], message: bytes) -> bytes | None:
+    return next((one for one in signatures if verifies(public_key, one, message)), None)
 
 
 def _not_whole(entries: Sequence[SignedHashes], hashes: tuple[bytes, ...]) -> StockadeError:

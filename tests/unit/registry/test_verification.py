@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -258,6 +259,19 @@ def test_too_many_signatures_over_all_entries_are_refused() -> None:
     record = SignatureRecord(b"", b"\1" * 64)
     many = encode_payload((SignedHashes(HASHES, (record,) * 200),) * 2)
     assert code_of(m.BODY, many) == "module.signature_malformed"
+
+
+def test_of_many_signers_those_count_whose_signatures_are_there_whatever_the_hints() -> None:
+    keys = [Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in range(1, 9)]
+    signers = [Signer(f"s{number}", public_bytes(key)) for number, key in enumerate(keys)]
+    hints = [default_key_id(signer.public_key) for signer in signers]
+    for shift in (0, 1, None):
+        records = tuple(
+            m.record(HASHES, keys[n], b"" if shift is None else hints[(n + shift) % 8])
+            for n in (6, 1, 3)
+        )
+        content = encode_payload((SignedHashes(HASHES, records),))
+        assert verify_module(m.BODY, content, signers, m.NOW_MS).signers == ("s1", "s3", "s6")
 
 
 def test_who_signed_is_told_whether_they_stand_or_not() -> None:
