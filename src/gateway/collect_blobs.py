@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import structlog
 
+from gateway.blob_steps import within
 from stockade.core.blobs import BlobStore
 from stockade.core.errors import StockadeError
 from stockade.core.module_store import ModuleStore
@@ -140,7 +141,7 @@ class BlobCollector:
         )
 
     async def _release(self, digest: str) -> bool:
-        return await self._modules.release_blob(digest, self._blobs.delete)
+        return await self._modules.release_blob(digest, lambda one: within(self._blobs.delete(one)))
 
     async def _lacks(self, digest: str, sizes: dict[str, int], corrupt: list[str]) -> bool:
         if digest in sizes or digest in corrupt:

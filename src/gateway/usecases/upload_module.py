@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from gateway.authorizer import Authorizer
+from gateway.blob_steps import within
 from gateway.services import Services
 from registry.trust import check_denied, count_signers
 from registry.verification import VerifiedModule, trusted_names
@@ -142,4 +143,7 @@ async def _store(services: Services, module: StoredModule, body: bytes) -> bool:
 
 
 async def _is_stored(services: Services, digest: str) -> bool:
-    return await services.blobs.size_bytes(digest) is not None
+    async def look() -> bool:
+        return await services.blobs.size_bytes(digest) is not None
+
+    return await within(look())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.blob_steps import within
 from gateway.collect_blobs import BlobCollector, Checked, Collected, collecting
 from stockade.core.aliases import Stamp
 from stockade.core.digests import digest_of
@@ -285,3 +286,26 @@ async def test_what_a_gateway_collected_is_logged(store: Store) -> None:
             while not logs:
                 await asyncio.sleep(0)
     assert (logs[0]["event"], logs[0]["blobs"]) == ("blobs_collected", 1)
+
+
+async def test_a_blob_store_that_hangs_does_not_hold_the_catalog() -> None:
+    async def hang() -> bool:
+        return await asyncio.Event().wait()
+
+    with pytest.raises(StockadeError) as caught:
+        await within(hang(), 0.01)
+    assert (caught.value.code, caught.value.retryable) == ("blobs.unavailable", True)
+
+
+async def test_what_was_submitted_before_a_deletion_still_finds_its_module(store: Store) -> None:
+    """As a worker does: it asks the catalog by tenant and digest, and the store by digest."""
+    digest = await store.uploaded(b"code")
+    await store.uploaded(b"another")
+    store.clock.now += LATER_MS
+    await store.catalog.delete_module("acme", digest, store.clock.now)
+    store.clock.now += round(GRACE_SECONDS * 1000)
+    await store.collector.collect()
+    assert await store.catalog.module("acme", digest) is not None
+    assert await store.blobs.get(digest) == b"code"
+    store.clock.now += 1
+    assert await store.collector.collect() == Collected(1, (digest,), 0)
