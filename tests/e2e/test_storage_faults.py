@@ -85,6 +85,24 @@ async def test_a_collector_killed_half_way_leaves_what_the_next_one_finishes(
     await catalog.aclose()
 
 
+async def _upload(
+    catalog: SqlCatalog, blobs: DirectoryBlobStore, content: bytes, folder: Path
+) -> None:
+    async def is_stored(digest: str) -> bool:
+        return await blobs.size_bytes(digest) is not None
+
+    while True:
+        digest = await blobs.put(content)
+        _grow_old(folder)
+        try:
+            await catalog.add_module(_module(digest), None, is_stored)
+        except StockadeError as error:
+            if error.code != "blobs.missing":
+                raise
+        else:
+            return
+
+
 async def test_uploads_and_collectors_at_once_lose_no_module(tmp_path: Path) -> None:
     """Old blobs, which no grace saves, uploaded again while two gateways collect them."""
     catalog, blobs = await _opened(tmp_path)
@@ -96,22 +114,9 @@ async def test_uploads_and_collectors_at_once_lose_no_module(tmp_path: Path) -> 
         await blobs.put(content)
     _grow_old(tmp_path)
 
-    async def is_stored(digest: str) -> bool:
-        return await blobs.size_bytes(digest) is not None
-
-    async def upload(content: bytes) -> None:
-        while True:
-            digest = await blobs.put(content)
-            _grow_old(tmp_path)
-            try:
-                await catalog.add_module(_module(digest), None, is_stored)
-                return
-            except StockadeError as error:
-                if error.code != "blobs.missing":
-                    raise
-
     collectors = [BlobCollector(one, blobs, CLOCK, 600.0) for one in (catalog, other)]
-    await asyncio.gather(*map(upload, contents), *(one.collect() for one in collectors))
+    uploads = (_upload(catalog, blobs, content, tmp_path) for content in contents)
+    await asyncio.gather(*uploads, *(one.collect() for one in collectors))
     found = await collectors[0].check()
     assert (found.modules, found.sound) == (len(contents) + 1, True)
     for one in (catalog, other):
