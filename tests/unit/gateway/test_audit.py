@@ -11,6 +11,8 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from structlog.contextvars import get_contextvars, merge_contextvars
+from structlog.testing import capture_logs
 
 from gateway.refusal_window import OF_CHAIN, OF_ONE
 from gateway.routes.context import authenticated, caller_of
@@ -334,6 +336,15 @@ async def test_request_ids_are_taken_when_sound_and_made_when_not(gateway: Insta
         assert len(answer.headers["x-request-id"]) <= 64
     ids = {(await gateway.http.get("/healthz")).headers["x-request-id"] for _ in range(3)}
     assert len(ids) == 3
+
+
+async def test_what_is_logged_of_a_request_has_its_id(gateway: Installation) -> None:
+    with capture_logs([merge_contextvars]) as logged:
+        async with gateway.client(None) as nobody:
+            await nobody.get("/v1/keys", headers={"x-request-id": "mine.7"})
+    (line,) = [line for line in logged if line["event"] == "action_refused"]
+    assert (line["request_id"], line["code"]) == ("mine.7", "auth.key_missing")
+    assert not get_contextvars()
 
 
 async def test_hostile_paths_are_told_bounded_and_escaped(gateway: Installation) -> None:
