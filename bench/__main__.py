@@ -18,6 +18,7 @@ from bench import (
     fairness,
     floors,
     policy,
+    registry,
     sandbox,
     storage,
     trust,
@@ -115,6 +116,39 @@ def version_rows() -> list[Row]:
     ]
     drawn_us = p50_ms(versions.draw_seconds(20_000)) * 1000
     return [*rows, Row("draw one of an alias's two versions, p50", f"{drawn_us:.2g} µs")]
+
+
+async def registry_rows() -> list[Row]:
+    """What it costs to find out who calls and what to run, on every kind of database."""
+    rows = []
+    with TemporaryDirectory() as folder:
+        async with registry.databases(Path(folder)) as kinds:
+            for kind, database in kinds.items():
+                steps = await registry.hot_path_seconds(await database("hot"), Path(folder), 500)
+                rows += hot_path_rows(kind, steps)
+                few, many = await database("few"), await database("many")
+                crowded, alone = await registry.crowded_seconds(few, many, 1000)
+                what = f"find one of {registry.MANY} functions of {registry.MANY_TENANTS} tenants"
+                few_us, floor = p50_ms(alone) * 1000, f"one of {registry.FEW}"
+                many_us = p50_ms(crowded) * 1000
+                rows.append(against(f"{what}, {kind}, p50", many_us, "µs", few_us, floor))
+    return rows
+
+
+def hot_path_rows(kind: str, steps: registry.Steps) -> list[Row]:
+    """Remembered, and asked anew."""
+    bare_us, rows = p50_ms(steps["bare"]) * 1000, []
+    for name, what in (
+        ("resolve", "name to alias to version to verified artifact"),
+        ("admit", "key checked, action authorized, alias resolved"),
+    ):
+        kept_us = p50_ms(steps[f"{name}, remembered"]) * 1000
+        asked_us = p50_ms(steps[f"{name}, asked anew"]) * 1000
+        rows += [
+            Row(f"{what}, remembered, {kind}, p50", f"{kept_us:.3g} µs"),
+            against(f"{what}, asked anew, {kind}, p50", asked_us, "µs", bare_us, "SELECT 1"),
+        ]
+    return rows
 
 
 def storage_rows() -> list[Row]:
@@ -293,6 +327,7 @@ def main() -> None:
         + trust_rows()
         + audit_rows()
         + version_rows()
+        + asyncio.run(registry_rows())
         + storage_rows()
         + sandbox_rows()
         + attack_rows()

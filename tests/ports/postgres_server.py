@@ -176,6 +176,11 @@ def need_postgres() -> None:
     pytest.skip(reason)
 
 
+def is_installed() -> bool:
+    """Whether the server's programs are here."""
+    return bool(_found())
+
+
 def _found() -> list[Path]:
     """Where servers are installed; Debian keeps them off the PATH, the newest one last."""
     homes = sorted(
