@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql_engine import create_engine
 from tests.unit.gateway.oci.registry import OciGateway, oci_gateway
 
 
@@ -27,7 +28,8 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def database(migrated: Path, tmp_path: Path) -> AsyncIterator[SqlCatalog]:
     path = tmp_path / "catalog.db"
     shutil.copyfile(migrated, path)
-    catalog = await SqlCatalog.open(f"sqlite:///{path}")
+    # Not opened: looking through the migrations takes longer than most tests.
+    catalog = SqlCatalog(create_engine(f"sqlite:///{path}", 5.0), 5.0)
     yield catalog
     await catalog.aclose()
 

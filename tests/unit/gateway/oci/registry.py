@@ -98,6 +98,7 @@ async def oci_gateway(
     database: SqlCatalog,
     blob_store: MemoryBlobStore | None = None,
     settings: GatewaySettings = SETTINGS,
+    modules: MemoryBlobStore | None = None,
     **changes: int,
 ) -> AsyncIterator[OciGateway]:
     """A new one; `changes` replace bounds."""
@@ -108,7 +109,8 @@ async def oci_gateway(
     for tenant in ("alice", "mallory"):
         await database.ensure_tenant(tenant)
     content = OciContent(store, blobs, staging, bounds, storage)
-    async with installed(oci=content, settings=settings, storage=storage) as it:
+    more: dict[str, object] = {} if modules is None else {"blobs": modules}
+    async with installed(oci=content, settings=settings, storage=storage, **more) as it:
         yield OciGateway(it, it.http, store, blobs, staging)
 
 

@@ -283,6 +283,8 @@ async def test_a_flood_of_tags_and_manifests_is_bounded(database: SqlCatalog) ->
             assert (await oci.push(image(), tag)).status_code == 201
         refused(await oci.push(image(), "d"), 429, "TOOMANYREQUESTS", "oci.too_many")
         assert (await oci.push(image(), "c")).status_code == 201
+        more = f"{digest_of(encoded(image()))}?tag=a&tag=b&tag=a"
+        assert (await oci.push(image(), more)).headers["oci-tag"] == "a, b"
         assert (await oci.push(image(annotations={"n": "2"}), "c")).status_code == 201
         answer = await oci.push(image(annotations={"n": "3"}), "c")
         refused(answer, 429, "TOOMANYREQUESTS", "oci.too_many")
@@ -318,7 +320,7 @@ async def test_lists_come_in_pages(oci: OciGateway) -> None:
 async def test_a_flood_of_referrers_comes_in_pages(oci: OciGateway) -> None:
     await oci.push_blob(EMPTY)
     subject = descriptor(encoded(image()), IMAGE)
-    for number in range(105):
+    for number in range(102):
         kind = "application/x.even" if number % 2 == 0 else "application/x.odd"
         referrer = image(subject=subject, artifactType=kind, annotations={"number": str(number)})
         answer = await oci.push(referrer, digest_of(encoded(referrer)))
@@ -334,11 +336,11 @@ async def test_a_flood_of_referrers_comes_in_pages(oci: OciGateway) -> None:
         seen += answer.json()["manifests"]
         pages += 1
         url = answer.links.get("next", {}).get("url", "")
-    assert (pages, len({str(one["digest"]) for one in seen})) == (2, 105)
+    assert (pages, len({str(one["digest"]) for one in seen})) == (2, 102)
     query = {"artifactType": "application/x.odd"}
     odd = await oci.http.get(f"{REPOSITORY}/referrers/{subject['digest']}", params=query)
     assert odd.headers["oci-filters-applied"] == "artifactType"
-    assert len(odd.json()["manifests"]) == 52
+    assert len(odd.json()["manifests"]) == 51
     assert {one["artifactType"] for one in odd.json()["manifests"]} == {"application/x.odd"}
 
 

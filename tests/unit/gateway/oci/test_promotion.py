@@ -10,6 +10,7 @@ from registry.keys import public_bytes
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Signer
+from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.sql_catalog import SqlCatalog
 from tests.unit.gateway.installation import GOOD, SETTINGS
 from tests.unit.gateway.installation import refused as v1_refused
@@ -22,6 +23,9 @@ from tests.unit.gateway.oci.registry import (
     encoded,
     image,
     oci_gateway,
+)
+from tests.unit.gateway.oci.registry import (
+    refused as oci_refused,
 )
 from tests.unit.registry.signed_modules import BODY, OTHER_KEY, payload, signed
 
@@ -223,3 +227,16 @@ def test_a_warning_is_one_header_whatever_the_module_says() -> None:
     text = '299 - "Kept, but no runnable module: a ?b? ? c??Set-Cookie: d??[2J?'
     assert warning.startswith(text)
     assert len(warning) < 1100
+
+
+async def test_trouble_of_our_own_is_no_verdict_on_the_module(database: SqlCatalog) -> None:
+    class Full(MemoryBlobStore):
+        async def put(self, content: bytes) -> str:
+            del content
+            raise StockadeError("blobs.full", "No room.", retryable=True)
+
+    async with oci_gateway(database, modules=Full()) as oci:
+        for blob in (EMPTY, GOOD):
+            await oci.push_blob(blob)
+        answer = await oci.push(wasm_image(GOOD))
+        oci_refused(answer, 507, "UNSUPPORTED", "blobs.full")
