@@ -95,6 +95,7 @@ class AuditTrail:
 
     async def close(self) -> None:
         """Writes what waits, and what was counted so far."""
+        await self.flush()
         self._queue_counts(self._clock.now_ms())
         await self.flush()
 

@@ -43,12 +43,12 @@ class RefusalWindow:
         return taken
 
     def suppress(self, chain: str, facts: AuditFacts) -> None:
-        """Counts a refusal that gets no entry of its own."""
+        """Counts what gets no entry of its own, be it one refusal or a count of many."""
         whom = (chain, facts.principal or facts.source)
         if whom not in self._suppressed and len(self._suppressed) >= _MAX_COUNTED:
-            self._unnamed[chain] += 1
+            self._unnamed[chain] += facts.count
             return
-        self._suppressed[whom] += 1
+        self._suppressed[whom] += facts.count
         self._last[whom] = facts
 
     def is_over(self, now_ms: int) -> bool:
