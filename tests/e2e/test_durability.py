@@ -1,10 +1,11 @@
 """What an acknowledgement waits for, with a real primary and a real replica."""
 
 import asyncio
+import itertools
 import os
 import re
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 
 from stockade.core.durability import Durability
 from stockade.core.errors import StockadeError
-from stockade.core.outcomes import State
+from stockade.core.invocations import Claim, Invocation
+from stockade.core.outcomes import Outcome, State
 from stockade.infra.embedded_valkey import EmbeddedValkey
 from stockade.infra.redis_connection import RedisConnections
 from stockade.infra.redis_queue import RedisInvocationQueue
@@ -35,6 +37,7 @@ async def replica(tmp_path: Path, primary: EmbeddedValkey) -> AsyncIterator[Embe
     await server.start()
     place = urlsplit(primary.url)
     await command(server, "CONFIG", "SET", "masterauth", str(place.password))
+    await command(primary, "CONFIG", "SET", "repl-diskless-sync-delay", 0)
     await command(server, "REPLICAOF", str(place.hostname), str(place.port))
 
     async def synchronised() -> bool:
@@ -94,6 +97,108 @@ async def test_without_its_replica_nothing_is_acknowledged(
     queue = queue_at(primary.url, Durability.FSYNC)
     assert (await queue.submit(first)).id == first.id
     assert [one.invocation.id for one in await queue.claim(9, 0.0)] == [first.id, second.id]
+    await queue.aclose()
+
+
+Say = Callable[[RedisInvocationQueue, Invocation, Claim], Awaitable[object]]
+ACKNOWLEDGED: dict[str, Say] = {
+    "submit": lambda queue, _, claim: queue.submit(claim.invocation),
+    "submit with a key": lambda queue, keyed, _: queue.submit(replace(keyed, id=CLOCK.new_id())),
+    "submit many": lambda queue, _, claim: queue.submit_many("acme", [claim.invocation]),
+    "complete": lambda queue, _, claim: queue.complete(claim, ended()),
+    "cancel": lambda queue, keyed, _: queue.cancel("acme", keyed.id, CLOCK.now_ms()),
+}
+
+
+@pytest.mark.parametrize("say", ACKNOWLEDGED.values(), ids=ACKNOWLEDGED)
+async def test_what_was_not_confirmed_is_not_when_it_is_sent_again(
+    primary: EmbeddedValkey, replica: EmbeddedValkey, say: Say
+) -> None:
+    keyed = replace(asked(), idempotency_key="k")
+    easy = queue_at(primary.url, Durability.MEMORY)
+    await easy.submit(asked())
+    (claim,) = await easy.claim(1, 1.0)
+    os.kill(replica.pid, signal.SIGSTOP)  # connected, and it confirms nothing
+    try:
+        await easy.submit(keyed)
+        for _ in range(2):
+            queue = queue_at(primary.url, Durability.REPLICATED, patient=False)
+            queue._nonces = itertools.repeat("the same call")  # type: ignore[assignment]
+            with pytest.raises(StockadeError) as failure:
+                await say(queue, keyed, claim)
+            assert (failure.value.code, failure.value.retryable) == ("queue.unavailable", True)
+            await queue.aclose()
+    finally:
+        os.kill(replica.pid, signal.SIGCONT)
+    queue = queue_at(primary.url, Durability.REPLICATED)
+    assert await say(queue, keyed, claim) is not None
+    await queue.aclose()
+    await easy.aclose()
+
+
+async def test_a_redrive_that_was_not_confirmed_is_not_when_it_is_sent_again(
+    primary: EmbeddedValkey, replica: EmbeddedValkey
+) -> None:
+    easy = queue_at(primary.url, Durability.MEMORY)
+    dead = asked()
+    await easy.submit(dead)
+    (claim,) = await easy.claim(1, 1.0)
+    failed = replace(ended(), attempt=replace(ended().attempt, outcome=Outcome.TRAPPED))
+    assert await easy.complete(claim, failed)
+    os.kill(replica.pid, signal.SIGSTOP)
+    try:
+        for _ in range(2):
+            queue = queue_at(primary.url, Durability.REPLICATED, patient=False)
+            queue._nonces = itertools.repeat("the same call")  # type: ignore[assignment]
+            with pytest.raises(StockadeError):
+                await queue.redrive("acme", dead.id)
+            await queue.aclose()
+    finally:
+        os.kill(replica.pid, signal.SIGCONT)
+    await easy.aclose()
+
+
+WAITING: dict[str, Callable[[RedisInvocationQueue], Awaitable[object]]] = {
+    "claim": lambda queue: queue.claim(1, 3.0),
+    "cancellations": lambda queue: queue.cancellations(3.0),
+    "submit": lambda queue: queue.submit(asked()),
+}
+
+
+@pytest.mark.parametrize("wait", WAITING.values(), ids=WAITING)
+async def test_who_waits_at_a_primary_that_is_demoted_is_told_to_come_again(
+    primary: EmbeddedValkey,
+    replica: EmbeddedValkey,
+    wait: Callable[[RedisInvocationQueue], Awaitable[object]],
+) -> None:
+    queue = queue_at(primary.url, Durability.REPLICATED)
+    queue._connections._retry_seconds = 0.1
+    await queue.record("acme", "none")  # a connection is there
+    os.kill(replica.pid, signal.SIGSTOP)  # what is to be confirmed waits
+    try:
+        waiting = asyncio.ensure_future(wait(queue))
+
+        async def waits() -> bool:
+            told = bytes(await command(primary, "INFO", "clients"))  # type: ignore[call-overload]
+            return b"blocked_clients:1" in told
+
+        await until(waits)
+        await command(primary, "REPLICAOF", "127.0.0.1", 1)
+        with pytest.raises(StockadeError) as failure:
+            await waiting
+        assert (failure.value.code, failure.value.retryable) == ("queue.unavailable", True)
+    finally:
+        os.kill(replica.pid, signal.SIGCONT)
+        await queue.aclose()
+
+
+async def test_a_refusal_of_a_demoted_primary_does_not_count(primary: EmbeddedValkey) -> None:
+    queue = queue_at(primary.url, Durability.FSYNC, patient=False)
+    assert await queue.cancel("acme", "none", 0) is None
+    await command(primary, "REPLICAOF", "127.0.0.1", 1)
+    with pytest.raises(StockadeError) as failure:
+        await queue.cancel("acme", "none", 0)
+    assert (failure.value.code, failure.value.retryable) == ("queue.unavailable", True)
     await queue.aclose()
 
 

@@ -57,7 +57,10 @@ _PASSING = (
     TryAgainError,
 )
 _MOST_MOVES = 4
+_DEMOTED_WORDS = ("UNBLOCKED", "WAITAOF cannot be used with replica")
+"""What a demoted server tells a command that waited there, and one that only read."""
 _PASSING_WORDS = (
+    *_DEMOTED_WORDS,
     "BUSY",
     "CLUSTERDOWN",
     "LOADING",
@@ -263,7 +266,7 @@ class RedisConnections:
                 await connection.send_packed_command(packed, check_health=False)
                 replies = [await connection.read_response(disable_decoding=True) for _ in commands]
         except ResponseError as refusal:
-            if isinstance(refusal, ReadOnlyError):
+            if _is_demoted(refusal):
                 self._addresses.turn()
                 many = True
             # After a refusal in the middle, the answers behind it are still on their way.
@@ -307,6 +310,11 @@ class RedisConnections:
 def _is_closed(connection: AbstractConnection) -> bool:
     reader = connection._reader  # noqa: SLF001 - the public way to ask reads from the socket
     return reader is None or reader.at_eof()
+
+
+def _is_demoted(refusal: ResponseError) -> bool:
+    """Whether this says that the server is a primary no more."""
+    return isinstance(refusal, ReadOnlyError) or str(refusal).startswith(_DEMOTED_WORDS)
 
 
 def _packed(parts: tuple[Part, ...]) -> bytes:

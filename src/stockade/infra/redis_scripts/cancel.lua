@@ -3,7 +3,10 @@ local id, tenant, at, nonce = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local key = record_key(id)
 local r = call('HMGET', key, 'tenant', 'state', 'done_by', 'entry')
 if r[1] ~= tenant then return -1 end
-if r[3] == nonce then return 1 end
+if r[3] == nonce then
+  write_again(key)
+  return 1
+end
 if r[2] == 'done' then return 0 end
 -- Whoever has it in hand need not wait for the next heartbeat. A hint: it may be lost.
 if r[4] then call('XADD', CANCELS, 'MAXLEN', '~', HINTS, '*', 'id', id) end

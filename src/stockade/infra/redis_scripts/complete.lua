@@ -5,7 +5,10 @@ local attempt, outcome, finished, retry_at = ARGV[8], ARGV[9], ARGV[10], tonumbe
 local key = record_key(id)
 local r = call('HMGET', key, 'state', 'attempt', 'entry', 'done_by', 'attempts', 'attempts_count',
   'deaths', 'cancel', 'tenant', 'priority', 'slot', 'lane')
-if r[4] == nonce then return 1 end
+if r[4] == nonce then
+  write_again(key)
+  return 1
+end
 if not r[1] then drop_entry(entry) end
 if r[1] == false or r[1] == 'done' or r[2] ~= token or r[3] ~= entry then return 0 end
 

@@ -19,6 +19,10 @@ end
 local function now_ms() return math.floor(now_us() / 1000) end
 
 local function record_key(id) return P .. 'inv:' .. id end
+
+-- Before an answer about what an earlier call wrote: a server confirms what a connection itself wrote, and the earlier
+-- call may have come over another one. So this call writes too, behind it.
+local function write_again(key) call('HSET', key, 'v', '1') end
 local function backlog_key(tenant) return P .. 'backlog:' .. tenant end
 local function later_key(tenant) return P .. 'later:' .. tenant end
 local function dead_key(tenant) return P .. 'dead:' .. tenant end

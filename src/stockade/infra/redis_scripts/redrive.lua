@@ -4,7 +4,10 @@ local id, tenant, nonce = ARGV[4], ARGV[5], ARGV[6]
 local key, now = record_key(id), now_ms()
 local r = call('HMGET', key, 'tenant', 'state', 'outcome', 'redriven_by', 'attempt', 'priority')
 if r[1] ~= tenant then return -1 end
-if r[4] == nonce then return 1 end
+if r[4] == nonce then
+  write_again(key)
+  return 1
+end
 if r[2] ~= 'done' or not DEAD[r[3]] then return 0 end
 call('HDEL', key, 'outcome', 'limit', 'detail', 'finished_ms', 'done_by', 'deadline_ms', 'cancel', 'reply_to', 'logs',
   'logs_truncated', 'events', 'events_truncated', 'progress')

@@ -14,12 +14,18 @@ local at_us = now_us()
 local now = math.floor(at_us / 1000)
 
 local owner = call('HGET', key, 'tenant')
-if owner then return { owner == tenant and 1 or -3, id } end
+if owner then
+  if owner ~= tenant then return { -3, id } end
+  write_again(key)
+  return { 1, id }
+end
 if idem ~= '' then
   local held = call('GET', idem_key)
   local earlier = held and string.sub(held, 65)
   if held and call('EXISTS', record_key(earlier)) == 1 then
-    return { string.sub(held, 1, 64) == digest and 0 or -1, earlier }
+    if string.sub(held, 1, 64) ~= digest then return { -1, earlier } end
+    write_again(record_key(earlier))
+    return { 0, earlier }
   end
 end
 -- The token bucket as one time, GCRA: when the bucket will be full again. A time that this limit cannot have led to is
