@@ -207,6 +207,7 @@ STATUS: dict[str, int] = {
     "secret.name_invalid": 400,
     "secret.not_found": 404,
     "secret.too_large": 413,
+    "secret.too_many": 409,
     "secret.unreadable": 500,
     "signer.exists": 409,
     "signer.key_invalid": 400,

@@ -128,6 +128,7 @@ async def test_referrers(store: SqlOciStore) -> None:
     assert await found("x") == ["2", "3"]
     assert await found(None, digest("1"), 1) == ["2"]
     assert await store.referrers(OTHER, subject, None, "", 9) == ()
+    assert await found("x\0") == []
 
 
 async def test_an_upload_in_chunks(store: SqlOciStore) -> None:

@@ -1,5 +1,7 @@
 """`/v1/dead-letters`: what failed for good, and queueing it again."""
 
+from functools import partial
+
 import msgspec
 from fastapi import APIRouter, Request, Response
 
@@ -8,6 +10,7 @@ from gateway.json_response import JSONResponse
 from gateway.openapi import ACCEPTED, json_body, optional
 from gateway.problems import problem_facts
 from gateway.routes.context import caller_of
+from gateway.routes.headers import page_size
 from gateway.routes.invocations import check_id, record_of, shown
 from gateway.usecases.redrive_dead_letters import redrive, redrive_all
 from stockade.core.actions import Action
@@ -67,15 +70,15 @@ async def post_redrive_many(request: Request) -> Response:
     context, caller = await caller_of(request, Action.REDRIVE)
     asked = await read_json(request, RedriveRequest)
     _check(asked)
-    services = context.services
+    services, check = context.services, partial(context.authorizer.check, caller, Action.REDRIVE)
     if asked.all:
-        redriven = await redrive_all(services, caller.tenant, _MOST_REDRIVEN)
+        redriven = await redrive_all(services, caller.tenant, _MOST_REDRIVEN, check)
         return JSONResponse({"redriven": redriven, "refused": []}, 202)
     redriven, refused = [], []
     for invocation_id in asked.ids:
         try:
             check_id(invocation_id)
-            await redrive(services, caller.tenant, invocation_id)
+            await redrive(services, caller.tenant, invocation_id, check)
             redriven.append(invocation_id)
         except StockadeError as error:
             refused.append({"id": invocation_id[:64], **problem_facts(error)})
@@ -90,11 +93,7 @@ def _check(asked: RedriveRequest) -> None:
 
 
 def _page(request: Request) -> tuple[int, str]:
-    text, after = request.query_params.get("limit"), request.query_params.get("after", "")
+    after = request.query_params.get("after", "")
     if after:
         check_id(after)
-    if text is None:
-        return _LISTED, after
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:6]) <= _MOST_LISTED):
-        raise StockadeError("request.query_invalid", f"The limit is 1 to {_MOST_LISTED}.")
-    return int(text), after
+    return page_size(request, _LISTED, _MOST_LISTED), after

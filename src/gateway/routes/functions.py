@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request, Response
 
 from gateway.bodies import MAX_JSON_BYTES, read_json
 from gateway.json_response import JSONResponse
+from gateway.numbers import read_number
 from gateway.openapi import json_body, optional
 from gateway.problems import problem_facts
 from gateway.routes.context import authenticated, begin, caller_of
@@ -23,7 +24,7 @@ from gateway.usecases.compare_versions import (
     find_version,
     rehearse_deploy,
 )
-from gateway.usecases.deploy_function import DeployRequest, deploy_function
+from gateway.usecases.deploy_function import DeployRequest, check_deploy, put_version
 from stockade.core.actions import Action
 from stockade.core.catalog_changes import ChangeKind
 from stockade.core.errors import StockadeError
@@ -68,11 +69,11 @@ async def put_function(request: Request, name: str) -> Response:
     context.authorizer.check_policies(caller, Action.READ, name)
     if query_flag(request, "dry_run") or "against" in request.query_params:
         raise StockadeError("request.query_invalid", "against goes with dry_run=true only.")
-    await begin(request)
     asked = await read_json(request, DeployRequest)
-    version, created = await deploy_function(
-        context.services, context.authorizer, caller, name, asked
-    )
+    content = await check_deploy(context.services, context.authorizer, caller, name, asked)
+    # Only now: whoever may not deploy gets refusals, of which the log takes so many and no more.
+    await begin(request)
+    version, created = await put_version(context.services, caller, name, content, asked)
     await context.memory.changed(ChangeKind.FUNCTION, caller.tenant, name)
     return JSONResponse(_shown(version), 201 if created else 200)
 
@@ -151,9 +152,9 @@ async def get_versions(request: Request, name: str) -> Response:
 async def delete_version(request: Request, name: str, version: str) -> Response:
     """For good; neither the latest one, nor one that an alias points to."""
     context, caller = await caller_of(request, Action.DELETE_FUNCTION, name)
-    if not (version.isascii() and version.isdecimal()):
+    number = read_number(version, least=0)
+    if number is None:
         raise StockadeError("request.invalid", "A version is a number from 1.")
-    number = int(version[:10])
     await deletion.delete_version(context.services, context.memory, caller, name, number)
     return Response(status_code=204)
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from starlette.requests import Request
 
+from gateway.numbers import read_number
 from gateway.usecases.invoke_function import InvokeOptions
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Priority
@@ -36,7 +37,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _ETAG = re.compile(r'"([0-9]{1,9})"', re.ASCII)
-_PAGE_DIGITS = 6
+_MOST_VERSIONS = 2**31 - 1
 _MAX_DEADLINE_SECONDS = 30 * 24 * 3600
 _MAX_AHEAD_DAYS = 366
 _DAY_MS = 24 * 3600 * 1000
@@ -88,9 +89,10 @@ def version_choice(request: Request) -> tuple[str | None, int | None]:
         raise StockadeError("request.query_invalid", "Name an alias or a version, not both.")
     if version is None:
         return alias, None
-    if not (version.isdecimal() and version.isascii() and 0 < int(version[:10]) < 2**31):
+    number = read_number(version, most=_MOST_VERSIONS)
+    if number is None:
         raise StockadeError("request.query_invalid", "A version is a number from 1.")
-    return None, int(version[:10])
+    return None, number
 
 
 def page_size(request: Request, default: int, most: int) -> int:
@@ -102,9 +104,10 @@ def page_size(request: Request, default: int, most: int) -> int:
     text = request.query_params.get("limit")
     if text is None:
         return default
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:_PAGE_DIGITS]) <= most):
+    number = read_number(text, most=most)
+    if number is None:
         raise StockadeError("request.query_invalid", f"The limit is 1 to {most}.")
-    return int(text[:_PAGE_DIGITS])
+    return number
 
 
 def query_number(request: Request, name: str) -> int | None:
@@ -116,9 +119,10 @@ def query_number(request: Request, name: str) -> int | None:
     text = request.query_params.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal() and 0 < int(text[:10]) < 2**31):
+    number = read_number(text, most=_MOST_VERSIONS)
+    if number is None:
         raise StockadeError("request.query_invalid", f"{name} is a number from 1.")
-    return int(text[:10])
+    return number
 
 
 def query_flag(request: Request, name: str) -> bool:

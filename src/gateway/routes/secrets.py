@@ -1,5 +1,7 @@
 """`/v1/secrets`: what only granted guests may read. No call answers with a secret's value."""
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Request, Response
 
 from gateway.bodies import read_bounded
@@ -8,10 +10,13 @@ from gateway.openapi import binary_body
 from gateway.routes.context import caller_of
 from stockade.core.actions import Action
 from stockade.core.errors import StockadeError, not_found
+from stockade.core.modules import SecretEntry
 from stockade.core.names import check_secret_name
 
 router = APIRouter(tags=["secrets"])
 MAX_SECRET_BYTES = 64 * 1024
+MAX_SECRETS = 1_000
+"""Of one tenant."""
 
 
 @router.put(
@@ -31,6 +36,7 @@ async def put_secret(request: Request, name: str) -> Response:
     if not value:
         raise StockadeError("request.invalid", "A secret has at least one byte. Send it as body.")
     services = context.services
+    _check_room(name, await services.catalog.secrets(caller.tenant))
     sealed = services.secret_box.seal(caller.tenant, name, value)
     now_ms = services.clock.now_ms()
     created = await services.catalog.put_secret(caller.tenant, name, sealed, now_ms)
@@ -54,3 +60,13 @@ async def delete_secret(request: Request, name: str) -> Response:
     if not await context.services.catalog.delete_secret(caller.tenant, name):
         raise not_found("secret", name)
     return Response(status_code=204)
+
+
+def _check_room(name: str, known: Sequence[SecretEntry]) -> None:
+    """Refuses one secret more than a tenant may have."""
+    if len(known) >= MAX_SECRETS and name not in {one.name for one in known}:
+        raise StockadeError(
+            "secret.too_many",
+            f"This tenant has {MAX_SECRETS} secrets, as many as it may. Delete one first.",
+            detail={"most": MAX_SECRETS},
+        )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from gateway.authorizer import Authorizer
+from gateway.numbers import read_number
 from gateway.services import Services
 from gateway.usecases.deploy_function import (
     Candidate,
@@ -35,7 +36,6 @@ class RehearsalRequest(DeployRequest, frozen=True, forbid_unknown_fields=True):
 
 
 LATEST = "latest"
-_MAX_DIGITS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ async def find_version(
     if which == LATEST:
         return await resolver.resolve(tenant, name, None, None, draw="")
     if which.isascii() and which.isdecimal():
-        return await resolver.resolve(tenant, name, None, int(which[:_MAX_DIGITS]), draw="")
+        return await resolver.resolve(tenant, name, None, read_number(which) or 0, draw="")
     await resolver.resolve(tenant, name, None, None, draw="")  # for the right refusal
     alias = await find_alias(services, tenant, name, check_name("alias", which))
     heaviest = max(alias.weights, key=lambda share: (share[1], -share[0]))[0]

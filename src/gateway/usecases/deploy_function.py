@@ -74,10 +74,10 @@ class Candidate:
     stored: bool = True
 
 
-async def deploy_function(
+async def check_deploy(
     services: Services, authorizer: Authorizer, caller: Principal, name: str, asked: DeployRequest
-) -> tuple[FunctionVersion, bool]:
-    """The version, and whether it is new: the same content makes no new one.
+) -> FunctionContent:
+    """What the version is to be, everything checked, nothing written.
 
     Raises:
         StockadeError: `auth.…`, `function.…`, `limits.…`, `module.…`.
@@ -87,9 +87,20 @@ async def deploy_function(
     planned = await plan_deploy(services, authorizer, caller, name, asked, candidate, first)
     if planned is None:
         raise RuntimeError("a deploy without a module was not refused")
+    return planned[0]
+
+
+async def put_version(
+    services: Services, caller: Principal, name: str, content: FunctionContent, asked: DeployRequest
+) -> tuple[FunctionVersion, bool]:
+    """The version, and whether it is new: the same content makes no new one.
+
+    Raises:
+        StockadeError: `function.…`.
+    """
     note = check_note(caller.id, asked.message, asked.labels)
     return await services.catalog.put_function(
-        caller.tenant, name, planned[0], services.clock.now_ms(), note
+        caller.tenant, name, content, services.clock.now_ms(), note
     )
 
 

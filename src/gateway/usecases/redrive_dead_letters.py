@@ -1,19 +1,31 @@
-"""Queues dead letters again: one by its id, or all that a tenant has."""
+"""Queues dead letters again: one by its id, or all that a tenant has.
+
+A call for several asks of each whether the caller may: a policy can keep one function from it.
+"""
+
+from collections.abc import Callable
 
 from gateway.services import Services
 from gateway.usecases.delete_function import check_callable
 from stockade.core.errors import StockadeError, not_found
 
+Check = Callable[[str], None]
+"""Refuses when the caller may not queue what is of this function."""
 
-async def redrive(services: Services, tenant: str, invocation_id: str) -> None:
+
+async def redrive(
+    services: Services, tenant: str, invocation_id: str, check: Check | None = None
+) -> None:
     """Queues one again.
 
     Raises:
         StockadeError: `invocation.not_found` or `invocation.not_dead`; `function.deleted` or
-            `function.not_found` when there is no function any more to run.
+            `function.not_found` when there is no function any more to run; what `check` refuses.
     """
     record = await services.queue.record(tenant, invocation_id)
     if record is not None:
+        if check is not None:
+            check(record.function)
         await check_callable(services, tenant, record.function)
     done = await services.queue.redrive(tenant, invocation_id)
     if done is None:
@@ -26,16 +38,25 @@ async def redrive(services: Services, tenant: str, invocation_id: str) -> None:
         )
 
 
-async def redrive_all(services: Services, tenant: str, most: int) -> list[str]:
+async def redrive_all(services: Services, tenant: str, most: int, check: Check) -> list[str]:
     """Queues up to so many again, newest first, and returns their ids.
 
-    Those of deleted functions stay where they are.
+    Those of deleted functions stay where they are, and those that `check` refuses.
     """
     found = await services.queue.dead_letters(tenant, most)
     functions = {one.function for one in found}
-    live = {name for name in functions if await _is_callable(services, tenant, name)}
+    allowed = {name for name in functions if _passes(check, name)}
+    live = {name for name in allowed if await _is_callable(services, tenant, name)}
     wanted = [one.id for one in found if one.function in live]
     return [one for one in wanted if await services.queue.redrive(tenant, one)]
+
+
+def _passes(check: Check, function: str) -> bool:
+    try:
+        check(function)
+    except StockadeError:
+        return False
+    return True
 
 
 async def _is_callable(services: Services, tenant: str, name: str) -> bool:

@@ -16,6 +16,7 @@ from stockade.core.oci import (
 )
 from stockade.core.oci_store import Step
 from stockade.infra import sql_oci_queries as queries
+from stockade.infra.catalog_values import storable
 from stockade.infra.sql_engine import reading
 from stockade.infra.sql_oci_uploads import SqlOciUploads
 from stockade.infra.sql_tables_oci import oci_blobs, oci_manifests, oci_needs, oci_tags
@@ -138,6 +139,8 @@ class SqlOciStore(SqlOciUploads):
         most: int,
     ) -> Sequence[OciManifest]:
         """Manifests with this subject by digest, of one artifact type or all; `after` a digest."""
+        if not storable(artifact_type):
+            return ()
         query = select(oci_manifests).where(
             queries.of(oci_manifests, repository),
             oci_manifests.c.subject == subject,

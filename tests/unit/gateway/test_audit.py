@@ -506,3 +506,16 @@ async def test_refusals_of_another_protocol_are_told_by_their_status(gateway: In
     gateway.app.router.add_api_route("/v3/things", other, methods=["POST"])
     await gateway.http.post("/v3/things")
     assert [facts.code for facts in await told(gateway)] == ["", "http.403"]
+
+
+async def test_whoever_may_not_deploy_fills_no_log(gateway: Installation) -> None:
+    """What is refused before anything begins is counted beyond a few, as every refusal is."""
+    module = (await gateway.upload()).json()["digest"]
+    async with gateway.client(await limited_key(gateway, Role.VIEWER)) as viewer:
+        for _ in range(OF_ONE + 5):
+            answer = await viewer.put("/v1/functions/f", json={"module": module})
+            refused(answer, 403, "auth.denied")
+        refused(await viewer.put("/v1/functions/f", json={}), 400, "request.invalid")
+    found = [facts for facts in await told(gateway) if facts.action == "deploy"]
+    assert [facts.kind for facts in found] == ["refused"] * OF_ONE
+    assert {facts.code for facts in found} == {"auth.denied"}

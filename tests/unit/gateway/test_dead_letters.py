@@ -2,9 +2,11 @@
 
 import pytest
 
+from stockade.core.actions import Action
+from stockade.core.authorization import Decision, Question, Vouching
 from stockade.core.invocations import Claim, Completion
 from stockade.core.outcomes import Outcome
-from tests.unit.gateway.installation import Installation, ending, refused
+from tests.unit.gateway.installation import Installation, ending, installed, refused
 
 LIST, REDRIVE = "/v1/dead-letters", "/v1/dead-letters/redrive"
 ABSENT = "018f4b3c-0000-7000-8000-000000000000"
@@ -76,7 +78,20 @@ async def test_another_tenants_are_not_there(gateway: Installation) -> None:
         assert (await bob.post(REDRIVE, json={"all": True})).json()["redriven"] == []
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=-1", "limit=x", "limit=%D9%A1"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=-1",
+        "limit=-0",
+        "limit=x",
+        "limit=%D9%A1",
+        "limit=000001999999",
+        "limit=00000100000",
+        f"limit=000001{'9' * 5000}",
+    ],
+)
 async def test_a_bad_page_is_refused(gateway: Installation, query: str) -> None:
     refused(await gateway.http.get(f"{LIST}?{query}"), 400, "request.query_invalid")
 
@@ -105,3 +120,32 @@ async def test_what_is_not_there_cannot_be_redriven(
     gateway: Installation, path: str, code: str
 ) -> None:
     refused(await gateway.http.post(path), 404, code)
+
+
+class NotOfF:
+    """The `PolicyEngine` port: lets nobody queue what is of the function `f` again."""
+
+    version, alarm = "1", None
+
+    def decide(self, question: Question) -> Decision:
+        redrives = question.action is Action.REDRIVE and question.resource.name == "f"
+        return Decision(not redrives, ("not-of-f",))
+
+    def vouches(self, vouching: Vouching) -> Decision:
+        del vouching
+        return Decision(allowed=True)
+
+
+async def test_a_policy_that_keeps_one_function_back_holds_for_many_at_once() -> None:
+    async with installed(policies=NotOfF()) as gateway:
+        await gateway.deploy()
+        kept = await dead(gateway)
+        await gateway.deploy("g")
+        call = gateway.worked(gateway.invoke(b"", "g"), trapping)
+        free = str(refused(await call, 422, "invocation.trapped")["invocation_id"])
+        refused(await gateway.http.post(f"/v1/invocations/{kept}/redrive"), 403, "auth.denied")
+        named = (await gateway.http.post(REDRIVE, json={"ids": [kept]})).json()
+        assert named["redriven"] == []
+        assert [(one["id"], one["code"]) for one in named["refused"]] == [(kept, "auth.denied")]
+        every = (await gateway.http.post(REDRIVE, json={"all": True})).json()
+        assert every["redriven"] == [free]

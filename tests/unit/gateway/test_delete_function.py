@@ -187,3 +187,17 @@ async def test_another_tenants_function_is_neither_deleted_nor_restored(
         refused(await other.post(f"{F}/restore"), 404, "function.not_found")
         refused(await other.get(F), 404, "function.not_found")
         assert (await other.get("/v1/functions?deleted=true")).json() == {"deleted": []}
+
+
+async def test_a_number_that_is_too_long_deletes_no_other_version(gateway: Installation) -> None:
+    await gateway.deploy()
+    await gateway.deploy(env={"A": "1"})
+    for number in ("00000000019", "000000000100"):
+        answer = await gateway.http.delete(f"{F}/versions/{number}")
+        refused(answer, 400, "request.invalid")
+    assert [one["version"] for one in await listed(gateway)] == [2, 1]
+
+
+async def listed(gateway: Installation) -> list[dict[str, int]]:
+    found: list[dict[str, int]] = (await gateway.http.get(f"{F}/versions")).json()["versions"]
+    return found

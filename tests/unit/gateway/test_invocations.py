@@ -211,6 +211,7 @@ async def test_times_ahead_and_past(gateway: Installation) -> None:
         ("?version=latest", "request.query_invalid"),
         ("?version=%C2%B2", "request.query_invalid"),
         ("?version=" + "9" * 5000, "request.query_invalid"),
+        ("?version=00000000019", "request.query_invalid"),
         ("?version=1&alias=prod", "request.query_invalid"),
         ("?alias=UPPER", "alias.name_invalid"),
     ],

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.routes.secrets import MAX_SECRETS
 from tests.unit.gateway.installation import Installation, refused
 
 VALUE = b"s3cret \x00\xff"
@@ -52,3 +53,13 @@ async def test_a_value_is_neither_empty_nor_too_large(gateway: Installation) -> 
     large = b"x" * (64 * 1024 + 1)
     refused(await gateway.http.put("/v1/secrets/A", content=large), 413, "request.too_large")
     assert (await gateway.http.put("/v1/secrets/A", content=large[1:])).status_code == 201
+
+
+async def test_a_tenant_has_so_many_secrets_and_no_more(gateway: Installation) -> None:
+    for number in range(MAX_SECRETS):
+        await gateway.catalog.put_secret("alice", f"s{number}", b"x", 1)
+    answer = await gateway.http.put("/v1/secrets/one-more", content=b"v")
+    assert refused(answer, 409, "secret.too_many")["facts"] == {"most": MAX_SECRETS}
+    assert (await gateway.http.put("/v1/secrets/s0", content=b"v")).status_code == 204
+    assert (await gateway.http.delete("/v1/secrets/s1")).status_code == 204
+    assert (await gateway.http.put("/v1/secrets/one-more", content=b"v")).status_code == 201
