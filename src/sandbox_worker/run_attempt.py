@@ -1,8 +1,9 @@
 """One attempt, from claim to record: load, run, decide about a retry, complete."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -21,11 +22,12 @@ from stockade.retry.types import FailureContext, RetryDecision, RetryPolicy
 if TYPE_CHECKING:
     from sandbox_worker.executor_client import ExecutorClient
 
+T = TypeVar("T")
 _log = structlog.get_logger()
 _SHORT_RUN_SECONDS = 0.005
 _BEGIN_AGAIN_SECONDS = 1.0
-_PREPARE_BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, *(1.0,) * 60)
-_AWAY = frozenset({"catalog.unavailable", "blobs.unavailable"})
+_STORE_BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, *(1.0,) * 60)
+_AWAY = frozenset({"catalog.unavailable", "blobs.unavailable", "blobs.full"})
 _COMPLETE_BACKOFF_SECONDS = (0.05, 0.2, 0.5, 1, 2, 4, *(8,) * 36)
 """Five minutes."""
 
@@ -126,7 +128,7 @@ class RunningAttempt:
 
     async def _execute(self, begun: asyncio.Task[bool]) -> RunResult:
         try:
-            task = await self._prepare_patiently()
+            task = await self._patiently(self._prepare, lambda: self._stopped or self._is_late())
             calls = self._calls = self._services.broker.open(self.claim.invocation)
             self._executor = await self._services.pool.acquire(
                 self.claim.invocation.tenant, task.digest
@@ -147,16 +149,18 @@ class RunningAttempt:
         if not begun.cancelled() and begun.exception() is None and not begun.result():
             self.cancel()
 
-    async def _prepare_patiently(self) -> Task:
+    async def _patiently(
+        self, step: Callable[[], Awaitable[T]], is_vain: Callable[[], object] = lambda: False
+    ) -> T:
         """Waits for a store that is away, for a minute or so: no attempt is lost to that."""
-        for pause in _PREPARE_BACKOFF_SECONDS:
+        for pause in _STORE_BACKOFF_SECONDS:
             try:
-                return await self._prepare()
+                return await step()
             except StockadeError as error:
-                if error.code not in _AWAY or self._stopped or self._is_late():
+                if error.code not in _AWAY or is_vain():
                     raise
             await asyncio.sleep(pause)
-        return await self._prepare()
+        return await step()
 
     def _is_late(self) -> bool:
         deadline_ms = self.claim.invocation.deadline_ms
@@ -190,10 +194,8 @@ class RunningAttempt:
             if len(result.output) <= self._services.inline_output_bytes:
                 inline = result.output
             else:
-                invocation = self.claim.invocation
-                blob = await self._services.payloads.put(
-                    invocation.tenant, invocation.id, result.output
-                )
+                # The run has happened; run again it would do what it did a second time.
+                blob = await self._patiently(lambda: self._put(result.output))
         now_ms = self._services.clock.now_ms()
         decision = self._decide(result, now_ms)
         return Completion(
@@ -208,6 +210,10 @@ class RunningAttempt:
             events=result.events,
             events_truncated=result.events_truncated,
         )
+
+    async def _put(self, output: bytes) -> str:
+        invocation = self.claim.invocation
+        return await self._services.payloads.put(invocation.tenant, invocation.id, output)
 
     def _decide(self, result: RunResult, now_ms: int) -> RetryDecision:
         if result.outcome is Outcome.COMPLETED:

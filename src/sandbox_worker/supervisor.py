@@ -119,6 +119,9 @@ class Supervisor:
             if self._stopping:
                 await self._hand_back(claim, ran=False)
                 continue
+            if earlier := self._running.get(claim.entry):
+                # Our lease ran out, and we took over from ourselves: what it still does is stale.
+                earlier.cancel()
             attempt = self._running[claim.entry] = RunningAttempt(claim, self._services)
             task = asyncio.ensure_future(self._work(attempt))
             self._tasks.add(task)
@@ -131,7 +134,8 @@ class Supervisor:
             codes = sorted({error.code for error in _refusals(group)})
             _log.error("attempt_not_recorded", invocation=attempt.claim.invocation.id, codes=codes)
         finally:
-            self._running.pop(attempt.claim.entry, None)
+            if self._running.get(attempt.claim.entry) is attempt:
+                del self._running[attempt.claim.entry]
             self._wake.set()
 
     async def _keep_leases(self) -> None:
@@ -208,6 +212,8 @@ class Supervisor:
                 await step()
             except StockadeError as error:
                 _log.warning("upkeep_failed", code=error.code)
+            except Exception as error:  # noqa: BLE001 - a worker without its upkeep would go on as a ghost
+                _log.error("upkeep_broke", exc_info=error)
             await asyncio.sleep(seconds)
 
     async def _drain(self) -> None:

@@ -20,7 +20,7 @@ from stockade.core.modules import Abi, FunctionContent
 from stockade.core.outcomes import Attempt, Outcome, State, Usage
 from stockade.infra.embedded_valkey import EmbeddedValkey
 from stockade.infra.queue_settings import QueueSettings
-from stockade.infra.redis_connection import RedisConnections
+from stockade.infra.redis_connection import Part, RedisConnections, RedisScript
 from stockade.infra.redis_key_values import RedisKeyValueStore
 from stockade.infra.redis_queue import RedisInvocationQueue
 from stockade.infra.system_clock import SystemClock
@@ -388,6 +388,43 @@ async def test_an_entry_without_its_record_is_acknowledged_away(valkey: Embedded
 
 
 @pytest.mark.parametrize("ended_first", [False, True])
+class SlowToRecover(RedisConnections):
+    """Holds back the look for entries whose delivery was cut off."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked, self.may_go = asyncio.Event(), asyncio.Event()
+
+    async def run(self, script: RedisScript, prefix: str, *arguments: Part) -> object:
+        if script == RedisScript.load("recover"):
+            self.asked.set()
+            await self.may_go.wait()
+        return await super().run(script, prefix, *arguments)
+
+
+async def test_what_is_taken_over_is_not_recovered_too(valkey: EmbeddedValkey) -> None:
+    async with opened(valkey.url, "dies", lease_ms=50) as dead:
+        await dead.submit(asked())
+        await until(lambda: dead.claim(1, 0.1))
+        await until(lambda: dead.reclaim(1))  # from itself: leases count now
+
+        async def lapsed() -> object:
+            idle = ("IDLE", 50, "-", "+", 1)
+            return await command(valkey, "XPENDING", "sk:{p00}:ready", "workers", *idle)
+
+        await until(lapsed)
+        slow = SlowToRecover(valkey.url)
+        heir = RedisInvocationQueue(slow, consumer="heir", settings=QueueSettings(lease_ms=50))
+        heir._ready._reply_lost = True
+        claims = asyncio.ensure_future(heir.claim(1, 0.1))
+        await slow.asked.wait()
+        taken = asyncio.ensure_future(heir.reclaim(1))
+        await asyncio.wait({taken}, timeout=0.3)
+        slow.may_go.set()
+        assert len([*await claims, *await taken]) == 1
+        await heir.aclose()
+
+
 async def test_a_second_delivery_of_the_same_invocation_is_refused(
     valkey: EmbeddedValkey, *, ended_first: bool
 ) -> None:

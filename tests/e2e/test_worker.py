@@ -1,9 +1,11 @@
 """A real worker (supervisor, jail, Valkey, SQLite, blobs) without the HTTP gateway in front."""
 
 import asyncio
+import itertools
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -19,7 +21,8 @@ from sandbox_worker.bootstrap import build_supervisor
 from sandbox_worker.settings import WorkerSettings
 from sandbox_worker.supervisor import Supervisor
 from stockade.core.digests import digest_of
-from stockade.core.invocations import Invocation, InvocationRecord
+from stockade.core.errors import StockadeError
+from stockade.core.invocations import Claim, Invocation, InvocationRecord
 from stockade.core.limits import Limits
 from stockade.core.modules import FunctionContent, RetrySettings, Signer, StoredModule
 from stockade.core.outcomes import Outcome, State
@@ -325,6 +328,70 @@ async def test_what_a_stop_cuts_short_is_anothers_at_once(platform: Platform) ->
     assert record is not None
     assert [one.outcome for one in record.attempts] == [Outcome.LOST]
     await heir.aclose()
+
+
+async def test_a_worker_that_froze_takes_over_from_itself(platform: Platform) -> None:
+    endless = replace(await platform.store(guests.LOOP), limits=Limits(fuel=10**15, wall_ms=60_000))
+    async with working(platform) as supervisor:
+        invocation = await platform.submit(endless)
+        await _until_executing(supervisor, 1)
+        await _until_running(platform, invocation)
+        (frozen,) = supervisor._tasks
+        claims: Sequence[Claim] = ()
+        while not claims:
+            time.sleep(1.2)  # noqa: ASYNC251 - the whole worker stands still, beyond its lease
+            claims = await supervisor._queue.reclaim(1)
+        await supervisor._start_or_hand_back(claims)
+        async with asyncio.timeout(10):
+            await frozen
+        (second,) = supervisor._running.values()
+        assert second.claim.attempt == 2
+        assert await platform.queue.cancel("acme", invocation.id, CLOCK.now_ms())
+        record = await platform.finished(invocation)
+    assert record.attempts[0].outcome is Outcome.LOST
+    assert (record.outcome, supervisor._running) == (Outcome.CANCELLED, {})
+
+
+class FullForAWhile(DirectoryPayloadStore):
+    """Refuses the first output."""
+
+    refuses = True
+
+    async def put(self, tenant: str, invocation_id: str, content: bytes) -> str:
+        if self.refuses:
+            self.refuses = False
+            raise StockadeError("blobs.full", "No room.", retryable=True)
+        return await super().put(tenant, invocation_id, content)
+
+
+async def test_a_large_output_waits_for_room(platform: Platform, tmp_path: Path) -> None:
+    content = await platform.store(guests.module(f"(i64.const {(1000 << 32) + 4097})"))
+    full = FullForAWhile(tmp_path / "blobs" / "payloads", 3600.0)
+    async with build_supervisor(platform.settings) as supervisor:
+        supervisor._services = replace(supervisor._services, payloads=full)
+        running = asyncio.ensure_future(supervisor.run())
+        record = await platform.run(content)
+        supervisor.stop()
+        await running
+    assert not full.refuses
+    assert [one.outcome for one in record.attempts] == [Outcome.COMPLETED]
+    assert record.output_blob == digest_of(bytes(4096))
+
+
+async def test_upkeep_goes_on_whatever_happens_in_it(platform: Platform) -> None:
+    rounds = itertools.count()
+    done = asyncio.Event()
+
+    async def step() -> None:
+        if next(rounds) == 0:
+            raise ValueError("a mistake of ours")
+        done.set()
+
+    async with build_supervisor(platform.settings) as supervisor:
+        upkeep = asyncio.ensure_future(supervisor._forever(step, 0.0))
+        async with asyncio.timeout(5):
+            await done.wait()
+        upkeep.cancel()
 
 
 async def test_workers_restarted_in_turn_lose_and_repeat_nothing(platform: Platform) -> None:

@@ -80,7 +80,8 @@ class RedisReadyStream:
 
     async def reclaim(self, count: int) -> list[Claim]:
         """Entries whose lease ran out, now under this worker's name."""
-        self._reading += 1
+        async with self._recovering:  # what is recovered meanwhile must not be these
+            self._reading += 1
         try:
             rows = await self._with_group(
                 self._connections.run_once, _RECLAIM, self._consumer, self._settings.lease_ms, count
