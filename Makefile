@@ -16,7 +16,7 @@ TEST_WORKERS := 4
 PARALLEL := --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak examples lock venv clean
+.PHONY: help demo test lint bench retries soak examples lock venv clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ lint: venv ## Check style, format, types and import contracts
 
 bench: venv ## Measure speed and cost, each figure against the floor of the same run
 	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+retries: venv ## Compare retry policies in simulation (a few minutes)
+	@$(BIN)/python -m bench.retry $(BENCH_ARGS)
 
 soak: venv ## Harm a running installation at random for two minutes, then count what was lost (SOAK_ARGS)
 	@$(BIN)/python -m tests.faults.soak $(SOAK_ARGS)

@@ -1,0 +1,66 @@
+"""What function versions need of fuel, memory and time: quantile sketches.
+
+A sketch counts values in bins whose edges grow by a tenth (as DDSketch: Masson et al., VLDB
+2019), so a quantile is right within a tenth; adding two sketches adds their counts. A value that
+passed its limit is only known to be larger; it counts as twice the limit. The `MOST_BINS` largest
+bins are kept; what is smaller counts in the least of them.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+GROWTH = 1.1
+MEMORY = 400.0
+MOST_BINS = 23
+MOST_BIN = 460
+"""The bin of 10^19."""
+_LOG = math.log(GROWTH)
+
+
+@dataclass(slots=True)
+class Sketch:
+    """How often each size was needed; sizes are at least one."""
+
+    counts: dict[int, float] = field(default_factory=dict)
+
+    def add(self, value: float) -> None:
+        """Counts a need; what is no size is passed over."""
+        if not (value >= 1 and math.isfinite(value)):
+            return
+        i = min(MOST_BIN, bin_of(value))
+        kept = min(1.0, MEMORY / (sum(self.counts.values()) + 1))
+        if kept < 1:
+            self.counts = {at: kept * count for at, count in self.counts.items()}
+        self.counts[i] = self.counts.get(i, 0.0) + 1.0
+        self.counts = _largest(self.counts)
+
+    def quantile(self, share: float, above: float = 0.0) -> float | None:
+        """The size that so many of those above a size stay within; None without any."""
+        least = bin_of(above) if above >= 1 else -1
+        counted = sorted(item for item in self.counts.items() if item[0] > least)
+        target = share * sum(count for _, count in counted)
+        for i, count in counted:
+            target -= count
+            if target <= 1e-9:  # noqa: PLR2004 (what rounding leaves)
+                return float(GROWTH**i)
+        return None
+
+    def merged(self, other: "Sketch") -> "Sketch":
+        """What both saw together."""
+        places = self.counts.keys() | other.counts.keys()
+        both = {i: self.counts.get(i, 0.0) + other.counts.get(i, 0.0) for i in places}
+        return Sketch(_largest(both))
+
+
+def bin_of(value: float) -> int:
+    """The bin whose upper edge is the first that is not below a size."""
+    return math.ceil(math.log(value) / _LOG)
+
+
+def _largest(counts: dict[int, float]) -> dict[int, float]:
+    if len(counts) <= MOST_BINS:
+        return counts
+    ordered = sorted(counts.items())
+    small, large = ordered[:-MOST_BINS], dict(ordered[-MOST_BINS:])
+    large[min(large)] += sum(count for _, count in small)
+    return large
