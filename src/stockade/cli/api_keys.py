@@ -123,7 +123,7 @@ def create(
 ) -> None:
     """Make an API key. It is shown this once.
 
-    By default it may all that your own key may.
+    By default it may do all that your own key may.
     """
     seconds = None if expires is None else span_seconds("--expires", expires)
     with delivery(out, force=force, as_json=as_json) as deliver:
@@ -131,7 +131,8 @@ def create(
             name, role=role, scopes=scope or None, expires_in_seconds=seconds
         )
         deliver(made.key, asdict(made.facts))
-    say(f"Key {made.facts.id} may what the role {made.facts.role} may.")
+    within = f", within {', '.join(made.facts.scopes)}" if made.facts.scopes else ""
+    say(f"Key {made.facts.id} may do what a {made.facts.role} may{within}.")
 
 
 @connected

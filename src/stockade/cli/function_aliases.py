@@ -164,9 +164,8 @@ def _shares(percent: Mapping[int, float]) -> str:
 def _weights(weights: Mapping[int, int] | None) -> str:
     if weights is None:
         return "-"
-    if len(weights) == 1:
-        return str(next(iter(weights)))
-    return ", ".join(f"{version}={share}" for version, share in weights.items())
+    whole = sum(weights.values())
+    return _shares({version: 100 * share / whole for version, share in weights.items()})
 
 
 def _percentages(targets: list[str]) -> dict[int, float]:

@@ -138,6 +138,7 @@ def delete(
     """
     if version is not None:
         client.delete_version(name, version)
+        say(f"Version {version} of {name} is deleted, for good.")
         return
     gone = client.delete_function(name)
     if as_json:

@@ -25,6 +25,7 @@ from stockade.cli.doctor import doctor
 from stockade.cli.invoke import invoke
 
 _START, _TENANT, _CALL = "Start here", "Modules and functions", "Run and look"
+_ACCESS, _OPERATE = "Access", "Operate an installation"
 
 app = typer.Typer(
     name="stockade",
@@ -35,23 +36,23 @@ app = typer.Typer(
 )
 app.command(rich_help_panel=_START)(demo)
 app.command(rich_help_panel=_START)(dev)
-app.add_typer(serve.app, name="serve", rich_help_panel=_START)
-app.command(rich_help_panel=_START)(doctor)
-app.add_typer(storage.app, name="storage", rich_help_panel=_START)
-app.add_typer(tenants.app, name="tenants", rich_help_panel=_START)
-app.add_typer(policy.app, name="policy", rich_help_panel=_START)
-app.add_typer(keys.app, name="keys", rich_help_panel=_TENANT)
 app.command(rich_help_panel=_TENANT)(sign.sign)
 app.command(rich_help_panel=_TENANT)(attest)
-app.add_typer(signers.app, name="signers", rich_help_panel=_TENANT)
 app.add_typer(modules.app, name="modules", rich_help_panel=_TENANT)
-app.add_typer(secrets.app, name="secrets", rich_help_panel=_TENANT)
 app.add_typer(functions.app, name="functions", rich_help_panel=_TENANT)
-app.add_typer(audit.app, name="audit", rich_help_panel=_TENANT)
+app.add_typer(secrets.app, name="secrets", rich_help_panel=_TENANT)
 app.command(rich_help_panel=_CALL)(invoke)
 app.command(rich_help_panel=_CALL)(batch)
 app.add_typer(schedules.app, name="schedules", rich_help_panel=_CALL)
 app.add_typer(runs.app, name="runs", rich_help_panel=_CALL)
+app.add_typer(keys.app, name="keys", rich_help_panel=_ACCESS)
+app.add_typer(signers.app, name="signers", rich_help_panel=_ACCESS)
+app.add_typer(policy.app, name="policy", rich_help_panel=_ACCESS)
+app.add_typer(audit.app, name="audit", rich_help_panel=_ACCESS)
+app.add_typer(serve.app, name="serve", rich_help_panel=_OPERATE)
+app.command(rich_help_panel=_OPERATE)(doctor)
+app.add_typer(tenants.app, name="tenants", rich_help_panel=_OPERATE)
+app.add_typer(storage.app, name="storage", rich_help_panel=_OPERATE)
 
 
 def main() -> None:

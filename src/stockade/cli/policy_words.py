@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stockade.cli.paths import policy_dir
+from stockade.cli.words import say
 from stockade.core.authorization import Question, ResourceKind, Vouching
 
 if TYPE_CHECKING:
@@ -38,12 +39,16 @@ PolicyDir = Annotated[
 
 
 def locate(directory: Path | None, policies: Path | None) -> Path:
-    """The directory that was named, or `authorization` of the policies.
+    """The directory that was named, or `authorization` of the policies, which is then told.
 
     Raises:
         StockadeError: `cli.policies_missing`.
     """
-    return directory or (policies or policy_dir()) / "authorization"
+    if directory is not None:
+        return directory
+    chosen = (policies or policy_dir()) / "authorization"
+    say(f"The policies are those in {chosen}.")
+    return chosen
 
 
 def load(directory: Path) -> "CedarPolicies":

@@ -126,7 +126,7 @@ def _parameter(name: str, field: "FieldInfo") -> inspect.Parameter:
     text = HELP.get(name) or field.description or ""
     if field.is_required() and name != "policy_dir":
         text = f"Required. {text}"
-    if not field.is_required() and field.default is not None:
+    if not field.is_required() and field.default not in (None, ""):
         text += f" Default: {field.default}."
     option = typer.Option(
         _flag(name),
@@ -158,5 +158,5 @@ def _variable(name: str) -> str:
 
 
 def _metavar(field: "FieldInfo") -> str:
-    names = {"int": "N", "float": "N", "str": "TEXT", "bool": "true|false"}
+    names = {"int": "N", "float": "N", "str": "TEXT", "bool": "true|false", "Durability": "TEXT"}
     return names.get(getattr(field.annotation, "__name__", ""), "PATH")

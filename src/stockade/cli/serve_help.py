@@ -1,7 +1,7 @@
 """What each setting of the processes means, for `--help`."""
 
 HELP = {
-    "redis_url": "Valkey, or Redis 7.2, or newer: redis://:PASSWORD@HOST:PORT/0; several"
+    "redis_url": "Valkey 8, or Redis 7.2, or newer: redis://:PASSWORD@HOST:PORT/0; several"
     " HOST:PORT with commas between are a primary and its replicas, or nodes of a cluster.",
     "durability": "What an acknowledgement waits for: fsync (on the server's disk), replicated (on"
     " its replicas' disks as well) or memory (nothing).",
@@ -34,7 +34,12 @@ HELP = {
     "trust_seconds": "For so long a signer's trust is remembered; a revocation takes this long.",
     "lease_seconds": "A worker silent for so long loses its invocations to others.",
     "drain_seconds": "How long work under way may go on after SIGTERM.",
-    "inline_output_bytes": "Larger outputs go to the blob directory.",
+    "inline_output_bytes": "Larger outputs go to the blob store.",
     "body_memory_bytes": "What request bodies may hold at once; a tenant gets a quarter of it.",
-    "inline_input_bytes": "Larger inputs go to the blob directory.",
+    "inline_input_bytes": "Larger inputs go to the blob store.",
+    "environment": "Stands in the API keys that are made, stk_ENVIRONMENT_….",
+    "max_module_bytes": "What one uploaded module may have.",
+    "default_wait_seconds": "How long a synchronous call waits for its result, then gets the id.",
+    "max_wait_seconds": "What a caller may ask for at most with Stockade-Wait-Seconds.",
+    "catalog_cache_seconds": "For so long keys, functions and aliases are remembered; at most 5.",
 }

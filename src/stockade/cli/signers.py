@@ -3,13 +3,13 @@
 import re
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stockade.cli.connection import connected
+from stockade.cli.function_options import when
 from stockade.cli.options import JsonFlag
 from stockade.cli.words import print_facts, print_json, print_table, say
 
@@ -70,8 +70,11 @@ def list_(client: "Client", *, as_json: JsonFlag = False) -> None:
     if as_json:
         print_json([asdict(signer) for signer in found])
     else:
-        rows = ((item.name, _state(item), item.public_key) for item in found)
-        print_table(("NAME", "STATE", "PUBLIC KEY"), rows)
+        rows = (
+            (item.name, _state(item), _time(item.not_after_ms) or "-", item.public_key)
+            for item in found
+        )
+        print_table(("NAME", "STATE", "NOT AFTER", "PUBLIC KEY"), rows)
 
 
 @app.command()
@@ -169,9 +172,7 @@ def _state(signer: "Signer") -> str:
 
 
 def _time(time_ms: int | None) -> str | None:
-    if time_ms is None:
-        return None
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")
+    return None if time_ms is None else when(time_ms)
 
 
 def _seconds(text: str) -> int:

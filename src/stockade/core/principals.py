@@ -65,7 +65,8 @@ class Principal:
             StockadeError: `auth.scope_missing`.
         """
         if self.scopes and not _covers(self.scopes, action, function):
-            wanted = action.group if function is None else f"{action.group}:{function}"
+            group = action.group.value
+            wanted = group if function is None else f"{group}:{function}"
             raise StockadeError(
                 "auth.scope_missing",
                 f"This credential lacks the scope {wanted!r}. Use one that has it, or that has no"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from registry.keys import generate_secret_key, public_bytes, public_key_pem
 from registry.signing import sign
+from stockade.cli.audit_check import Report, check_chain
 from stockade.cli.demo.examples import Example
 from stockade_client import Client, GuestFailed, StockadeApiError, Usage
 
@@ -70,14 +71,21 @@ class Tour:
         return Finding(example, outcome, limit, record.usage, len(output), problem)
 
     def offer_bad_uploads(self, example: Example) -> list[Refusal]:
-        """Offers a module that is not signed, and one changed after it was signed."""
+        """Offers modules: not signed, changed since, and signed by a key that was revoked."""
         tampered = bytearray(sign(example.module, self._key))
         tampered[-1] ^= 1
         invalid = ("module.signature_invalid", "module.signature_mismatch")
-        return [
+        refusals = [
             self._offer("unsigned module", example.module, ("module.unsigned",)),
             self._offer("module changed by one bit", bytes(tampered), invalid),
         ]
+        self._client.revoke_signer(_SIGNER, "The demo is over.")
+        signed, revoked = sign(example.module, self._key), ("module.signer_revoked",)
+        return [*refusals, self._offer("module of a revoked signer", signed, revoked)]
+
+    def check_audit_log(self) -> Report:
+        """Verifies the log of all that was done and refused, against the key that it names."""
+        return check_chain(self._client.audit_lines(), None, None)
 
     def _invoke(self, example: Example) -> tuple[bytes, str]:
         try:

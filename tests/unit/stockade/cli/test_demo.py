@@ -141,10 +141,17 @@ def test_a_guest_that_must_be_stopped(gateway: FakeGateway) -> None:
 def test_bad_uploads_must_be_refused_for_the_right_reason(gateway: FakeGateway) -> None:
     guide = tour(gateway)
     refused = problem(422, "module.unsigned"), problem(422, "module.signature_mismatch")
-    gateway.on("POST /v1/modules", *refused)
-    assert [refusal.right for refusal in guide.offer_bad_uploads(EXAMPLE)] == [True, True]
+    gateway.on("POST /v1/modules", *refused, problem(422, "module.signer_revoked"))
+    gateway.on("POST /v1/signers/demo/revoke", httpx.Response(204))
+    assert [refusal.right for refusal in guide.offer_bad_uploads(EXAMPLE)] == [True, True, True]
     gateway.on("POST /v1/modules", httpx.Response(201, json=MODULE))
-    assert [refusal.code for refusal in guide.offer_bad_uploads(EXAMPLE)] == [None, None]
+    assert [refusal.code for refusal in guide.offer_bad_uploads(EXAMPLE)] == [None, None, None]
+
+
+def test_the_audit_log_is_verified(gateway: FakeGateway) -> None:
+    entry = '{"v":1}\n'
+    gateway.on("GET /v1/audit/export", httpx.Response(200, text=entry))
+    assert "line 1" in (tour(gateway).check_audit_log().fault or "")
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -76,9 +76,9 @@ def test_signers_are_listed_and_revoked(cli: CommandLine) -> None:
     cli.gateway.on("GET /v1/signers", httpx.Response(200, json={"signers": [SIGNER, revoked]}))
     cli.gateway.on("POST /v1/signers/me/revoke", httpx.Response(200, json={"revoked": True}))
     assert cli.run("signers", "list").stdout.splitlines() == [
-        "NAME  STATE    PUBLIC KEY",
-        "me    trusted  abc",
-        "gone  revoked  abc",
+        "NAME  STATE    NOT AFTER  PUBLIC KEY",
+        "me    trusted  -          abc",
+        "gone  revoked  -          abc",
     ]
     assert json.loads(cli.run("signers", "list", "--json").stdout)[1]["name"] == "gone"
     assert cli.run("signers", "revoke", "me").exit_code == 0

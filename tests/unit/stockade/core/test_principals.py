@@ -66,6 +66,7 @@ def test_what_scopes_leave_out(
     with pytest.raises(StockadeError) as caught:
         Principal("acme", "k", Role.ADMIN, scopes).check_scope(action, function)
     assert (caught.value.code, caught.value.detail) == ("auth.scope_missing", {"scope": wanted})
+    assert f"the scope {wanted!r}." in caught.value.message
     assert not caught.value.retryable
 
 
