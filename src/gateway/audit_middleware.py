@@ -1,11 +1,10 @@
 """Around every request: gives it an id, and has the audit log told how it ended."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
 
 from gateway.audit_trail import AuditTrail
 from gateway.problems import internal_error
-from gateway.trace import REQUEST_ID_HEADER, new_trace, tracing
+from gateway.trace import REQUEST_ID_HEADER, Tracing, new_trace
 from stockade.core.ports import Clock
 
 _ID = REQUEST_ID_HEADER.lower().encode()
@@ -34,7 +33,7 @@ class AuditMiddleware:
                 await self._trail.end(trace, message["status"])
             await send(message)
 
-        with bound_contextvars(request_id=trace.request_id), tracing(trace):
+        with Tracing(trace):
             try:
                 await self._app(scope, receive, send_known)
             except Exception:

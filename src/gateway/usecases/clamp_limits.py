@@ -18,4 +18,5 @@ def clamped_content(services: Services, version: FunctionVersion) -> FunctionCon
 
 def input_bound(services: Services, version: FunctionVersion) -> int:
     """How many bytes an input of the version may have now."""
-    return clamped_content(services, version).limits.input_bytes
+    ceilings = services.plans.current.of(version.tenant).ceilings
+    return min(version.content.limits.input_bytes, ceilings.input_bytes)

@@ -45,9 +45,10 @@ class Action(StrEnum):
         Reads change nothing, invocations have records, and blobs are nothing before a manifest
         is uploaded that needs them.
         """
-        return self not in {Action.READ, Action.INVOKE, Action.READ_AUDIT, Action.PUSH_BLOB}
+        return self not in _NOT_AUDITED
 
 
+_NOT_AUDITED = frozenset((Action.READ, Action.INVOKE, Action.READ_AUDIT, Action.PUSH_BLOB))
 _GROUPS = {
     Action.READ: Group.READ,
     **dict.fromkeys((Action.INVOKE, Action.CANCEL, Action.REDRIVE), Group.INVOKE),

@@ -10,7 +10,7 @@ import hmac
 import re
 import secrets
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stockade.core.errors import StockadeError
 from stockade.core.principals import Kind, Principal, Role
@@ -25,7 +25,7 @@ class ApiKey:
     """What the catalog keeps of a key: never the secret. Times are Unix milliseconds.
 
     `last_used_ms` lags by up to a minute. `subject` and `claims` are those of the token that a CI
-    job got its key for.
+    job got its key for. `principal` is who calls with it, made once and not for each call.
     """
 
     id: str
@@ -41,12 +41,12 @@ class ApiKey:
     kind: Kind = Kind.KEY
     subject: str | None = None
     claims: tuple[tuple[str, str], ...] = ()
+    principal: Principal = field(init=False, repr=False, compare=False)
 
-    @property
-    def principal(self) -> Principal:
-        """Who calls with it."""
+    def __post_init__(self) -> None:
         who = self.subject or self.id
-        return Principal(self.tenant, who, self.role, self.scopes, self.kind, self.claims)
+        made = Principal(self.tenant, who, self.role, self.scopes, self.kind, self.claims)
+        object.__setattr__(self, "principal", made)
 
     def in_force(self, now_ms: int) -> bool:
         """Whether it has neither ended nor been revoked."""

@@ -1,7 +1,7 @@
 """API keys in an SQL database."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 
 import msgspec
 from sqlalchemy import RowMapping, Update, bindparam, func, or_, select, update
@@ -89,7 +89,8 @@ def key_row(key: ApiKey) -> dict[str, object]:
     Raises:
         StockadeError: `catalog.value_invalid`.
     """
-    return asdict(key) | {"scopes": to_json(key.scopes), "claims": to_json(key.claims)}
+    row = {field.name: getattr(key, field.name) for field in fields(key) if field.init}
+    return row | {"scopes": to_json(key.scopes), "claims": to_json(key.claims)}
 
 
 async def _find(connection: AsyncConnection, key_id: str) -> ApiKey | None:
