@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-from stockade.core.aliases import pick
+from stockade.core.alias_weights import pick
 from stockade.core.modules import Abi, FunctionContent
 from stockade.infra.sql_catalog import SqlCatalog
 

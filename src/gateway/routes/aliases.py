@@ -13,16 +13,18 @@ from gateway.routes.headers import EXPECTED_HEADERS, expected_revision, query_nu
 from gateway.usecases.delete_function import check_callable
 from gateway.usecases.keep_aliases import change_alias, find_alias
 from stockade.core.actions import Action
-from stockade.core.aliases import (
+from stockade.core.alias_weights import (
     WHOLE,
-    AliasChange,
-    AliasRule,
-    Promotion,
     Weights,
     check_percent,
     check_share,
     check_weights,
     percentages,
+)
+from stockade.core.aliases import (
+    AliasChange,
+    AliasRule,
+    Promotion,
     pointed,
     promoted,
     removed,

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Hashable
 
-from stockade.core.aliases import pick
+from stockade.core.alias_weights import pick
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.functions import is_deleted
 from stockade.core.modules import Alias, FunctionVersion

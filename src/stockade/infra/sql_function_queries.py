@@ -12,7 +12,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, Select, and_, delete, false, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from stockade.core.aliases import KEPT_CHANGES, AliasChange, Stamp, Verb, Weights
+from stockade.core.alias_weights import Weights
+from stockade.core.aliases import KEPT_CHANGES, AliasChange, Stamp, Verb
 from stockade.core.errors import not_found
 from stockade.core.functions import DeletedFunction
 from stockade.core.modules import Alias, FunctionContent, FunctionVersion, VersionNote

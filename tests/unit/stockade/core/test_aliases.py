@@ -6,6 +6,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from stockade.core.alias_weights import (
+    Weights,
+    check_percent,
+    check_share,
+    check_weights,
+    percentages,
+    pick,
+)
 from stockade.core.aliases import (
     MAX_ALIASES,
     AliasChange,
@@ -14,13 +22,7 @@ from stockade.core.aliases import (
     Promotion,
     Stamp,
     Verb,
-    Weights,
-    check_percent,
-    check_share,
-    check_weights,
     decide,
-    percentages,
-    pick,
     pointed,
     promoted,
     removed,
