@@ -79,6 +79,26 @@ async def test_a_tenant_at_its_cap_leaves_the_room_to_others(installation: Insta
     assert {one.invocation.tenant for one in await claim_all(queue)} == {"greedy", "other"}
 
 
+async def test_a_cap_that_was_reached_with_nothing_left_gives_no_second_turn(
+    installation: Installation,
+) -> None:
+    installation.settings = QueueSettings(window_floor=2)
+    queue = installation.queue()
+
+    def shared() -> Invocation:
+        return asked("a", weight=4, tenant_concurrency=3)
+
+    await queue.tick(10, CLOCK.now_ms())
+    await submit_all(queue, [asked("first") for _ in range(20)])
+    await submit_all(queue, [shared() for _ in range(3)])
+    await queue.tick(20, CLOCK.now_ms())  # room for all of them: the cap is reached within a turn
+    await queue.tick(0, CLOCK.now_ms())
+    await submit_all(queue, [shared() for _ in range(40)])
+    await submit_all(queue, [asked("b") for _ in range(40)])
+    order = [one.tenant for one in await drain_order(queue)][23:]
+    assert Counter(order[:25]) == {"a": 20, "b": 5}
+
+
 async def test_a_functions_cap_holds_and_its_tenants_others_pass(
     installation: Installation,
 ) -> None:

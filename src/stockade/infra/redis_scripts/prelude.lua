@@ -220,7 +220,7 @@ local function serve(tenant, left, now)
   local backlog, steps = backlog_key(tenant), 0
   while turn > 0 and left > 0 and steps < 1000 do
     if cap and call('SCARD', held_key(tenant)) >= cap then
-      call('SADD', PAUSED, tenant)
+      if call('EXISTS', backlog) == 1 then call('SADD', PAUSED, tenant) end
       call('HDEL', TURNS, tenant)
       return left, steps
     end

@@ -42,6 +42,24 @@ async def test_it_goes_by_the_queues_time_and_the_machines_pace(ahead_ms: int) -
     assert clock.now_ms() - machine.now_ms() == ahead_ms
 
 
+@pytest.mark.parametrize("trips_ms", [(4000, 100), (4000, 900, 700), (900, 700, 4000)])
+async def test_an_answer_that_was_long_on_its_way_does_not_count(
+    trips_ms: tuple[int, ...],
+) -> None:
+    class Returning(MemoryInvocationQueue):
+        """Away at first; tells the machine's own time at the end of each trip."""
+
+        async def time_ms(self) -> int:
+            machine.time_ms += next(trips)
+            return machine.time_ms
+
+    trips, machine = iter(trips_ms), HandClock(10 * HOUR_MS)
+    clock = QueueClock(machine, Returning(SystemClock()))
+    await clock.set()
+    assert clock.now_ms() - machine.now_ms() == min(trips_ms) // 2
+    assert not list(trips)
+
+
 async def test_while_the_queue_is_away_it_stays_as_it_was() -> None:
     class Away(MemoryInvocationQueue):
         async def time_ms(self) -> int:
