@@ -10,6 +10,7 @@ from stockade.core.blobs import BlobStore
 from stockade.core.catalog_changes import CatalogChanges
 from stockade.core.egress import EgressPolicy
 from stockade.core.module_store import StoragePolicy
+from stockade.core.module_turns import ModuleTurns
 from stockade.core.plans import PlanBook
 from stockade.core.ports import (
     Catalog,
@@ -26,6 +27,8 @@ from stockade.core.schedules import CronCalendar
 from stockade.core.shares import SharePolicy
 from stockade.core.trust import TrustRules
 from stockade.core.workloads import FixedIdentity, IdentityRules, IssuerKeys, NoIssuerKeys
+
+_MOST_WAITING = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,5 @@ class Services:
     identity: IdentityRules = field(default_factory=FixedIdentity)
     issuer_keys: IssuerKeys = field(default_factory=NoIssuerKeys)
     judge: ModuleJudge = field(default_factory=ModuleJudge)
+    rereading: ModuleTurns = field(default_factory=lambda: ModuleTurns(_MOST_WAITING))
+    """For stored modules, which are read whole to be verified again."""

@@ -27,15 +27,24 @@ async def trusted_signers(
 ) -> Counting:
     """The signers that vouch for a module now: a stored one, unless its body is given.
 
+    Stored ones are read whole, one of a tenant at a time: many at once would fill the memory.
+
     Raises:
         StockadeError: why nobody does (`module.…`), or a store's own trouble.
     """
     check_denied(services.trust_rules.current, module.digest)
-    body = body or await services.blobs.get(module.digest)
-    if body is None:
-        raise StockadeError(
-            "module.not_found", "The module is not in the blob store any more. Upload it again."
-        )
+    if body is not None:
+        return await _counted(services, module, body)
+    async with services.rereading.turn(module.tenant):
+        stored = await services.blobs.get(module.digest)
+        if stored is None:
+            raise StockadeError(
+                "module.not_found", "The module is not in the blob store any more. Upload it again."
+            )
+        return await _counted(services, module, stored)
+
+
+async def _counted(services: Services, module: StoredModule, body: bytes) -> Counting:
     signers = await services.catalog.signers(module.tenant)
     now_ms = services.clock.now_ms()
 

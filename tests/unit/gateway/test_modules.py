@@ -231,3 +231,31 @@ async def test_another_tenants_module_is_not_deleted_nor_shown(gateway: Installa
         assert (await bob.get("/v1/usage/storage")).json()["used"]["modules"] == 0
     refused(await gateway.http.delete("/v1/modules/sha256:x"), 400, "module.digest_invalid")
     assert (await gateway.http.get(path)).status_code == 200
+
+
+class WatchedBlobs(MemoryBlobStore):
+    """Says how many modules were read at once."""
+
+    present = most = 0
+
+    async def get(self, digest: str) -> bytes | None:
+        self.present += 1
+        self.most = max(self.most, self.present)
+        await asyncio.sleep(0)  # whoever else would read does so now
+        self.present -= 1
+        return await super().get(digest)
+
+
+async def test_one_stored_module_of_a_tenant_is_in_memory_at_a_time() -> None:
+    blobs = WatchedBlobs()
+    async with installed(blobs=blobs) as gateway:
+        digest = (await gateway.upload()).json()["digest"]
+        calls = [gateway.http.get(f"/v1/modules/{digest}") for _ in range(8)]
+        calls += [
+            gateway.http.put(f"/v1/functions/f{name}{query}", json={"module": digest})
+            for name in range(8)
+            for query in ("", "?dry_run=true")
+        ]
+        answers = await asyncio.gather(*calls)
+    assert {answer.status_code for answer in answers} == {200, 201}
+    assert blobs.most == 1
