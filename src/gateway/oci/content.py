@@ -80,7 +80,9 @@ class OciContent:
         Raises:
             StockadeError: as `manifest_bytes`.
         """
-        return await self.parse(await self.manifest_bytes(manifest), manifest.media_type)
+        async with self.reading:
+            body = await self.manifest_bytes(manifest)
+            return await asyncio.to_thread(read_manifest, body, manifest.media_type)
 
     async def parse(self, body: bytes, media_type: str) -> Manifest:
         """What a manifest says, read apart from whoever serves requests.
@@ -92,6 +94,20 @@ class OciContent:
         """
         async with self.reading:
             return await asyncio.to_thread(read_manifest, body, media_type)
+
+    async def check_manifest(self, manifest: OciManifest) -> None:
+        """Passes when the manifest's bytes are there and whole; takes no room for them.
+
+        Raises:
+            StockadeError: as `manifest_bytes`.
+        """
+        try:
+            async for _ in self.blobs.read(manifest.stored):
+                pass
+        except StockadeError as error:
+            if error.code == "blobs.missing":
+                raise content_lost(manifest.digest) from error
+            raise
 
 
 def no_manifest(reference: str) -> StockadeError:

@@ -3,6 +3,7 @@
 import asyncio
 
 from fastapi import Request, Response
+from starlette.responses import StreamingResponse
 
 from gateway.bodies import read_bounded
 from gateway.oci.access import repository_for
@@ -27,6 +28,9 @@ from stockade.core.oci import (
 _MOST_TAGS = 16
 """Tags that one push may set."""
 
+_WHOLE_BYTES = 64 * 1024
+"""Larger ones are sent piece by piece: whoever reads slowly would keep all of them in memory."""
+
 
 async def get_manifest(request: Request, name: str, reference: str) -> Response:
     """The manifest, byte for byte as it was pushed."""
@@ -37,9 +41,14 @@ async def get_manifest(request: Request, name: str, reference: str) -> Response:
         "Docker-Content-Digest": manifest.digest,
         "ETag": f'"{manifest.digest}"',
     }
+    size = {"Content-Length": str(manifest.size_bytes)}
     if request.method == "HEAD":
-        return Response(headers=headers | {"Content-Length": str(manifest.size_bytes)})
-    return Response(await context.services.oci.manifest_bytes(manifest), headers=headers)
+        return Response(headers=headers | size)
+    content = context.services.oci
+    if manifest.size_bytes <= _WHOLE_BYTES:
+        return Response(await content.manifest_bytes(manifest), headers=headers)
+    await content.check_manifest(manifest)
+    return StreamingResponse(content.blobs.read(manifest.stored), headers=headers | size)
 
 
 async def put_manifest(request: Request, name: str, reference: str) -> Response:

@@ -1,6 +1,7 @@
 """Names, ranges, manifests, lists and mounts by hostile hands."""
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -9,6 +10,8 @@ import pytest
 
 from stockade.core.digests import digest_of
 from stockade.core.oci import OciRepository
+from stockade.infra.blob_failures import blob_missing
+from stockade.infra.memory_blobs import MemoryBlobStore
 from stockade.infra.sql_catalog import SqlCatalog
 from tests.unit.gateway.oci.registry import (
     EMPTY,
@@ -382,3 +385,43 @@ async def test_lost_and_damaged_content_is_refused_by_name(oci: OciGateway) -> N
         assert "push it again" in answer.json()["errors"][0]["message"]
     assert (await oci.push_image(CONTENT)).status_code == 201
     assert (await oci.http.get(f"{REPOSITORY}/blobs/{DIGEST}")).content == CONTENT
+
+
+class InPieces(MemoryBlobStore):
+    """Remembers the size of the largest blob that was read as one."""
+
+    largest = 0
+
+    async def get(self, digest: str) -> bytes | None:
+        content = await super().get(digest)
+        self.largest = max(self.largest, len(content or b""))
+        return content
+
+    async def read(
+        self, digest: str, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[bytes]:
+        content = await super().get(digest)
+        if content is None:
+            raise blob_missing(digest)
+        yield content[start:end]
+
+
+async def test_a_large_manifest_is_never_in_memory_whole_for_a_slow_reader(
+    database: SqlCatalog,
+) -> None:
+    blobs = InPieces()
+    async with oci_gateway(database, blobs) as oci:
+        pushed = await oci.push_image(CONTENT, annotations={"a": "x" * 100_000})
+        digest = pushed.headers["docker-content-digest"]
+        blobs.largest = 0
+        answer = await oci.http.get(f"{REPOSITORY}/manifests/latest")
+        assert digest_of(answer.content) == digest
+        assert (answer.status_code, answer.headers["content-type"]) == (200, IMAGE)
+        assert answer.headers["content-length"] == str(len(answer.content))
+        assert blobs.largest == 0
+        blobs._blobs[digest] = b"spoilt"
+        answer = await oci.http.get(f"{REPOSITORY}/manifests/latest")
+        refused(answer, 500, "UNSUPPORTED", "blobs.corrupt")
+        blobs._blobs.clear()
+        answer = await oci.http.get(f"{REPOSITORY}/manifests/latest")
+        refused(answer, 500, "UNSUPPORTED", "oci.content_lost")
