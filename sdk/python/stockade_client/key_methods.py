@@ -37,7 +37,7 @@ class KeyMethods(ABC):
             role: `viewer`, `invoker`, `developer` or `admin`.
             scopes: Narrow it below its role: `read`, `invoke`, `deploy`, `administer`, and
                 `invoke:FUNCTION` and the like.
-            expires_in_seconds: When it ends; never when left out.
+            expires_in_seconds: When it ends; with the caller's own key when left out.
         """
         call = keys.create_api_key(name, role, scopes, expires_in_seconds)
         return self._send(call)

@@ -23,7 +23,7 @@ _MAX_SECONDS, _MAX_OVERLAP_SECONDS = 10 * 366 * _DAY_SECONDS, 30 * _DAY_SECONDS
 
 
 class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A name to know the key by, and what it may: by default all that its maker may."""
+    """A name to know the key by, what it may and how long: by default as its maker."""
 
     name: str
     role: Role | None = None
@@ -47,8 +47,8 @@ async def post_key(request: Request) -> Response:
     check_name("key", asked.name)
     role = caller.role if asked.role is None else asked.role
     scopes = caller.scopes if asked.scopes is None else check_scopes(asked.scopes)
-    caller.check_may_give(role, scopes)
-    expires_ms = _in(context, asked.expires_in_seconds, _MAX_SECONDS)
+    expires_ms = _in(context, asked.expires_in_seconds, _MAX_SECONDS) or caller.expires_ms
+    caller.check_may_give(role, scopes, expires_ms)
     return await _made(request, caller.tenant, asked.name, role, scopes, expires_ms)
 
 
@@ -67,7 +67,11 @@ async def get_keys(request: Request) -> Response:
     openapi_extra=json_body(RotationRequest),
 )
 async def rotate_key(request: Request, key_id: str) -> Response:
-    """A new key of the same name, role and scopes; the old one ends after the overlap."""
+    """A new key of the same name, role and scopes; the old one ends after the overlap.
+
+    A key that ends may renew itself, for as long again as it was made for, but none that outlives
+    it.
+    """
     note_object(request, _id_alone(key_id))
     context, caller = await caller_of(request, Action.MANAGE_KEYS)
     asked = await read_json(request, RotationRequest)
@@ -80,9 +84,10 @@ async def rotate_key(request: Request, key_id: str) -> Response:
         raise StockadeError("key.of_a_job", "A CI job's key is not rotated: exchange a new token.")
     if not old.in_force(now_ms):
         raise StockadeError("key.not_in_force", "This key has ended. Make a new one.")
-    caller.check_may_give(old.role, old.scopes)
     lifetime_ms = None if old.expires_ms is None else old.expires_ms - old.created_ms
     expires_ms = None if lifetime_ms is None else now_ms + lifetime_ms
+    own_end_ms = caller.expires_ms
+    caller.check_may_give(old.role, old.scopes, own_end_ms if key_id == caller.id else expires_ms)
     # The new one first: a caller that is cut off between the two still has the old one.
     answer = await _made(request, caller.tenant, old.name, old.role, old.scopes, expires_ms)
     await catalog.expire_key(caller.tenant, key_id, ends_ms or now_ms)

@@ -42,7 +42,10 @@ _Scopes = Annotated[
 _Expires = Annotated[
     str | None,
     typer.Option(
-        "--expires", metavar="SPAN", help="End it after 12h, 90d; else never.", show_default=False
+        "--expires",
+        metavar="SPAN",
+        help="End it after 12h, 90d; else as your own.",
+        show_default=False,
     ),
 ]
 _Overlap = Annotated[

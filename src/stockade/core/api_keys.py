@@ -45,7 +45,9 @@ class ApiKey:
 
     def __post_init__(self) -> None:
         who = self.subject or self.id
-        made = Principal(self.tenant, who, self.role, self.scopes, self.kind, self.claims)
+        made = Principal(
+            self.tenant, who, self.role, self.scopes, self.kind, self.claims, self.expires_ms
+        )
         object.__setattr__(self, "principal", made)
 
     def in_force(self, now_ms: int) -> bool:

@@ -12,7 +12,7 @@ Whoever may deploy one function may upload modules too: an upload runs nothing.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from stockade.core.actions import Action, Group
@@ -48,7 +48,8 @@ class Principal:
     """An authenticated caller.
 
     `id` is the key's id, or the workload's `issuer|subject`; `claims` are what its token said, as
-    policies may ask for it. No scopes means all that the role may.
+    policies may ask for it. No scopes means all that the role may. `expires_ms` is when the
+    credential ends; None for never.
     """
 
     tenant: str
@@ -57,6 +58,7 @@ class Principal:
     scopes: tuple[str, ...] = ()
     kind: Kind = Kind.KEY
     claims: tuple[tuple[str, str], ...] = ()
+    expires_ms: int | None = field(default=None, compare=False)
 
     def check_scope(self, action: Action, function: str | None) -> None:
         """Refuses what the scopes leave out.
@@ -74,8 +76,10 @@ class Principal:
                 detail={"scope": wanted},
             )
 
-    def check_may_give(self, role: Role, scopes: tuple[str, ...]) -> None:
-        """Refuses to make a credential that may more than this one, or outlives its job.
+    def check_may_give(
+        self, role: Role, scopes: tuple[str, ...], expires_ms: int | None = None
+    ) -> None:
+        """Refuses to make a credential that may more than this one, or outlives it or its job.
 
         Raises:
             StockadeError: `key.exceeds_caller`.
@@ -85,11 +89,14 @@ class Principal:
                 "key.exceeds_caller", "A CI job makes no keys: they would outlive it. Use a key."
             )
         wider = bool(self.scopes) and (not scopes or not set(scopes) <= set(self.scopes))
-        if role.rank > self.role.rank or wider:
+        longer = self.expires_ms is not None and (
+            expires_ms is None or expires_ms > self.expires_ms
+        )
+        if role.rank > self.role.rank or wider or longer:
             raise StockadeError(
                 "key.exceeds_caller",
-                "A key cannot be given a higher role, or other scopes, than the credential that"
-                " makes it.",
+                "A key cannot be given a higher role, other scopes or a later end than the"
+                " credential that makes it.",
             )
 
 

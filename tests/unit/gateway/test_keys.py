@@ -117,6 +117,19 @@ async def test_a_narrowed_administrator_makes_no_wider_key(gateway: Installation
     assert len(await gateway.catalog.keys("alice")) == 3
 
 
+async def test_a_key_that_ends_makes_none_that_outlives_it(gateway: Installation) -> None:
+    made = await _made(gateway, role="admin", expires_in_seconds=DAY_SECONDS)
+    forever = (await gateway.catalog.keys("alice"))[0]
+    async with gateway.client(str(made["key"])) as http:
+        inherited = await http.post("/v1/keys", json={"name": "child"})
+        assert inherited.json()["expires_ms"] == made["expires_ms"]
+        longer = {"name": "child", "expires_in_seconds": 2 * DAY_SECONDS}
+        refused(await http.post("/v1/keys", json=longer), 403, "key.exceeds_caller")
+        answer = await http.post(f"/v1/keys/{forever.id}/rotate", json={})
+        refused(answer, 403, "key.exceeds_caller")
+        assert (await http.post(f"/v1/keys/{made['id']}/rotate", json={})).status_code == 201
+
+
 async def test_rotation_keeps_both_keys_for_a_while(gateway: Installation) -> None:
     old = await _made(gateway, role="developer", scopes=["read"], expires_in_seconds=DAY_SECONDS)
     answer = await gateway.http.post(f"/v1/keys/{old['id']}/rotate", json={"overlap_seconds": 60})

@@ -136,3 +136,11 @@ def test_what_is_no_scope_is_refused(scope: str) -> None:
 def test_scopes_are_bounded() -> None:
     with pytest.raises(StockadeError, match=r"^key\.scope_invalid"):
         check_scopes(f"read:f{number}" for number in range(MAX_SCOPES + 1))
+
+
+def test_no_key_that_ends_gives_one_that_ends_later() -> None:
+    caller = Principal("acme", "k", expires_ms=1_000)
+    caller.check_may_give(Role.ADMIN, (), 1_000)
+    for later in (1_001, None):
+        with pytest.raises(StockadeError, match=r"^key\.exceeds_caller"):
+            caller.check_may_give(Role.ADMIN, (), later)
