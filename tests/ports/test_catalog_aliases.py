@@ -8,6 +8,7 @@ import pytest
 
 from stockade.core.aliases import (
     KEPT_CHANGES,
+    KEPT_DELETED,
     MAX_ALIASES,
     AliasChange,
     AliasRule,
@@ -169,6 +170,17 @@ async def test_the_last_changes_are_remembered(catalog: Catalog) -> None:
         await change(catalog, pointed(((1, number + 1),)))
     kept = await catalog.alias_changes("acme", "hello", "prod")
     assert [one.revision for one in kept] == list(range(KEPT_CHANGES + 5, 5, -1))
+
+
+async def test_of_deleted_aliases_the_last_ones_have_a_history(catalog: Catalog) -> None:
+    await change(catalog, pointed(FIRST), "live", Stamp("key-1", 1))
+    names = [f"a{number}" for number in range(KEPT_DELETED + 2)]
+    for at_ms, name in enumerate(names, 2):
+        await change(catalog, pointed(FIRST), name, Stamp("key-1", at_ms))
+        await change(catalog, removed(), name, Stamp("key-1", at_ms))
+    left = [len(await catalog.alias_changes("acme", "hello", name)) for name in names]
+    assert left == [0, 0] + [2] * KEPT_DELETED
+    assert len(await catalog.alias_changes("acme", "hello", "live")) == 1
 
 
 async def test_a_function_has_so_many_aliases(catalog: Catalog) -> None:

@@ -22,6 +22,8 @@ MAX_ALIASES = 100
 """Of one function."""
 KEPT_CHANGES = 100
 """Of one alias: how far back a rollback can go."""
+KEPT_DELETED = 100
+"""Of one function: how many deleted aliases have a history, the last deleted ones."""
 
 
 class Verb(StrEnum):

@@ -6,6 +6,7 @@ from itertools import islice
 
 from stockade.core.aliases import (
     KEPT_CHANGES,
+    KEPT_DELETED,
     AliasChange,
     AliasRule,
     AliasView,
@@ -36,6 +37,13 @@ class _Function:
     @property
     def live(self) -> bool:
         return self.deleted is None and bool(self.versions)
+
+    def forget_deleted(self) -> None:
+        """Drops the history of aliases that were deleted long ago."""
+        gone = [name for name in self.changes if name not in self.aliases]
+        gone.sort(key=lambda name: (-max(one.at_ms for one in self.changes[name]), name))
+        for name in gone[KEPT_DELETED:]:
+            del self.changes[name]
 
     def purge(self) -> None:
         self.versions, self.aliases, self.changes, self.deleted = {}, {}, {}, None
@@ -197,6 +205,7 @@ class MemoryFunctionStore:
         own.changes[name] = [change, *changes][:KEPT_CHANGES]
         if change.after is None:
             del own.aliases[name]
+            own.forget_deleted()
         else:
             weights, revision = change.after, change.revision
             own.aliases[name] = Alias(name, weights, revision, stamp.at_ms, stamp.by)

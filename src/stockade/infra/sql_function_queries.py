@@ -9,11 +9,11 @@ from dataclasses import fields
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, false, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, false, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stockade.core.alias_weights import Weights
-from stockade.core.aliases import KEPT_CHANGES, AliasChange, Stamp, Verb
+from stockade.core.aliases import KEPT_CHANGES, KEPT_DELETED, AliasChange, Stamp, Verb
 from stockade.core.errors import not_found
 from stockade.core.functions import DeletedFunction
 from stockade.core.modules import Alias, FunctionContent, FunctionVersion, VersionNote
@@ -173,7 +173,7 @@ async def list_changes(
 async def write_change(
     connection: AsyncConnection, tenant: str, function: str, name: str, change: AliasChange
 ) -> None:
-    """Writes the change of an alias whose function is locked, and forgets the oldest one."""
+    """Writes the change of an alias whose function is locked, and forgets the oldest ones."""
     own = and_(aliases.c.tenant == tenant, aliases.c.function == function, aliases.c.name == name)
     row = {
         "weights": to_json(change.after),
@@ -189,6 +189,8 @@ async def write_change(
     else:
         await connection.execute(update(aliases).where(own).values(**row))
     await _remember_change(connection, tenant, function, name, change)
+    if change.after is None:
+        await _forget_deleted(connection, tenant, function)
 
 
 async def mark_deleted(
@@ -229,6 +231,17 @@ async def _remember_change(
     await connection.execute(insert(alias_changes).values(**named, **row))
     old = alias_changes.c.revision <= change.revision - KEPT_CHANGES
     await connection.execute(delete(alias_changes).where(_is_change(tenant, function, name), old))
+
+
+async def _forget_deleted(connection: AsyncConnection, tenant: str, function: str) -> None:
+    """Drops the history of aliases that were deleted long ago: names could be made up for ever."""
+    table = alias_changes.c
+    own = and_(table.tenant == tenant, table.function == function)
+    live = select(aliases.c.name).where(aliases.c.tenant == tenant, aliases.c.function == function)
+    gone = select(table.name).where(own, table.name.not_in(live)).group_by(table.name)
+    old = gone.order_by(func.max(table.at_ms).desc(), table.name).offset(KEPT_DELETED)
+    if names := tuple((await connection.execute(old)).scalars()):
+        await connection.execute(delete(alias_changes).where(own, table.name.in_(names)))
 
 
 def _written(side: str, change: AliasChange) -> dict[str, str | None]:
