@@ -141,7 +141,8 @@ class Supervisor:
     async def _keep_leases(self) -> None:
         claims = [attempt.claim for attempt in self._running.values()]
         for claim in await self._queue.heartbeat(claims):
-            if attempt := self._running.get(claim.entry):
+            attempt = self._running.get(claim.entry)
+            if attempt and attempt.claim.attempt == claim.attempt:
                 attempt.cancel()
         for attempt in list(self._running.values()):
             await attempt.tell_progress()

@@ -1,12 +1,15 @@
 """Several partitions: one that is away keeps nobody from the others; their number stays."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from stockade.core.errors import StockadeError
+from stockade.core.invocations import Claim
 from stockade.infra.embedded_valkey import EmbeddedValkey
 from stockade.infra.partitioned_queue import PartitionedInvocationQueue
 from stockade.infra.queue_settings import QueueSettings
@@ -113,6 +116,86 @@ async def test_a_partition_that_is_away_keeps_nobody_from_the_others(
             return False
 
     await until(served_again)
+
+
+@pytest.fixture
+async def patient(
+    valkey: EmbeddedValkey, other: EmbeddedValkey
+) -> AsyncIterator[PartitionedInvocationQueue]:
+    """As processes have it; the first partition is the other server's."""
+    await flush(valkey.url)
+    made = PartitionedInvocationQueue(
+        [
+            RedisInvocationQueue(RedisConnections(url), gateway="g", consumer="w", partition=number)
+            for number, url in enumerate((other.url, valkey.url))
+        ]
+    )
+    yield made
+    await made.aclose()
+
+
+async def test_a_partition_that_hangs_delays_nobodys_leases_and_due_work(
+    patient: PartitionedInvocationQueue, other: EmbeddedValkey
+) -> None:
+    await patient.submit(asked(AWAY))
+    (claim,) = await until(lambda: patient.claim(1, 1.0))
+    await patient.tick(4, CLOCK.now_ms())
+    os.kill(other.pid, signal.SIGSTOP)
+    try:
+        # Less than one call takes to fail, by far.
+        async with asyncio.timeout(4):
+            for _ in range(4):
+                assert list(await patient.heartbeat([claim])) == []
+                assert await patient.tick(4, CLOCK.now_ms()) == 0
+    finally:
+        os.kill(other.pid, signal.SIGCONT)
+
+
+class Counted(RedisInvocationQueue):
+    """Counts how often work is looked for."""
+
+    looks = 0
+
+    async def claim(self, count: int, timeout_seconds: float) -> Sequence[Claim]:
+        self.looks += 1
+        return await super().claim(count, timeout_seconds)
+
+
+async def test_a_partition_that_hangs_is_not_waited_for_again_before_it_ticks(
+    valkey: EmbeddedValkey, other: EmbeddedValkey
+) -> None:
+    await flush(valkey.url)
+    hangs = Counted(RedisConnections(other.url, command_seconds=0.5), consumer="w")
+    here = RedisInvocationQueue(RedisConnections(valkey.url), consumer="w", partition=1)
+    queue = PartitionedInvocationQueue([hangs, here])
+    held = asked(HERE)
+    await queue.submit(held)
+    os.kill(other.pid, signal.SIGSTOP)
+    try:
+        ends_at = asyncio.get_running_loop().time() + 4.0
+        while asyncio.get_running_loop().time() < ends_at:
+            assert list(await queue.claim(1, 0.1)) == []
+        assert hangs.looks == 1
+    finally:
+        os.kill(other.pid, signal.SIGCONT)
+
+    async def taken() -> Sequence[Claim]:
+        await queue.tick(4, CLOCK.now_ms())
+        return await queue.claim(1, 0.1)
+
+    (claim,) = await until(taken)
+    assert claim.invocation == held
+    await queue.aclose()
+
+
+async def test_the_time_is_told_while_one_partition_is_away(
+    patient: PartitionedInvocationQueue, other: EmbeddedValkey
+) -> None:
+    before_ms = await patient.time_ms()
+    await other.stop()
+    assert await patient.time_ms() >= before_ms
+    async with asyncio.timeout(2):  # and who told it is asked first from then on
+        assert await patient.time_ms() >= before_ms
 
 
 async def test_with_all_partitions_away_workers_are_told(

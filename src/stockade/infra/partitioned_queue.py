@@ -27,7 +27,10 @@ from stockade.infra.redis_queue import RedisInvocationQueue
 T = TypeVar("T")
 _log = structlog.get_logger()
 _REST_SECONDS = 2.0
+_LONGEST_REST_SECONDS = 30.0
 _BELL_SECONDS = 30.0
+_PATIENCE_SECONDS = 0.5
+"""So long all partitions wait for one; a lease is to be renewed long before it ends."""
 
 
 class PartitionedInvocationQueue:
@@ -40,7 +43,10 @@ class PartitionedInvocationQueue:
     def __init__(self, partitions: Sequence[RedisInvocationQueue]) -> None:
         self._partitions = list(partitions)
         self._turns = deque(partitions)
+        self._clocks = deque(partitions)
         self._rests_until: dict[RedisInvocationQueue, float] = {}
+        self._beats: _Rounds[Sequence[Claim]] = _Rounds()
+        self._ticks: _Rounds[int] = _Rounds()
         self._bells = _Waits(lambda one: one.await_more(_BELL_SECONDS))
         self._hearing = _Waits(lambda one: one.cancellations(_BELL_SECONDS))
 
@@ -48,6 +54,8 @@ class PartitionedInvocationQueue:
         """Closes all partitions' queues."""
         await self._bells.aclose()
         await self._hearing.aclose()
+        await self._beats.aclose()
+        await self._ticks.aclose()
         for partition in self._partitions:
             await partition.aclose()
 
@@ -114,7 +122,8 @@ class PartitionedInvocationQueue:
             own = [one for one in claims if self._of(one.invocation.tenant) is partition]
             return await partition.heartbeat(own)
 
-        return [claim for stale in await self._all(beat) for claim in stale]
+        answers = await self._beats.ask(self._partitions, beat)
+        return [claim for stale in answers for claim in stale]
 
     async def cancellations(self, timeout_seconds: float) -> Sequence[str]:
         """Ids that were cancelled while a worker had them; a hint, which a heartbeat backs."""
@@ -134,11 +143,22 @@ class PartitionedInvocationQueue:
 
     async def tick(self, capacity: int, now_ms: int) -> int:
         """Announces this worker's whole capacity to each partition, and makes due work ready."""
-        return sum(await self._all(lambda partition: partition.tick(capacity, now_ms)))
+
+        async def tick(partition: RedisInvocationQueue) -> int:
+            moved = await partition.tick(capacity, now_ms)
+            self._rests_until.pop(partition, None)
+            return moved
+
+        return sum(await self._ticks.ask(self._partitions, tick))
 
     async def time_ms(self) -> int:
-        """Unix time in milliseconds by the first partition's clock."""
-        return await self._partitions[0].time_ms()
+        """Unix time in milliseconds by one partition's clock, or another's when that is away."""
+        for _ in self._partitions[1:]:
+            try:
+                return await self._clocks[0].time_ms()
+            except StockadeError:
+                self._clocks.rotate(-1)
+        return await self._clocks[0].time_ms()
 
     def _of(self, tenant: str) -> RedisInvocationQueue:
         return self._partitions[partition_of(tenant, len(self._partitions))]
@@ -167,27 +187,59 @@ class PartitionedInvocationQueue:
             try:
                 await call(partition)
             except StockadeError as refusal:
-                # A server that hangs takes its time to fail: the others must not wait for it again.
-                self._rests_until[partition] = now() + _REST_SECONDS
+                # A server that hangs takes its time to fail: the others must not wait for it again
+                # before it answers a tick.
+                self._rests_until[partition] = now() + _LONGEST_REST_SECONDS
                 refusals.append(refusal)
         if refusals and len(refusals) == len(partitions):
             raise refusals[0]
 
-    async def _all(self, call: Callable[[RedisInvocationQueue], Awaitable[T]]) -> list[T]:
-        """Calls at once; the answers of those that answer, unless none does."""
-        calls = [call(partition) for partition in self._partitions]
-        answers = await asyncio.gather(*calls, return_exceptions=True)
-        good: list[T] = []
-        for answer in answers:
-            if isinstance(answer, StockadeError):
-                _log.warning("partition_away", code=answer.code)
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                good.append(answer)
-        if not good and isinstance(answers[0], BaseException):
-            raise answers[0]
-        return good
+
+class _Rounds(Generic[T]):
+    """Asks all partitions at once. Who does not answer soon is not waited for.
+
+    Such a one is asked again once it has answered: only the others' rounds go on.
+    """
+
+    def __init__(self) -> None:
+        self._under_way: dict[RedisInvocationQueue, asyncio.Future[T]] = {}
+
+    async def ask(
+        self,
+        partitions: Sequence[RedisInvocationQueue],
+        call: Callable[[RedisInvocationQueue], Awaitable[T]],
+    ) -> list[T]:
+        """The answers of those that answer, unless none does."""
+        free = [partition for partition in partitions if partition not in self._under_way]
+        asked = {partition: asyncio.ensure_future(call(partition)) for partition in free}
+        self._under_way |= asked
+        if asked:
+            await asyncio.wait(asked.values(), timeout=_PATIENCE_SECONDS)
+        if not self._answered():
+            await asyncio.wait(self._under_way.values(), return_when=asyncio.FIRST_COMPLETED)
+        return self._take(self._answered())
+
+    async def aclose(self) -> None:
+        """Ends what is under way."""
+        for one in self._under_way.values():
+            one.cancel()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+    def _answered(self) -> list[RedisInvocationQueue]:
+        return [partition for partition, one in self._under_way.items() if one.done()]
+
+    def _take(self, answered: Sequence[RedisInvocationQueue]) -> list[T]:
+        answers: list[T] = []
+        failures: list[StockadeError] = []
+        for partition in answered:
+            try:
+                answers.append(self._under_way.pop(partition).result())
+            except StockadeError as failure:
+                _log.warning("partition_away", code=failure.code)
+                failures.append(failure)
+        if failures and not answers:
+            raise failures[0]
+        return answers
 
 
 class _Waits(Generic[T]):
