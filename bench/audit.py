@@ -18,8 +18,8 @@ from stockade.core.audit import AuditFacts, EntryKind
 from stockade.core.audit_chain import entry_line, extended
 from stockade.core.audit_verify import Verifier
 from stockade.infra.audit_key import Ed25519HeadSigner
-from stockade.infra.memory_audit import MemoryAuditLog
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.memory.memory_audit import MemoryAuditLog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 
 SIGNER = Ed25519HeadSigner((b"a" * 32,))

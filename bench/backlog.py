@@ -18,8 +18,8 @@ from bench.queue_load import (
     running_valkey,
     submit_all,
 )
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_queue import RedisInvocationQueue
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_queue import RedisInvocationQueue
 
 TENANTS = 100
 SAMPLES = 1000

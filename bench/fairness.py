@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from bench.queue_load import asked, claims_of, ended, opened_queue, submit_all
-from stockade.infra.redis_queue import RedisInvocationQueue
+from stockade.infra.redis.redis_queue import RedisInvocationQueue
 
 FLOOD = 50_000
 SMALL_TENANTS = [f"small-{n}" for n in range(9)]

@@ -13,9 +13,9 @@ from stockade.core.actions import Action
 from stockade.core.authorization import Question, ResourceKind
 from stockade.core.policy_questions import question
 from stockade.core.principals import Principal, Role
-from stockade.infra.cedar_policies import CedarPolicies
-from stockade.infra.cedar_requests import ask_question
-from stockade.infra.policy_text import SCHEMA_FILE, Source, read_sources
+from stockade.infra.policies.cedar_policies import CedarPolicies
+from stockade.infra.policies.cedar_requests import ask_question
+from stockade.infra.policies.policy_text import SCHEMA_FILE, Source, read_sources
 
 SHIPPED = Path(__file__).parents[1] / "policies" / "authorization"
 _CALLER = Principal("acme", "k1", Role.DEVELOPER)

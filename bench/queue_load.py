@@ -10,10 +10,10 @@ from stockade.core.invocations import Claim, Completion, Invocation
 from stockade.core.modules import Abi, FunctionContent
 from stockade.core.outcomes import Attempt, Outcome, Usage
 from stockade.core.shedding import Shedding
-from stockade.infra.embedded_valkey import EmbeddedValkey
 from stockade.infra.queue_settings import QueueSettings
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_queue import RedisInvocationQueue
+from stockade.infra.redis.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_queue import RedisInvocationQueue
 from stockade.infra.system_clock import SystemClock
 
 MANY = 1000

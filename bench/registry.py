@@ -20,12 +20,12 @@ from stockade.core.aliases import Stamp, pointed
 from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.modules import Abi, FunctionContent
 from stockade.infra.catalog_values import to_json
-from stockade.infra.cedar_policies import CedarPolicies
 from stockade.infra.directory_artifacts import DirectoryArtifactCache
-from stockade.infra.memory_blobs import MemoryBlobStore
-from stockade.infra.sql_catalog import SqlCatalog
-from stockade.infra.sql_engine import create_engine
-from stockade.infra.sql_schema import function_versions, functions, tenants
+from stockade.infra.memory.memory_blobs import MemoryBlobStore
+from stockade.infra.policies.cedar_policies import CedarPolicies
+from stockade.infra.sql.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_engine import create_engine
+from stockade.infra.sql.sql_schema import function_versions, functions, tenants
 from stockade.infra.system_clock import SystemClock
 from tests.ports.postgres_server import PostgresServer, is_installed
 

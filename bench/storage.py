@@ -19,9 +19,9 @@ from registry.signature_format import encode_u32
 from registry.signing import sign
 from stockade.core.blob_place import BlobPlace, Bucket
 from stockade.core.blobs import BlobStore
-from stockade.infra.directory_blobs import DirectoryBlobStore
-from stockade.infra.object_store import open_object_store
-from stockade.infra.obstore_blobs import ObstoreBlobStore
+from stockade.infra.blobs.directory_blobs import DirectoryBlobStore
+from stockade.infra.blobs.object_store import open_object_store
+from stockade.infra.blobs.obstore_blobs import ObstoreBlobStore
 from stockade.infra.system_clock import SystemClock
 from stockade_client import Client
 

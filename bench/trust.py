@@ -13,9 +13,9 @@ from registry.verification import verify_module
 from sandbox_worker.module_trust import ModuleTrust
 from stockade.core.modules import Abi, ModuleFacts, Signer, StoredModule
 from stockade.core.trust import FunctionTrust, TrustPolicy
-from stockade.infra.cedar_policies import CedarPolicies
-from stockade.infra.memory_blobs import MemoryBlobStore
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.memory.memory_blobs import MemoryBlobStore
+from stockade.infra.policies.cedar_policies import CedarPolicies
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 
 POLICIES = Path(__file__).parents[1] / "policies" / "authorization"

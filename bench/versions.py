@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stockade.core.alias_weights import pick
 from stockade.core.modules import Abi, FunctionContent
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 
 CONTENT = FunctionContent("sha256:" + "ab" * 32, Abi.STOCKADE_V1, deterministic=True)
 FEW, MANY = "few", "many"

@@ -28,27 +28,27 @@ from gateway.waiters import Waiters
 from stockade.core.audit import AuditLog, HeadSigner
 from stockade.core.oci import OciBounds
 from stockade.infra.audit_key import Ed25519HeadSigner
-from stockade.infra.blob_stores import open_area, open_blob_stores
+from stockade.infra.blobs.blob_stores import open_area, open_blob_stores
 from stockade.infra.cronsim_calendar import CronsimCalendar
-from stockade.infra.egress_policy import load_egress_policy
 from stockade.infra.http_issuer_keys import HttpIssuerKeys
 from stockade.infra.jailed_compiler import JailedCompiler
 from stockade.infra.logging import configure_logging
+from stockade.infra.policies.egress_policy import load_egress_policy
+from stockade.infra.policies.share_policy import load_share_policy
+from stockade.infra.policies.storage_policy import load_storage_policy
+from stockade.infra.policies.watched_identity import watched_identity
+from stockade.infra.policies.watched_plans import watched_plans
+from stockade.infra.policies.watched_policies import watched_policies
+from stockade.infra.policies.watched_trust import watched_trust_rules
 from stockade.infra.queue_settings import QueueSettings
-from stockade.infra.redis_catalog_changes import RedisCatalogChanges
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_module_hints import RedisModuleHints
-from stockade.infra.redis_partitions import RedisPartitions
+from stockade.infra.redis.redis_catalog_changes import RedisCatalogChanges
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_module_hints import RedisModuleHints
+from stockade.infra.redis.redis_partitions import RedisPartitions
 from stockade.infra.secret_box import AesGcmSecretBox
-from stockade.infra.share_policy import load_share_policy
-from stockade.infra.sql_catalog import SqlCatalog
-from stockade.infra.storage_policy import load_storage_policy
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 from stockade.infra.walled_jail import open_jail
-from stockade.infra.watched_identity import watched_identity
-from stockade.infra.watched_plans import watched_plans
-from stockade.infra.watched_policies import watched_policies
-from stockade.infra.watched_trust import watched_trust_rules
 
 _ANSWER_SECONDS = 1
 """For the answers of those who were let go."""

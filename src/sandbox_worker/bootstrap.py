@@ -20,29 +20,29 @@ from sandbox_worker.supervisor import Supervisor
 from stockade.core.blobs import BlobStore
 from stockade.core.ports import Catalog, ProcessBounds
 from stockade.core.queue_clock import QueueClock
-from stockade.infra.blob_stores import open_blob_stores
+from stockade.infra.blobs.blob_stores import open_blob_stores
 from stockade.infra.cgroup import CgroupBounds, NoBounds
 from stockade.infra.directory_artifacts import DirectoryArtifactCache
-from stockade.infra.egress_policy import load_egress_policy
 from stockade.infra.guarded_http import GuardedHttp
-from stockade.infra.isolation_policy import load_isolation_policy
 from stockade.infra.jailed_compiler import JailedCompiler
-from stockade.infra.key_value_quota import load_key_value_quota
 from stockade.infra.logging import configure_logging
+from stockade.infra.policies.egress_policy import load_egress_policy
+from stockade.infra.policies.isolation_policy import load_isolation_policy
+from stockade.infra.policies.key_value_quota import load_key_value_quota
+from stockade.infra.policies.watched_policies import watched_policies
+from stockade.infra.policies.watched_trust import watched_trust_rules
 from stockade.infra.proc_meter import ProcMeter
 from stockade.infra.queue_settings import QueueSettings
-from stockade.infra.redis_catalog_changes import RedisCatalogChanges
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_key_values import RedisKeyValueStore
-from stockade.infra.redis_module_hints import RedisModuleHints
-from stockade.infra.redis_partitions import RedisPartitions
+from stockade.infra.redis.redis_catalog_changes import RedisCatalogChanges
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_key_values import RedisKeyValueStore
+from stockade.infra.redis.redis_module_hints import RedisModuleHints
+from stockade.infra.redis.redis_partitions import RedisPartitions
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.secrets_file import read_or_create_secret
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 from stockade.infra.walled_jail import open_jail
-from stockade.infra.watched_policies import watched_policies
-from stockade.infra.watched_trust import watched_trust_rules
 from stockade.infra.zygote_jail import ZygoteJail
 from stockade.retry.fixed import FixedRetryPolicy
 

@@ -20,8 +20,8 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.usecases.resolve_function import FunctionResolver
 from stockade.core.schedules import Schedule
-from stockade.infra.sql_catalog import SqlCatalog
-from stockade.infra.sql_schedules import SqlScheduleStore
+from stockade.infra.sql.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_schedules import SqlScheduleStore
 
 
 class DeadlyStore(SqlScheduleStore):

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from tests.unit.gateway.installation import installed
 from tests.unit.stockade.core.audit_chains import SIGNER
 

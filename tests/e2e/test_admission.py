@@ -18,7 +18,7 @@ import pytest
 
 from registry.signing import sign
 from stockade.core.api_keys import ApiKey, generate_key
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 from stockade_client import Client, StockadeApiError
 from tests.e2e.service import KEY, PUBLIC, Service, running_service

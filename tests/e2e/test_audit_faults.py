@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stockade.core.audit_chain import entry_line, head_line
 from stockade.core.audit_verify import Verifier
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from tests.unit.stockade.core.audit_chains import SIGNER, is_signed
 
 ROOT = Path(__file__).parents[2]

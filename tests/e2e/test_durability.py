@@ -17,9 +17,9 @@ from stockade.core.durability import Durability
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Invocation
 from stockade.core.outcomes import Outcome, State
-from stockade.infra.embedded_valkey import EmbeddedValkey
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_queue import RedisInvocationQueue
+from stockade.infra.redis.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_queue import RedisInvocationQueue
 from tests.e2e.test_queue_faults import CLOCK, asked, command, ended, until
 
 

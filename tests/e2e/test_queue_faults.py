@@ -18,11 +18,11 @@ from stockade.core.invocations import Claim, Completion, Invocation
 from stockade.core.key_values import KeyValueQuota
 from stockade.core.modules import Abi, FunctionContent
 from stockade.core.outcomes import Attempt, Outcome, State, Usage
-from stockade.infra.embedded_valkey import EmbeddedValkey
 from stockade.infra.queue_settings import QueueSettings
-from stockade.infra.redis_connection import Part, RedisConnections, RedisScript
-from stockade.infra.redis_key_values import RedisKeyValueStore
-from stockade.infra.redis_queue import RedisInvocationQueue
+from stockade.infra.redis.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis.redis_connection import Part, RedisConnections, RedisScript
+from stockade.infra.redis.redis_key_values import RedisKeyValueStore
+from stockade.infra.redis.redis_queue import RedisInvocationQueue
 from stockade.infra.system_clock import SystemClock
 
 T = TypeVar("T")
@@ -667,7 +667,7 @@ async def test_the_password_stands_in_a_private_file(
 
 _STARTER = """
 import asyncio, pathlib, sys, time
-from stockade.infra.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis.embedded_valkey import EmbeddedValkey
 async def main():
     server = EmbeddedValkey(pathlib.Path(sys.argv[1]))
     await server.start()

@@ -22,11 +22,11 @@ from stockade.core.schedules import (
     started,
 )
 from stockade.infra.cronsim_calendar import CronsimCalendar
-from stockade.infra.embedded_valkey import EmbeddedValkey
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_keys import RedisKeys
-from stockade.infra.redis_queue import RedisInvocationQueue
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.redis.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_keys import RedisKeys
+from stockade.infra.redis.redis_queue import RedisInvocationQueue
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 
 CLOCK = SystemClock()

@@ -18,9 +18,9 @@ from registry.signing import sign
 from registry.verification import verify_module
 from stockade.core.blob_place import BlobPlace
 from stockade.core.modules import FunctionContent, Signer, StoredModule
-from stockade.infra.object_store import open_object_store
-from stockade.infra.obstore_blobs import ObstoreBlobStore
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.blobs.object_store import open_object_store
+from stockade.infra.blobs.obstore_blobs import ObstoreBlobStore
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 from tests.e2e.service import KEY, PUBLIC, Service, running_service
 from tests.guest import guests

@@ -9,8 +9,8 @@ from gateway.collect_blobs import BlobCollector
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Abi, ModuleFacts, StoredModule
-from stockade.infra.directory_blobs import DirectoryBlobStore
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.blobs.directory_blobs import DirectoryBlobStore
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 
 CLOCK = SystemClock()
@@ -19,8 +19,8 @@ ORPHANS = [digest_of(b"orphan %d" % number) for number in range(6)]
 COLLECT_AND_STOP = """
 import asyncio, pathlib, sys
 from gateway.collect_blobs import BlobCollector
-from stockade.infra.directory_blobs import DirectoryBlobStore
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.blobs.directory_blobs import DirectoryBlobStore
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 
 class Stopping(DirectoryBlobStore):

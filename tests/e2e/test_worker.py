@@ -28,12 +28,12 @@ from stockade.core.modules import FunctionContent, RetrySettings, Signer, Stored
 from stockade.core.outcomes import Outcome, State
 from stockade.core.queue_clock import QueueClock
 from stockade.core.trust import FunctionTrust
-from stockade.infra.directory_blobs import DirectoryBlobStore
-from stockade.infra.directory_payloads import DirectoryPayloadStore
-from stockade.infra.embedded_valkey import EmbeddedValkey
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_queue import RedisInvocationQueue
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.blobs.directory_blobs import DirectoryBlobStore
+from stockade.infra.blobs.directory_payloads import DirectoryPayloadStore
+from stockade.infra.redis.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_queue import RedisInvocationQueue
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 from tests.guest import guests
 

@@ -19,11 +19,11 @@ from registry.signing import sign
 from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.key_values import KeyValueQuota
 from stockade.core.modules import Signer
-from stockade.infra.embedded_valkey import EmbeddedValkey
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_key_values import RedisKeyValueStore
-from stockade.infra.redis_partitions import RedisPartitions
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.redis.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_key_values import RedisKeyValueStore
+from stockade.infra.redis.redis_partitions import RedisPartitions
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from tests.guest import guests
 
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from stockade.infra.redis_connection import RedisScript
+from stockade.infra.redis.redis_connection import RedisScript
 
 
 @dataclass(frozen=True, slots=True)

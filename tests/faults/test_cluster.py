@@ -12,9 +12,9 @@ from stockade.core.durability import Durability
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Invocation
 from stockade.core.outcomes import Outcome, State
-from stockade.infra.partitioned_queue import PartitionedInvocationQueue
 from stockade.infra.queue_settings import QueueSettings
-from stockade.infra.redis_partitions import RedisPartitions
+from stockade.infra.redis.partitioned_queue import PartitionedInvocationQueue
+from stockade.infra.redis.redis_partitions import RedisPartitions
 from tests.faults.fleet import Fleet, counting
 from tests.ports.test_invocation_queue import asked, ended
 from tests.ports.valkey_cluster import SLOTS, Node, ValkeyCluster, key_slot, until

@@ -11,12 +11,12 @@ import pytest
 from stockade.core.blob_place import BlobPlace
 from stockade.core.blobs import BlobStore
 from stockade.core.ports import Catalog
-from stockade.infra.directory_blobs import DirectoryBlobStore
-from stockade.infra.memory_blobs import MemoryBlobStore
-from stockade.infra.memory_catalog import MemoryCatalog
-from stockade.infra.object_store import open_object_store
-from stockade.infra.obstore_blobs import ObstoreBlobStore
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.blobs.directory_blobs import DirectoryBlobStore
+from stockade.infra.blobs.object_store import open_object_store
+from stockade.infra.blobs.obstore_blobs import ObstoreBlobStore
+from stockade.infra.memory.memory_blobs import MemoryBlobStore
+from stockade.infra.memory.memory_catalog import MemoryCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 from tests.ports.postgres_server import PostgresServer, new_server
 from tests.s3_server import S3Server, s3_server

@@ -11,8 +11,8 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from stockade.infra.sql_engine import create_engine
-from stockade.infra.sql_migration import migration_config
+from stockade.infra.sql.sql_engine import create_engine
+from stockade.infra.sql.sql_migration import migration_config
 
 Row = Mapping[str, object]
 DIGEST = "sha256:" + "ab" * 32

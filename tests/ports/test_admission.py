@@ -14,10 +14,10 @@ from stockade.core.outcomes import Outcome
 from stockade.core.ports import InvocationQueue
 from stockade.core.rate_limits import RateLimit
 from stockade.core.shedding import Shedding
-from stockade.infra.embedded_valkey import EmbeddedValkey
 from stockade.infra.queue_settings import QueueSettings
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_keys import RedisKeys
+from stockade.infra.redis.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_keys import RedisKeys
 from tests.ports.test_invocation_queue import (
     CONTENT,
     asked,

@@ -13,9 +13,9 @@ from stockade.core.audit_chain import entry_line, head_line
 from stockade.core.audit_verify import Verifier
 from stockade.core.errors import StockadeError
 from stockade.infra.audit_key import Ed25519HeadSigner
-from stockade.infra.memory_audit import MemoryAuditLog
-from stockade.infra.sql_audit import SqlAuditLog
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.memory.memory_audit import MemoryAuditLog
+from stockade.infra.sql.sql_audit import SqlAuditLog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from tests.ports.conftest import SQL, emptied_url
 from tests.unit.stockade.core.audit_chains import SIGNER, facts, is_signed
 

@@ -7,11 +7,11 @@ import pytest
 
 from stockade.core.catalog_changes import ANYTHING, CatalogChange, CatalogChanges, ChangeKind
 from stockade.core.errors import StockadeError
-from stockade.infra.embedded_valkey import EmbeddedValkey
-from stockade.infra.memory_catalog_changes import MemoryCatalogChanges
-from stockade.infra.redis_catalog_changes import RedisCatalogChanges
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_keys import RedisKeys
+from stockade.infra.memory.memory_catalog_changes import MemoryCatalogChanges
+from stockade.infra.redis.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis.redis_catalog_changes import RedisCatalogChanges
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_keys import RedisKeys
 from tests.ports.valkey_fixture import flush
 
 pytest_plugins = ("tests.ports.valkey_fixture",)

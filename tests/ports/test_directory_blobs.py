@@ -12,8 +12,8 @@ import pytest
 
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
-from stockade.infra.blob_failures import blob_failure
-from stockade.infra.directory_blobs import DirectoryBlobStore
+from stockade.infra.blobs.blob_failures import blob_failure
+from stockade.infra.blobs.directory_blobs import DirectoryBlobStore
 
 HELLO = digest_of(b"hello")
 
@@ -117,7 +117,7 @@ async def test_a_full_disk_is_told_and_leaves_nothing_behind(tiny_disk: Path) ->
 PUT_UNDER_A_FILE_SIZE_LIMIT = """
 import asyncio, pathlib, resource, sys
 from stockade.core.errors import StockadeError
-from stockade.infra.directory_blobs import DirectoryBlobStore
+from stockade.infra.blobs.directory_blobs import DirectoryBlobStore
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
     asyncio.run(DirectoryBlobStore(pathlib.Path(sys.argv[1])).put(b"x" * 10_000))
@@ -175,7 +175,7 @@ async def test_a_store_that_was_removed_is_made_anew(tmp_path: Path) -> None:
 
 PUT_AND_STOP_BEFORE_THE_NAME = """
 import asyncio, os, pathlib, stat, sys
-from stockade.infra.directory_blobs import DirectoryBlobStore
+from stockade.infra.blobs.directory_blobs import DirectoryBlobStore
 sync = os.fsync
 def stop(descriptor):
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -189,7 +189,7 @@ asyncio.run(DirectoryBlobStore(pathlib.Path(sys.argv[1])).put(b"hello"))
 
 STREAM_AND_STOP_HALF_WAY = """
 import asyncio, os, pathlib, sys
-from stockade.infra.directory_blobs import DirectoryBlobStore
+from stockade.infra.blobs.directory_blobs import DirectoryBlobStore
 async def chunks():
     yield bytes(2_000_000)
     print("written", flush=True)

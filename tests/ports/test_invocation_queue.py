@@ -20,7 +20,7 @@ from stockade.core.modules import Abi, FunctionContent, RetrySettings
 from stockade.core.outcomes import Attempt, Event, LogLine, Outcome, Progress, State, Usage
 from stockade.core.ports import InvocationQueue
 from stockade.infra.queue_settings import QueueSettings
-from stockade.infra.redis_keys import partition_of
+from stockade.infra.redis.redis_keys import partition_of
 from tests.ports.valkey_fixture import CLOCK, Installation, queue_url_of
 
 pytest_plugins = ("tests.ports.valkey_fixture",)

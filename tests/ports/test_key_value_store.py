@@ -9,8 +9,8 @@ import pytest
 from stockade.core.errors import StockadeError
 from stockade.core.key_values import KeyValueQuota
 from stockade.core.ports import KeyValueStore
-from stockade.infra.memory_key_values import MemoryKeyValueStore
-from stockade.infra.redis_key_values import RedisKeyValueStore
+from stockade.infra.memory.memory_key_values import MemoryKeyValueStore
+from stockade.infra.redis.redis_key_values import RedisKeyValueStore
 from tests.ports.valkey_fixture import CLOCK, flush, partitions_of, queue_url_of
 
 pytest_plugins = ("tests.ports.valkey_fixture",)

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, text
 
 from stockade.core.errors import StockadeError
 from stockade.core.schedules import CronTiming
-from stockade.infra.sql_catalog import SqlCatalog
-from stockade.infra.sql_engine import create_engine
+from stockade.infra.sql.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_engine import create_engine
 from tests.ports import released_schemas as released
 from tests.ports.released_schemas import DIGEST, Row
 
@@ -23,7 +23,7 @@ REVISIONS = released.revisions()
 OPEN = """
 import asyncio, os, signal, sys
 from sqlalchemy import Engine, event
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 
 @event.listens_for(Engine, "after_cursor_execute")
 def executed(connection, cursor, statement, *args):

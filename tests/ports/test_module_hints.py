@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_module_hints import RedisModuleHints
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_module_hints import RedisModuleHints
 from tests.ports.valkey_fixture import flush
 
 pytest_plugins = ("tests.ports.valkey_fixture",)

@@ -12,7 +12,7 @@ from stockade.core.errors import StockadeError
 from stockade.core.module_store import StorageQuota, StorageUsage
 from stockade.core.modules import Abi, FunctionContent, ModuleFacts, StoredModule
 from stockade.core.ports import Catalog
-from stockade.infra.memory_blobs import MemoryBlobStore
+from stockade.infra.memory.memory_blobs import MemoryBlobStore
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

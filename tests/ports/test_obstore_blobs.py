@@ -16,10 +16,10 @@ from structlog.testing import capture_logs
 from stockade.core.blob_place import BlobPlace, Bucket
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
-from stockade.infra.blob_stores import open_area, open_blob_stores
-from stockade.infra.object_store import Patience, check_object_store, open_object_store
-from stockade.infra.obstore_blobs import ObstoreBlobStore
-from stockade.infra.obstore_payloads import ObstorePayloadStore
+from stockade.infra.blobs.blob_stores import open_area, open_blob_stores
+from stockade.infra.blobs.object_store import Patience, check_object_store, open_object_store
+from stockade.infra.blobs.obstore_blobs import ObstoreBlobStore
+from stockade.infra.blobs.obstore_payloads import ObstorePayloadStore
 from stockade.infra.system_clock import SystemClock
 from tests.s3_server import SECRET, S3Server, faulty_server, s3_server
 
@@ -87,8 +87,8 @@ async def test_a_large_blob_cut_on_the_way_is_not_there(s3: S3Server, bucket: Bl
 PUT_FOR_EVER = """
 import asyncio, pathlib, sys
 from stockade.core.blob_place import BlobPlace, Bucket
-from stockade.infra.object_store import open_object_store
-from stockade.infra.obstore_blobs import ObstoreBlobStore
+from stockade.infra.blobs.object_store import open_object_store
+from stockade.infra.blobs.obstore_blobs import ObstoreBlobStore
 from stockade.infra.system_clock import SystemClock
 bucket, endpoint, credentials = sys.argv[1:]
 place = BlobPlace(None, Bucket(bucket, "deep/down"), endpoint, "us-east-1",

@@ -9,8 +9,8 @@ import pytest
 
 from stockade.core.errors import StockadeError
 from stockade.core.oci import OciBlob, OciBounds, OciChunk, OciManifest, OciRepository, OciUpload
-from stockade.infra.sql_catalog import SqlCatalog
-from stockade.infra.sql_oci import SqlOciStore
+from stockade.infra.sql.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_oci import SqlOciStore
 from tests.ports.conftest import SQL, emptied_url
 
 BOUNDS = OciBounds(tenant_bytes=1000, blob_bytes=1000, grace_ms=1000, chunks=3, uploads=3)

@@ -10,13 +10,13 @@ import pytest
 
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim
-from stockade.infra.embedded_valkey import EmbeddedValkey
-from stockade.infra.partitioned_queue import PartitionedInvocationQueue
 from stockade.infra.queue_settings import QueueSettings
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_keys import partition_of
-from stockade.infra.redis_partitions import RedisPartitions
-from stockade.infra.redis_queue import RedisInvocationQueue
+from stockade.infra.redis.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis.partitioned_queue import PartitionedInvocationQueue
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_keys import partition_of
+from stockade.infra.redis.redis_partitions import RedisPartitions
+from stockade.infra.redis.redis_queue import RedisInvocationQueue
 from tests.ports.test_invocation_queue import CLOCK, asked, ended, until
 from tests.ports.valkey_fixture import flush
 

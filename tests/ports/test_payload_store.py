@@ -9,10 +9,10 @@ import pytest
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.ports import PayloadStore
-from stockade.infra.directory_payloads import DirectoryPayloadStore
-from stockade.infra.memory_payloads import MemoryPayloadStore
-from stockade.infra.object_store import open_object_store
-from stockade.infra.obstore_payloads import ObstorePayloadStore
+from stockade.infra.blobs.directory_payloads import DirectoryPayloadStore
+from stockade.infra.blobs.object_store import open_object_store
+from stockade.infra.blobs.obstore_payloads import ObstorePayloadStore
+from stockade.infra.memory.memory_payloads import MemoryPayloadStore
 from stockade.infra.system_clock import SystemClock
 
 CLOCK = SystemClock()

@@ -10,7 +10,7 @@ import pytest
 
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Abi, FunctionContent
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from tests.ports.postgres_server import PostgresServer, new_server
 
 CONTENT = FunctionContent("sha256:" + "ab" * 32, Abi.STOCKADE_V1, deterministic=True)

@@ -15,8 +15,8 @@ from stockade.core.schedules import (
     Schedule,
     ScheduleDefinition,
 )
-from stockade.infra.memory_catalog import MemoryCatalog
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.memory.memory_catalog import MemoryCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 
 EVERY = ScheduleDefinition("report", IntervalTiming(60))
 NIGHTLY = ScheduleDefinition(

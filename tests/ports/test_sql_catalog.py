@@ -27,9 +27,9 @@ from stockade.core.modules import (
     Signer,
     StoredModule,
 )
-from stockade.infra.sql_catalog import SqlCatalog
-from stockade.infra.sql_migration import migration_config
-from stockade.infra.sql_schema import metadata
+from stockade.infra.sql.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_migration import migration_config
+from stockade.infra.sql.sql_schema import metadata
 
 CONTENT = FunctionContent("sha256:" + "ab" * 32, Abi.STOCKADE_V1, deterministic=True)
 FACTS = ModuleFacts(Abi.STOCKADE_V1, (), ("memory",), deterministic=True, size_bytes=9)
@@ -107,7 +107,7 @@ async def test_equal_deploys_through_two_gateways_are_one_version(catalog_url: s
 
 OPEN_IN_A_PROCESS = """
 import asyncio, sys
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 async def main():
     catalog = await SqlCatalog.open(sys.argv[1], busy_timeout_seconds=30)
     print(await catalog.ensure_tenant("acme"))

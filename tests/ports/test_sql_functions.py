@@ -13,11 +13,11 @@ from sqlalchemy.sql import ClauseElement
 from stockade.core.aliases import Promotion, Stamp, pointed, promoted, rolled_back
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Abi, Alias, FunctionContent
-from stockade.infra import sql_function_queries as queries
 from stockade.infra.catalog_values import to_json
-from stockade.infra.sql_catalog import SqlCatalog
-from stockade.infra.sql_migration import migration_config
-from stockade.infra.sql_schema import function_versions, functions
+from stockade.infra.sql import sql_function_queries as queries
+from stockade.infra.sql.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_migration import migration_config
+from stockade.infra.sql.sql_schema import function_versions, functions
 
 CONTENT = FunctionContent("sha256:" + "ab" * 32, Abi.STOCKADE_V1, deterministic=True)
 STAMP = Stamp("key-1", 5_000)

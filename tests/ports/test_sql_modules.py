@@ -6,9 +6,9 @@ from sqlalchemy import Connection, insert, text
 from stockade.core.module_store import StorageUsage
 from stockade.core.modules import Abi, FunctionContent
 from stockade.infra.catalog_values import to_json
-from stockade.infra.sql_catalog import SqlCatalog
-from stockade.infra.sql_migration import migration_config
-from stockade.infra.sql_schema import modules
+from stockade.infra.sql.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_migration import migration_config
+from stockade.infra.sql.sql_schema import modules
 from tests.ports.test_module_store import FACTS, module
 
 

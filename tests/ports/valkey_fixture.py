@@ -8,12 +8,12 @@ from typing import Protocol
 import pytest
 
 from stockade.core.ports import InvocationQueue
-from stockade.infra.embedded_valkey import EmbeddedValkey
-from stockade.infra.memory_queue import MemoryInvocationQueue
-from stockade.infra.memory_queue_state import MemoryQueueState
+from stockade.infra.memory.memory_queue import MemoryInvocationQueue
+from stockade.infra.memory.memory_queue_state import MemoryQueueState
 from stockade.infra.queue_settings import QueueSettings
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_partitions import RedisPartitions
+from stockade.infra.redis.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_partitions import RedisPartitions
 from stockade.infra.system_clock import SystemClock
 from tests.ports.valkey_cluster import ValkeyCluster, urls_of
 

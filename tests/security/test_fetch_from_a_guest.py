@@ -13,8 +13,8 @@ from stockade.core.limits import Limits
 from stockade.core.modules import Abi, FunctionContent
 from stockade.core.outcomes import Outcome, RunResult
 from stockade.infra.guarded_http import GuardedHttp
-from stockade.infra.memory_catalog import MemoryCatalog
-from stockade.infra.memory_key_values import MemoryKeyValueStore
+from stockade.infra.memory.memory_catalog import MemoryCatalog
+from stockade.infra.memory.memory_key_values import MemoryKeyValueStore
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.system_clock import SystemClock
 from tests.guest import guests

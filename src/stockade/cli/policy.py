@@ -21,7 +21,7 @@ from stockade.cli.words import EXIT_PLATFORM, print_json, print_table, say
 from stockade.core.policy_cases import Judged, judge
 
 if TYPE_CHECKING:
-    from stockade.infra.cedar_policies import CedarPolicies
+    from stockade.infra.policies.cedar_policies import CedarPolicies
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,7 +57,7 @@ def run_tests(
     directory: Directory = None, *, policies: PolicyDir = None, as_json: JsonFlag = False
 ) -> None:
     """Run the cases beside the policies (*.cases.toml); exits with 1 when one does not hold."""
-    from stockade.infra.policy_cases import load_cases  # noqa: PLC0415 - keeps --help fast
+    from stockade.infra.policies.policy_cases import load_cases  # noqa: PLC0415 - keeps --help fast
 
     place = locate(directory, policies)
     engine = load(place)

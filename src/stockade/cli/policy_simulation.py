@@ -26,7 +26,7 @@ from stockade.core.policy_questions import (
 from stockade.core.principals import Kind, Principal, Role, check_scopes
 
 if TYPE_CHECKING:
-    from stockade.infra.cedar_policies import CedarPolicies
+    from stockade.infra.policies.cedar_policies import CedarPolicies
 
 _WHO, _WHAT = "Who asks", "What it is about"
 

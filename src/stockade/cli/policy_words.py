@@ -12,7 +12,7 @@ from stockade.core.authorization import Question, ResourceKind, Vouching
 
 if TYPE_CHECKING:
     from stockade.core.plans import Plans
-    from stockade.infra.cedar_policies import CedarPolicies
+    from stockade.infra.policies.cedar_policies import CedarPolicies
 
 Directory = Annotated[
     Path | None,
@@ -57,7 +57,7 @@ def load(directory: Path) -> "CedarPolicies":
     Raises:
         StockadeError: `config.policies_invalid`.
     """
-    from stockade.infra.cedar_policies import CedarPolicies  # noqa: PLC0415 - keeps --help fast
+    from stockade.infra.policies.cedar_policies import CedarPolicies  # noqa: PLC0415 - keeps --help fast
 
     return CedarPolicies.load(directory)
 
@@ -68,7 +68,7 @@ def load_plans(policies: Path | None) -> "Plans":
     Raises:
         StockadeError: `config.limits_invalid`.
     """
-    from stockade.infra.watched_plans import plan_files  # noqa: PLC0415 - keeps --help fast
+    from stockade.infra.policies.watched_plans import plan_files  # noqa: PLC0415 - keeps --help fast
 
     return plan_files(policies or policy_dir()).current
 

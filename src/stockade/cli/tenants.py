@@ -18,7 +18,7 @@ from stockade.core.errors import StockadeError
 from stockade.core.names import check_new_name
 
 if TYPE_CHECKING:
-    from stockade.infra.sql_catalog import SqlCatalog
+    from stockade.infra.sql.sql_catalog import SqlCatalog
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -138,7 +138,7 @@ async def _listed(url: str) -> list[str]:
 
 
 async def _opened(url: str) -> "SqlCatalog":
-    from stockade.infra.sql_catalog import SqlCatalog  # noqa: PLC0415 - keeps --help fast
+    from stockade.infra.sql.sql_catalog import SqlCatalog  # noqa: PLC0415 - keeps --help fast
 
     return await SqlCatalog.open(url)
 

@@ -19,7 +19,7 @@ from stockade.core.errors import StockadeError
 from stockade.core.key_sets import Jwk, parse_key_set
 from stockade.core.single_flight import SingleFlight
 from stockade.core.workloads import TrustedIssuer
-from stockade.infra.identity_policy import is_loopback, origin
+from stockade.infra.policies.identity_policy import is_loopback, origin
 
 FRESH_SECONDS = 3600.0
 MIN_INTERVAL_SECONDS = 30.0

@@ -10,7 +10,7 @@ from registry.keys import public_bytes
 from stockade.core.attestations import MAX_ATTESTATIONS, MAX_ENVELOPE_BYTES
 from stockade.core.digests import digest_of
 from stockade.core.modules import Signer
-from stockade.infra.cedar_policies import CedarPolicies
+from stockade.infra.policies.cedar_policies import CedarPolicies
 from tests.unit.gateway.installation import Installation, installed, refused
 from tests.unit.registry.attestations import (
     BUILDER,

@@ -24,7 +24,7 @@ from stockade.core.audit_verify import Verifier
 from stockade.core.errors import StockadeError
 from stockade.core.principals import Role
 from stockade.infra.audit_key import Ed25519HeadSigner
-from stockade.infra.memory_audit import MemoryAuditLog
+from stockade.infra.memory.memory_audit import MemoryAuditLog
 from tests.unit.gateway.installation import Installation, installed, refused
 
 FREE = {

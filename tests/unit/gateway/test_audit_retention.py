@@ -11,7 +11,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.trace import new_trace
 from stockade.core.audit import PLATFORM
 from stockade.core.errors import StockadeError
-from stockade.infra.memory_audit import MemoryAuditLog
+from stockade.infra.memory.memory_audit import MemoryAuditLog
 from stockade.infra.system_clock import SystemClock
 from tests.unit.stockade.core.audit_chains import SIGNER, facts
 

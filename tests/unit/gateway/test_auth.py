@@ -15,7 +15,7 @@ from gateway.usecases.resolve_function import FunctionResolver
 from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Abi, FunctionContent, FunctionVersion
-from stockade.infra.memory_catalog import MemoryCatalog
+from stockade.infra.memory.memory_catalog import MemoryCatalog
 from stockade.infra.system_clock import SystemClock
 from tests.unit.gateway.installation import SETTINGS, Installation, installed, refused
 from tests.unit.registry.signed_modules import SIGNER

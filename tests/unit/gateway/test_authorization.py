@@ -14,9 +14,9 @@ from stockade.core.authorization import Decision, Question, ResourceKind, Vouchi
 from stockade.core.digests import digest_of
 from stockade.core.policy_questions import MODULE_ATTRIBUTES, deploy_context
 from stockade.core.principals import Role
-from stockade.infra.cedar_policies import CedarPolicies
+from stockade.infra.policies.cedar_policies import CedarPolicies
 from tests.unit.gateway.installation import GOOD, POLICIES, Installation, installed, refused
-from tests.unit.stockade.infra.policy_files import PERMIT_ALL, policies_in
+from tests.unit.stockade.infra.policies.policy_files import PERMIT_ALL, policies_in
 
 OPEN = {"/healthz", "/readyz", "/version", "/metrics", "/openapi.json", "/v1/oidc/token"}
 """Routes that want no key; the last one gives credentials for a token of a CI service."""

@@ -10,8 +10,8 @@ from stockade.core.invocations import Invocation, SubmitReceipt
 from stockade.core.outcomes import Outcome
 from stockade.core.rate_limits import RateLimit
 from stockade.core.shares import SharePolicy, TenantShare
-from stockade.infra.memory_queue import MemoryInvocationQueue
-from stockade.infra.memory_queue_state import MemoryQueueState
+from stockade.infra.memory.memory_queue import MemoryInvocationQueue
+from stockade.infra.memory.memory_queue_state import MemoryQueueState
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.system_clock import SystemClock
 from tests.unit.gateway.installation import Installation, ending, installed, refused

@@ -12,7 +12,7 @@ from gateway.app import create_app
 from gateway.catalog_memory import CatalogMemory, following
 from stockade.core.catalog_changes import CatalogChange, ChangeKind
 from stockade.core.errors import StockadeError
-from stockade.infra.memory_catalog_changes import MemoryCatalogChanges
+from stockade.infra.memory.memory_catalog_changes import MemoryCatalogChanges
 from tests.unit.gateway.installation import SETTINGS, Installation, installed
 
 LONG = SETTINGS.model_copy(update={"catalog_cache_seconds": 5.0})

@@ -14,8 +14,8 @@ from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.module_store import BlobStep
 from stockade.core.modules import Abi, FunctionContent, ModuleFacts, StoredModule
-from stockade.infra.memory_blobs import MemoryBlobStore
-from stockade.infra.memory_catalog import MemoryCatalog
+from stockade.infra.memory.memory_blobs import MemoryBlobStore
+from stockade.infra.memory.memory_catalog import MemoryCatalog
 from tests.unit.gateway.installation import Installation
 from tests.unit.registry.signed_modules import BODY, custom, signed
 

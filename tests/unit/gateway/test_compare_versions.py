@@ -10,8 +10,8 @@ from gateway.usecases.refusals import Refusals
 from registry.signature_format import split_envelope
 from stockade.core.egress import EgressPolicy
 from stockade.core.errors import StockadeError
-from stockade.infra.cedar_policies import CedarPolicies
-from stockade.infra.policy_text import Source, read_sources
+from stockade.infra.policies.cedar_policies import CedarPolicies
+from stockade.infra.policies.policy_text import Source, read_sources
 from tests.guest import guests
 from tests.unit.gateway.installation import GOOD, Installation, installed, refused
 from tests.unit.registry.signed_modules import BODY, signed

@@ -6,7 +6,7 @@ from gateway.purge_loop import purge_once
 from gateway.schedule_loop import ScheduleLoop
 from stockade.core.errors import StockadeError
 from stockade.core.outcomes import Outcome
-from stockade.infra.memory_catalog import MemoryCatalog
+from stockade.infra.memory.memory_catalog import MemoryCatalog
 from tests.unit.gateway.installation import SETTINGS, Installation, ending, installed, refused
 
 F = "/v1/functions/f"

@@ -18,8 +18,8 @@ from stockade.core.schedules import (
     ScheduleDefinition,
     firing_id,
 )
-from stockade.infra.memory_queue import MemoryInvocationQueue
-from stockade.infra.memory_schedules import MemoryScheduleStore
+from stockade.infra.memory.memory_queue import MemoryInvocationQueue
+from stockade.infra.memory.memory_schedules import MemoryScheduleStore
 from stockade.infra.system_clock import SystemClock
 from tests.unit.gateway.installation import Installation, installed
 

@@ -5,8 +5,8 @@ import asyncio
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import InvocationRecord
 from stockade.core.plans import FixedPlans
-from stockade.infra.memory_catalog import MemoryCatalog
-from stockade.infra.memory_queue import MemoryInvocationQueue
+from stockade.infra.memory.memory_catalog import MemoryCatalog
+from stockade.infra.memory.memory_queue import MemoryInvocationQueue
 from stockade.infra.system_clock import SystemClock
 from tests.unit.gateway.installation import Installation, installed, refused
 

@@ -9,7 +9,7 @@ from gateway import key_use
 from gateway.auth import Authenticator
 from gateway.key_use import note_use, noting_use
 from stockade.core.errors import StockadeError
-from stockade.infra.memory_catalog import MemoryCatalog
+from stockade.infra.memory.memory_catalog import MemoryCatalog
 from tests.unit.gateway.installation import Installation, installed
 
 

@@ -11,7 +11,7 @@ from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.module_store import StoragePolicy, StorageQuota
 from stockade.core.modules import Signer
-from stockade.infra.memory_blobs import MemoryBlobStore
+from stockade.infra.memory.memory_blobs import MemoryBlobStore
 from tests.unit.gateway.installation import GOOD, Installation, installed, refused
 from tests.unit.registry.signed_modules import BODY, OTHER_KEY, custom, payload, signed
 

@@ -21,9 +21,9 @@ from stockade.core.workloads import (
     TrustedIssuer,
     WorkloadRule,
 )
-from stockade.infra.cedar_policies import CedarPolicies
 from stockade.infra.http_issuer_keys import MIN_INTERVAL_SECONDS, HttpIssuerKeys
-from stockade.infra.policy_text import Source, read_sources
+from stockade.infra.policies.cedar_policies import CedarPolicies
+from stockade.infra.policies.policy_text import Source, read_sources
 from tests.unit.gateway.installation import Installation, installed, refused
 from tests.unit.oidc_issuer import (
     EC_KEY,

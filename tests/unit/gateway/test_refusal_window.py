@@ -6,7 +6,7 @@ from gateway.refusal_window import OF_CHAIN, OF_ONE, WINDOW_MS, RefusalWindow
 from gateway.trace import new_trace
 from stockade.core.audit import PLATFORM, AuditFacts, EntryKind
 from stockade.core.errors import StockadeError
-from stockade.infra.memory_audit import MemoryAuditLog
+from stockade.infra.memory.memory_audit import MemoryAuditLog
 from stockade.infra.system_clock import SystemClock
 from tests.unit.stockade.core.audit_chains import SIGNER
 

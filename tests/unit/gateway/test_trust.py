@@ -19,7 +19,7 @@ from stockade.core.digests import digest_of
 from stockade.core.modules import Signer
 from stockade.core.principals import Role
 from stockade.core.trust import MAX_SIGNERS, TrustPolicy
-from stockade.infra.cedar_policies import CedarPolicies
+from stockade.infra.policies.cedar_policies import CedarPolicies
 from stockade.infra.system_clock import SystemClock
 from tests.unit.gateway.installation import Installation, installed, refused
 from tests.unit.registry import points

@@ -14,8 +14,8 @@ from stockade.core.invocations import Invocation
 from stockade.core.key_values import KeyValueQuota
 from stockade.core.modules import Abi, FunctionContent
 from stockade.core.outcomes import Event, LogLine, Outcome, Progress, RunResult
-from stockade.infra.memory_catalog import MemoryCatalog
-from stockade.infra.memory_key_values import MemoryKeyValueStore
+from stockade.infra.memory.memory_catalog import MemoryCatalog
+from stockade.infra.memory.memory_key_values import MemoryKeyValueStore
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.system_clock import SystemClock
 

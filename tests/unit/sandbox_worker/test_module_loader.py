@@ -14,8 +14,8 @@ from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Abi, ModuleFacts, StoredModule
 from stockade.infra.directory_artifacts import DirectoryArtifactCache
-from stockade.infra.memory_blobs import MemoryBlobStore
-from stockade.infra.memory_catalog import MemoryCatalog
+from stockade.infra.memory.memory_blobs import MemoryBlobStore
+from stockade.infra.memory.memory_catalog import MemoryCatalog
 from stockade.infra.system_clock import SystemClock
 from tests.unit.gateway.installation import POLICIES, FixedTrustRules
 from tests.unit.registry.signed_modules import BODY, SIGNER, custom, payload

@@ -14,8 +14,8 @@ from stockade.core.authorization import Decision, Question, Vouching
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Abi, ModuleFacts, Signer, StoredModule
 from stockade.core.trust import FunctionTrust, OnDistrust, TrustPolicy
-from stockade.infra.memory_blobs import MemoryBlobStore
-from stockade.infra.memory_catalog import MemoryCatalog
+from stockade.infra.memory.memory_blobs import MemoryBlobStore
+from stockade.infra.memory.memory_catalog import MemoryCatalog
 from tests.unit.gateway.installation import POLICIES, FixedTrustRules
 from tests.unit.registry.signed_modules import BODY, NOW_MS, OTHER_KEY, SIGNER, payload, signed
 

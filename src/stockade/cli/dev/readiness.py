@@ -5,8 +5,8 @@ import asyncio
 import httpx
 
 from stockade.core.errors import StockadeError
-from stockade.infra.redis_connection import RedisConnections
-from stockade.infra.redis_keys import RedisKeys
+from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_keys import RedisKeys
 from stockade_client import AsyncClient
 
 _FIRST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.02, 0.5

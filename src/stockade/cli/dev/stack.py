@@ -18,7 +18,7 @@ from stockade.cli.dev.store import KeptValkey
 from stockade.cli.dev.tenant import KEY_FILE_NAME, ensure_dev_key
 from stockade.cli.environment import own_program
 from stockade.cli.paths import policy_dir
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 
 _log = structlog.get_logger()

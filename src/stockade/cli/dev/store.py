@@ -13,7 +13,7 @@ import structlog
 from stockade.cli.dev.child import process_ended
 from stockade.cli.dev.data_dir import free_port
 from stockade.core.errors import StockadeError
-from stockade.infra.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis.embedded_valkey import EmbeddedValkey
 
 _log = structlog.get_logger()
 _PORTS_TO_TRY = 3

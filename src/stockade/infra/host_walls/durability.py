@@ -5,7 +5,7 @@ from typing import Any
 from stockade.core.errors import StockadeError
 from stockade.core.walls import Wall, WallReport, WallState
 from stockade.infra.host_walls import remedies
-from stockade.infra.redis_connection import RedisConnections
+from stockade.infra.redis.redis_connection import RedisConnections
 
 _ASKED = ("appendonly", "appendfsync", "maxmemory-policy")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stockade.infra.sql_catalog import SqlCatalog
-from stockade.infra.sql_engine import create_engine
+from stockade.infra.sql.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_engine import create_engine
 from tests.unit.gateway.oci.registry import OciGateway, oci_gateway
 
 

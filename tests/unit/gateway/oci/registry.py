@@ -13,9 +13,9 @@ from gateway.oci.content import OciContent
 from gateway.settings import GatewaySettings
 from stockade.core.digests import digest_of
 from stockade.core.module_store import StoragePolicy, StorageQuota
-from stockade.infra.memory_blobs import MemoryBlobStore
-from stockade.infra.sql_catalog import SqlCatalog
-from stockade.infra.sql_oci import SqlOciStore
+from stockade.infra.memory.memory_blobs import MemoryBlobStore
+from stockade.infra.sql.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_oci import SqlOciStore
 from tests.unit.gateway.installation import OCI_BOUNDS, SETTINGS, Installation, installed
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"

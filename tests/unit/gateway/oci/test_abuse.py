@@ -10,9 +10,9 @@ import pytest
 
 from stockade.core.digests import digest_of
 from stockade.core.oci import OciRepository
-from stockade.infra.blob_failures import blob_missing
-from stockade.infra.memory_blobs import MemoryBlobStore
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.blobs.blob_failures import blob_missing
+from stockade.infra.memory.memory_blobs import MemoryBlobStore
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from tests.unit.gateway.oci.registry import (
     EMPTY,
     IMAGE,

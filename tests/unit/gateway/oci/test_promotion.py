@@ -10,8 +10,8 @@ from registry.keys import public_bytes
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Signer
-from stockade.infra.memory_blobs import MemoryBlobStore
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.memory.memory_blobs import MemoryBlobStore
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from tests.unit.gateway.installation import GOOD, SETTINGS
 from tests.unit.gateway.installation import refused as v1_refused
 from tests.unit.gateway.oci.registry import (

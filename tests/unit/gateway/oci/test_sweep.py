@@ -12,9 +12,9 @@ from gateway.oci.sweep import sweep
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.oci import OciBlob, OciRepository, OciUpload
-from stockade.infra.memory_blobs import MemoryBlobStore
-from stockade.infra.sql_catalog import SqlCatalog
-from stockade.infra.sql_oci import SqlOciStore
+from stockade.infra.memory.memory_blobs import MemoryBlobStore
+from stockade.infra.sql.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_oci import SqlOciStore
 from stockade.infra.system_clock import SystemClock
 from tests.unit.gateway.installation import OCI_BOUNDS
 from tests.unit.gateway.oci.registry import (

@@ -12,7 +12,7 @@ from gateway.oci.streams import StreamTurns
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.oci import OciBounds
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from tests.unit.gateway.oci.registry import (
     REPOSITORY,
     OciGateway,

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from stockade.core.audit import PLATFORM
 from stockade.core.audit_chain import extended, signed_head
 from stockade.infra.audit_key import Ed25519HeadSigner
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from tests.unit.sdk_python.fake_gateway import FakeGateway
 from tests.unit.stockade.cli.conftest import CommandLine
 from tests.unit.stockade.core.audit_chains import SIGNER, chain, export, facts

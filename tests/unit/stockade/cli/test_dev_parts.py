@@ -16,7 +16,7 @@ from stockade.cli.parent import die_with
 from stockade.cli.paths import examples_dir, policy_dir
 from stockade.core.api_keys import generate_key, parse_key
 from stockade.core.errors import StockadeError
-from stockade.infra.memory_catalog import MemoryCatalog
+from stockade.infra.memory.memory_catalog import MemoryCatalog
 from stockade.infra.system_clock import SystemClock
 
 CLOCK = SystemClock()

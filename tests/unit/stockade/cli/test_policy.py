@@ -10,7 +10,7 @@ import pytest
 from stockade.core.actions import Action
 from tests.unit.sdk_python.test_keys import KEY
 from tests.unit.stockade.cli.conftest import CommandLine
-from tests.unit.stockade.infra.policy_files import PERMIT_ALL, SHIPPED, policies_in
+from tests.unit.stockade.infra.policies.policy_files import PERMIT_ALL, SHIPPED, policies_in
 
 CASE = """
 [[case]]

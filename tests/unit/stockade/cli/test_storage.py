@@ -9,8 +9,8 @@ import pytest
 
 from stockade.core.digests import digest_of
 from stockade.core.modules import Abi, ModuleFacts, StoredModule
-from stockade.infra.directory_blobs import DirectoryBlobStore
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.blobs.directory_blobs import DirectoryBlobStore
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from tests.unit.stockade.cli.conftest import CommandLine
 
 FACTS = ModuleFacts(Abi.STOCKADE_V1, (), (), deterministic=True, size_bytes=4)

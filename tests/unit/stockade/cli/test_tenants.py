@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stockade.core.api_keys import ApiKey, parse_key
 from stockade.core.principals import Role
-from stockade.infra.sql_catalog import SqlCatalog
+from stockade.infra.sql.sql_catalog import SqlCatalog
 from tests.unit.stockade.cli.conftest import CommandLine
 
 URL = "sqlite:///catalog.db"

@@ -2,7 +2,7 @@ import pytest
 
 from stockade.core.errors import StockadeError
 from stockade.core.queue_clock import QueueClock
-from stockade.infra.memory_queue import MemoryInvocationQueue
+from stockade.infra.memory.memory_queue import MemoryInvocationQueue
 from stockade.infra.system_clock import SystemClock
 
 HOUR_MS = 3_600_000

@@ -4,9 +4,9 @@ from typing import Literal
 import pytest
 
 from stockade.core.walls import WallState
-from stockade.infra.embedded_valkey import EmbeddedValkey
 from stockade.infra.host_walls.durability import judge_durability, judge_settings
-from stockade.infra.redis_connection import RedisConnections
+from stockade.infra.redis.embedded_valkey import EmbeddedValkey
+from stockade.infra.redis.redis_connection import RedisConnections
 
 OK, WEAK, MISSING = WallState.OK, WallState.WEAK, WallState.MISSING
 

@@ -1,0 +1,1 @@
+"""Blobs and payloads, in directories and in buckets."""

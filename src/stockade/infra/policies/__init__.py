@@ -1,0 +1,1 @@
+"""What operators write in `policies/`: read with care, followed while it changes, evaluated."""

@@ -1,0 +1,1 @@
+"""The catalog, the audit log and what else stands in one SQL database."""
