@@ -97,7 +97,8 @@ def _say(report: Report) -> None:
     for sequence in report.found.unchecked:
         say(f"Entry {sequence}, of the checkpoint, was pruned: the log cannot be held against it.")
     if not report.key_known:
-        say(f"The head names its own key, {head.public_key}. Pin it: --checkpoint or --public-key.")
+        say(f"The key is the head's own word: {head.public_key}. Ask the operator for it once;")
+        say("then give it with --public-key, or keep a --checkpoint, which holds it.")
 
 
 def _shown(report: Report) -> dict[str, object]:

@@ -138,6 +138,8 @@ def _tell(found: "Rehearsal", *, as_json: bool) -> None:
             say(f"Would be refused: {refusal.message} [{refusal.code}]")
             if hint := hint_for(refusal.code):
                 say(f"Hint: {hint}")
+        if found.passes:
+            say("The deploy would pass; nothing was changed.")
     if not found.passes:
         raise typer.Exit(EXIT_REFUSED)
 

@@ -61,6 +61,7 @@ def test_a_rehearsal_that_passes_ends_well(cli: CommandLine) -> None:
     cli.gateway.on("PUT /v1/functions/hello", answer(body))
     result = cli.run("functions", "deploy", "hello", "--module", DIGEST, "--dry-run")
     assert (result.exit_code, "5 (as it is)" in result.stdout) == (0, True)
+    assert "would pass" in result.stderr
 
 
 def test_a_rehearsal_of_a_file_uploads_nothing(cli: CommandLine) -> None:
