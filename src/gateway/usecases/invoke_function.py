@@ -12,6 +12,9 @@ from stockade.core.invocations import Invocation, InvocationRecord, Priority, Su
 from stockade.core.modules import FunctionVersion
 from stockade.core.outcomes import State
 
+_PERHAPS_TAKEN = {"queue.unavailable", "queue.not_durable"}
+"""The answer may have got lost, or it was taken and nobody can say that it stays."""
+
 
 @dataclass(frozen=True, slots=True)
 class InvokeOptions:
@@ -100,7 +103,7 @@ async def discard_input(
     if invocation.input_blob is None:
         return
     if isinstance(answer, StockadeError):
-        taken = answer.code == "queue.unavailable"  # perhaps; the answer may have got lost
+        taken = answer.code in _PERHAPS_TAKEN
     else:
         taken = answer.id == invocation.id
     if not taken:

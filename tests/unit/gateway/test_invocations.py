@@ -285,7 +285,17 @@ async def test_a_queue_that_refuses(queue: type[Broken], status: int, call: str)
         assert answer.headers["retry-after"] == "1"
 
 
-@pytest.mark.parametrize(("queue", "kept"), [(Broken, 1), (Full, 0)], ids=["doubt", "refusal"])
+class Forgetful(Broken):
+    """Has taken it, and cannot say that it stays: an operator who mends that makes it true."""
+
+    code, retryable = "queue.not_durable", False
+
+
+@pytest.mark.parametrize(
+    ("queue", "kept"),
+    [(Broken, 1), (Forgetful, 1), (Full, 0)],
+    ids=["doubt", "taken, not durable", "refusal"],
+)
 async def test_an_input_is_dropped_with_a_refusal_but_not_with_a_doubt(
     queue: type[Broken], kept: int
 ) -> None:
