@@ -1,6 +1,5 @@
 """Reads `policies/egress.toml`."""
 
-import tomllib
 from pathlib import Path
 
 import msgspec
@@ -9,6 +8,7 @@ from stockade.core.addresses import parse_networks
 from stockade.core.egress import EgressPolicy, parse_url
 from stockade.core.errors import StockadeError
 from stockade.core.http_messages import MAX_MESSAGE_BYTES
+from stockade.infra.policies.toml_files import load_toml
 
 _MAX_TIMEOUT_MS = 600_000
 
@@ -35,7 +35,7 @@ def load_egress_policy(path: Path) -> EgressPolicy:
         StockadeError: `config.egress_invalid`: nothing starts with a policy it cannot read.
     """
     try:
-        file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
+        file = load_toml(path, _File)
         return _policy(file)
     except (OSError, ValueError) as error:
         raise StockadeError(

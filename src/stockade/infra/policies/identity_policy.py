@@ -1,7 +1,6 @@
 """What `policies/identity.toml` says."""
 
 import ipaddress
-import tomllib
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,6 +19,7 @@ from stockade.core.workloads import (
     WorkloadRule,
 )
 from stockade.infra.policies.policy_text import Source
+from stockade.infra.policies.toml_files import parse_toml
 
 _MAX_ISSUERS, _MAX_RULES = 32, 1_000
 _KNOWN = {"token.actions.githubusercontent.com": IssuerKind.GITHUB, "gitlab.com": IssuerKind.GITLAB}
@@ -57,11 +57,9 @@ def read_identity_policy(sources: tuple[Source, ...]) -> IdentityPolicy:
     """
     try:
         [source] = sources
-        return _policy(msgspec.convert(tomllib.loads(source.content.decode()), _File))
+        return _policy(parse_toml(source.content, _File))
     except StockadeError as error:
         raise ValueError(error.message) from error
-    except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
 
 
 def origin(url: str) -> tuple[str, str, int | None]:

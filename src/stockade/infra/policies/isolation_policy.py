@@ -1,12 +1,12 @@
 """Reads `policies/isolation.toml`."""
 
-import tomllib
 from pathlib import Path
 
 import msgspec
 
 from stockade.core.errors import StockadeError
 from stockade.core.isolation import IsolationLevel, IsolationPolicy
+from stockade.infra.policies.toml_files import load_toml
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -21,7 +21,7 @@ def load_isolation_policy(path: Path) -> IsolationPolicy:
         StockadeError: `config.isolation_invalid`: nothing starts with a policy it cannot read.
     """
     try:
-        file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
+        file = load_toml(path, _File)
     except (OSError, ValueError) as error:
         raise StockadeError(
             "config.isolation_invalid", f"The isolation policy {path} cannot be used: {error}."

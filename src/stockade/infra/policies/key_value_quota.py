@@ -1,12 +1,12 @@
 """Reads `policies/key_values.toml`."""
 
-import tomllib
 from pathlib import Path
 
 import msgspec
 
 from stockade.core.errors import StockadeError
 from stockade.core.key_values import KeyValueQuota
+from stockade.infra.policies.toml_files import load_toml
 
 _LARGEST_VALUE_BYTES = 512 * 1024
 
@@ -24,7 +24,7 @@ def load_key_value_quota(path: Path) -> KeyValueQuota:
         StockadeError: `config.key_values_invalid`: nothing starts with a quota it cannot read.
     """
     try:
-        file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
+        file = load_toml(path, _File)
         _check(file)
     except (OSError, ValueError) as error:
         raise StockadeError(

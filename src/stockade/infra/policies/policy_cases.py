@@ -1,6 +1,5 @@
 """Reads the cases beside the policies: `*.cases.toml`, see `docs/how-to/policies.md`."""
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
@@ -22,6 +21,7 @@ from stockade.core.policy_questions import (
     resource_kinds,
 )
 from stockade.core.principals import Kind, Principal, Role, check_scopes
+from stockade.infra.policies.toml_files import load_toml
 
 _VOUCH = "vouch"
 _Told = str | int | bool | list[str]
@@ -81,7 +81,7 @@ def load_cases(directory: Path) -> list[Case]:
 def _of_file(path: Path) -> list[Case]:
     place = path.name
     try:
-        file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
+        file = load_toml(path, _File)
         found: list[Case] = []
         for number, case in enumerate(file.case, 1):
             place = f"{path.name}: case {number} ({case.name!r})"

@@ -1,7 +1,6 @@
 """Reads `policies/shares.toml`."""
 
 import math
-import tomllib
 from pathlib import Path
 
 import msgspec
@@ -10,6 +9,7 @@ from stockade.core.errors import StockadeError
 from stockade.core.rate_limits import RateLimit
 from stockade.core.shares import SharePolicy, TenantShare
 from stockade.core.shedding import DEFAULT_SHEDDING, Shedding
+from stockade.infra.policies.toml_files import load_toml
 
 _MAX_WEIGHT, _MAX_CONCURRENCY = 1000, 100_000
 _MAX_WAITING = 100_000_000
@@ -45,7 +45,7 @@ def load_share_policy(path: Path) -> SharePolicy:
         StockadeError: `config.shares_invalid`: nothing starts with a policy it cannot read.
     """
     try:
-        file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
+        file = load_toml(path, _File)
         tenants = {name: _checked(share) for name, share in file.tenants.items()}
         return SharePolicy(_checked(file.default), tenants, _shedding(file.shedding))
     except (OSError, ValueError) as error:

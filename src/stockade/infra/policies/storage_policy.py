@@ -1,6 +1,5 @@
 """Reads `policies/storage.toml`."""
 
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import msgspec
 
 from stockade.core.errors import StockadeError
 from stockade.core.module_store import StoragePolicy, StorageQuota
+from stockade.infra.policies.toml_files import load_toml
 
 _MOST = {"module_bytes": 2**50, "modules": 10_000_000, "oci_bytes": 2**50}
 
@@ -36,7 +36,7 @@ def load_storage_policy(path: Path) -> StoragePolicy:
         StockadeError: `config.storage_invalid`: nothing starts with a policy it cannot read.
     """
     try:
-        file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
+        file = load_toml(path, _File)
         default = _checked(StorageQuota(**msgspec.structs.asdict(file.default)))
         tenants = {name: _own(quota, default) for name, quota in file.tenants.items()}
     except (OSError, ValueError) as error:

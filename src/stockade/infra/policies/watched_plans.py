@@ -1,6 +1,5 @@
 """The plans in force: `policies/limits/*.toml`, and who has which by `policies/plans.toml`."""
 
-import tomllib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from stockade.core.limits import LIMIT_NAMES, Limits
 from stockade.core.names import check_name
 from stockade.core.plans import Plan, Plans
 from stockade.infra.policies.policy_text import Source, read_regular
+from stockade.infra.policies.toml_files import parse_toml
 from stockade.infra.policies.watched_files import RELOAD_SECONDS, WatchedFiles, following
 
 ASSIGNMENTS, LIMITS = "plans.toml", "limits"
@@ -117,6 +117,6 @@ def _check(what: str, name: str) -> None:
 
 def _converted(source: Source, kind: type[S]) -> S:
     try:
-        return msgspec.convert(tomllib.loads(source.content.decode()), kind)
-    except (ValueError, RecursionError) as error:
+        return parse_toml(source.content, kind)
+    except ValueError as error:
         raise ValueError(f"{source.name}: {error}") from None

@@ -1,6 +1,5 @@
 """The operator's trust policy in force: the newest `policies/trust.toml` that could be read."""
 
-import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from stockade.core.digests import is_digest
 from stockade.core.errors import StockadeError
 from stockade.core.trust import MAX_REASON_CHARACTERS, OnDistrust, TrustPolicy
 from stockade.infra.policies.policy_text import Source, read_regular
+from stockade.infra.policies.toml_files import parse_toml
 from stockade.infra.policies.watched_files import RELOAD_SECONDS, WatchedFiles, following
 
 _MAX_BYTES = 16 * 1024 * 1024
@@ -58,11 +58,8 @@ def read_trust_policy(sources: tuple[Source, ...]) -> TrustPolicy:
     Raises:
         ValueError: And what is wrong.
     """
-    try:
-        [source] = sources
-        file = msgspec.convert(tomllib.loads(source.content.decode()), _File)
-    except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+    [source] = sources
+    file = parse_toml(source.content, _File)
     for digest, reason in file.denied.items():
         _check_denial(digest, reason)
     return TrustPolicy(file.running, file.tenants, file.denied)
