@@ -7,6 +7,7 @@ from registry.oci_manifest import Manifest, read_manifest
 from stockade.core.blobs import BlobStore
 from stockade.core.errors import StockadeError
 from stockade.core.module_store import StoragePolicy
+from stockade.core.module_turns import ModuleTurns
 from stockade.core.oci import (
     OciBlob,
     OciBounds,
@@ -16,6 +17,8 @@ from stockade.core.oci import (
     check_reference,
 )
 from stockade.core.oci_store import OciStore
+
+_MOST_WAITING = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class OciContent:
     bounds: OciBounds
     quotas: StoragePolicy
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turns: ModuleTurns = field(default_factory=lambda: ModuleTurns(_MOST_WAITING))
 
     def bounds_of(self, tenant: str) -> OciBounds:
         """How much this tenant may have."""
@@ -74,25 +78,26 @@ class OciContent:
             raise content_lost(manifest.digest)
         return body
 
-    async def read_manifest(self, manifest: OciManifest) -> Manifest:
+    async def read_manifest(self, tenant: str, manifest: OciManifest) -> Manifest:
         """What the manifest says.
 
         Raises:
-            StockadeError: as `manifest_bytes`.
+            StockadeError: as `manifest_bytes`, and `module.compiler_busy`.
         """
-        async with self.reading:
+        async with self.turns.turn(tenant), self.reading:
             body = await self.manifest_bytes(manifest)
             return await asyncio.to_thread(read_manifest, body, manifest.media_type)
 
-    async def parse(self, body: bytes, media_type: str) -> Manifest:
+    async def parse(self, tenant: str, body: bytes, media_type: str) -> Manifest:
         """What a manifest says, read apart from whoever serves requests.
 
-        One at a time: a hostile one may take twenty times its size while it is read.
+        One at a time: a hostile one may take twenty times its size while it is read. A tenant's
+        others wait behind its own, not before those of the rest.
 
         Raises:
-            StockadeError: `oci.manifest_invalid`.
+            StockadeError: `oci.manifest_invalid`, `module.compiler_busy`.
         """
-        async with self.reading:
+        async with self.turns.turn(tenant), self.reading:
             return await asyncio.to_thread(read_manifest, body, media_type)
 
     async def check_manifest(self, manifest: OciManifest) -> None:

@@ -57,7 +57,7 @@ async def get_referrers(request: Request, name: str, digest: str) -> Response:
         if artifact_type is not None:
             query += f"&artifactType={quote(artifact_type, safe='')}"
         headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
-    descriptors = [await _descriptor(content, one) for one in shown]
+    descriptors = [await _descriptor(content, repository.tenant, one) for one in shown]
     body = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": descriptors}
     return Response(json.dumps(body), headers=headers, media_type=INDEX_TYPE)
 
@@ -72,8 +72,8 @@ def _fitting(found: Sequence[OciManifest]) -> Sequence[OciManifest]:
     return found
 
 
-async def _descriptor(content: OciContent, manifest: OciManifest) -> dict[str, object]:
-    read = await content.read_manifest(manifest)
+async def _descriptor(content: OciContent, tenant: str, manifest: OciManifest) -> dict[str, object]:
+    read = await content.read_manifest(tenant, manifest)
     facts: dict[str, object] = {
         "mediaType": manifest.media_type,
         "digest": manifest.digest,

@@ -58,7 +58,7 @@ async def put_manifest(request: Request, name: str, reference: str) -> Response:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     with context.room.holding(caller.tenant) as take:
         body = await read_bounded(request, MAX_MANIFEST_BYTES, take)
-        read = await _checked(context.services.oci, body, media_type, digest)
+        read = await _checked(context.services.oci, caller.tenant, (body, media_type), digest)
         now_ms = context.services.clock.now_ms()
         manifest = await _keep(
             context.services.oci, repository, (body, read), (digest, tags), now_ms
@@ -102,13 +102,14 @@ def _target(request: Request, reference: str) -> tuple[str | None, tuple[str, ..
 
 
 async def _checked(
-    content: OciContent, body: bytes, media_type: str, digest: str | None
+    content: OciContent, tenant: str, sent: tuple[bytes, str], digest: str | None
 ) -> Manifest:
+    body, media_type = sent
     if digest is not None:
         running = hash_for(digest)
         await asyncio.to_thread(running.update, body)
         check_content(digest, running)
-    return await content.parse(body, media_type)
+    return await content.parse(tenant, body, media_type)
 
 
 async def _keep(

@@ -77,7 +77,7 @@ async def promote(
         StockadeError: why it is none, or why the module is not taken (`module.…`, `auth.…`).
     """
     content = context.services.oci
-    read = await content.read_manifest(manifest)
+    read = await content.read_manifest(repository.tenant, manifest)
     layer, annotated = module_layer(read), annotated_signature(read)
     most = context.services.settings.max_module_bytes
     with context.room.holding(caller.tenant) as take:
@@ -127,7 +127,7 @@ async def _attached_signatures(
     for one in await content.store.referrers(
         repository, digest, SIGNATURE_TYPE, "", _MOST_SIGNATURES
     ):
-        layer = signature_layer(await content.read_manifest(one))
+        layer = signature_layer(await content.read_manifest(repository.tenant, one))
         if layer is not None and layer.size_bytes <= _MAX_SIGNATURE_BYTES:
             most = _MAX_SIGNATURE_BYTES
             found.append(await _layer_content(content, repository, layer.digest, most))

@@ -1,5 +1,6 @@
 """Names, ranges, manifests, lists and mounts by hostile hands."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -425,3 +426,19 @@ async def test_a_large_manifest_is_never_in_memory_whole_for_a_slow_reader(
         blobs._blobs.clear()
         answer = await oci.http.get(f"{REPOSITORY}/manifests/latest")
         refused(answer, 500, "UNSUPPORTED", "oci.content_lost")
+
+
+async def test_a_flood_of_one_tenants_manifests_waits_behind_its_own(oci: OciGateway) -> None:
+    content = oci.it.services.oci
+    await oci.push_image(CONTENT)
+    manifest = await content.manifest(HELLO, "latest")
+    ended: list[str] = []
+
+    async def read(tenant: str) -> None:
+        await content.read_manifest(tenant, manifest)
+        ended.append(tenant)
+
+    async with asyncio.TaskGroup() as tasks:
+        for tenant in ("alice",) * 20 + ("mallory",):
+            tasks.create_task(read(tenant))
+    assert ended.index("mallory") <= 2
