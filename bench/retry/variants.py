@@ -21,11 +21,13 @@ SEEDS = 4
 class _Unshrunk(Memory):
     """Each function version for itself."""
 
-    def chance(self, context: FailureContext, attempt: int) -> tuple[float, float]:
+    def chance(
+        self, context: FailureContext, attempt: int, prior: float = PRIOR
+    ) -> tuple[float, float]:
         """From its own trials and the prior alone."""
         part = self.parts[context.source.tenant, context.source.function, "1"]
         rate = part.rates.get(self.basis(context, attempt))
-        return (rate.estimate(PRIOR, context.now_ms), rate.trials) if rate else (PRIOR, 0.0)
+        return (rate.estimate(prior, context.now_ms), rate.trials) if rate else (prior, 0.0)
 
 
 class _Unwatched(Memory):
@@ -59,9 +61,11 @@ class _Bandit(Memory):
 
     rng: random.Random | None = None
 
-    def chance(self, context: FailureContext, attempt: int) -> tuple[float, float]:
+    def chance(
+        self, context: FailureContext, attempt: int, prior: float = PRIOR
+    ) -> tuple[float, float]:
         """A draw from the beta distribution."""
-        mean, trials = super(_Bandit, self).chance(context, attempt)
+        mean, trials = super(_Bandit, self).chance(context, attempt, prior)
         weight, rng = trials + PRIOR_TRIALS, self.rng or random.Random(0)  # noqa: S311 (no secret)
         return rng.betavariate(max(1e-3, mean * weight), max(1e-3, (1 - mean) * weight)), trials
 

@@ -7,7 +7,7 @@ tenant that burns its own, and even the platform's, never slows who earns.
 
 from dataclasses import dataclass, field
 
-EARNED = 0.75
+EARNED = 0.6
 """Retries for each success (Finagle's default is 0.2)."""
 MOST_EARNED = 100.0
 ALLOWED_PER_SECOND = 1.0

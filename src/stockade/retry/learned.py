@@ -111,15 +111,17 @@ class LearnedRetryPolicy:
         return self._again(context, 0, told, chance, limits)
 
     def _reckon(self, context: FailureContext) -> tuple[float, str, float]:
-        """The chance of the next attempt, the same in words, and what going on is worth."""
-        end = context.settings.max_attempts
-        found = [
-            self.memory.chance(context, n)
-            for n in range(context.attempt, min(end, context.attempt + _AHEAD))
-        ]
-        chance, trials = found[0]
+        """The chance of the next attempt, the same in words, and what going on is worth.
+
+        Of a later attempt nothing better is expected than of the one before, until it is seen.
+        """
+        chance, trials = self.memory.chance(context, context.attempt)
+        chances = [chance]
+        end = min(context.settings.max_attempts, context.attempt + _AHEAD)
+        for n in range(context.attempt + 1, end):
+            chances.append(self.memory.chance(context, n, chances[-1])[0])
         told = f"Retries of such failures succeed in {chance:.0%} (by {trials:.0f} that were seen)"
-        return chance, told, _value([chance for chance, _ in found])
+        return chance, told, _value(chances)
 
     def _explores(self, context: FailureContext) -> bool:
         if context.repeats or context.deterministic or context.attempt > 1:

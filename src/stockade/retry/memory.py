@@ -44,10 +44,12 @@ class Memory:
             f".{context.repeats:d}{many:d}{min(attempt, _LAST_ATTEMPT)}"
         )
 
-    def chance(self, context: FailureContext, attempt: int) -> tuple[float, float]:
+    def chance(
+        self, context: FailureContext, attempt: int, prior: float = PRIOR
+    ) -> tuple[float, float]:
         """How likely a retry after that attempt completes, and the trials that tell it."""
         basis, now_ms = self.basis(context, attempt), context.now_ms
-        chance, trials = PRIOR, 0.0
+        chance, trials = prior, 0.0
         for key, name in _scopes(context.source, basis):
             part = self.parts.get(key)
             rate = part.rates.get(name) if part else None

@@ -4,7 +4,7 @@ import random
 from dataclasses import fields, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stockade.core.limits import CEILINGS, DEFAULT_LIMITS, Limits
@@ -77,7 +77,7 @@ CONTEXTS = st.builds(
 FINAL = {Outcome.COMPLETED, Outcome.CANCELLED, Outcome.EXPIRED}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(OBSERVATIONS, max_size=40), st.lists(CONTEXTS, min_size=1, max_size=4), st.randoms()
 )

@@ -208,3 +208,9 @@ def test_when_first_attempts_change_what_was_learned_of_retries_is_void() -> Non
     for i in range(30):
         policy.observe(replace(COMPLETED, now_ms=NOW_MS + i))
     assert policy.decide(elsewhere).retry
+
+
+def test_of_attempts_never_seen_nothing_better_is_expected_than_of_the_one_before() -> None:
+    policy = learner()
+    taught(policy, [False] * 40)
+    assert not policy.decide(replace(FAILED, source=replace(SOURCE, upstream="http_fetch:x"))).retry

@@ -3,10 +3,10 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stockade.retry.budgets import MOST_EARNED, MOST_OF_PLATFORM, Bucket, Budgets
+from stockade.retry.budgets import EARNED, MOST_EARNED, MOST_OF_PLATFORM, Bucket, Budgets
 from stockade.retry.needs import GROWTH, MEMORY, MOST_BINS, Sketch
 from stockade.retry.outages import Outage
 from stockade.retry.rates import HALF_LIFE_MS, PRIOR, Rate
@@ -107,6 +107,7 @@ def test_an_outage_longer_than_all_bins_counts_in_the_last() -> None:
     assert outage.lengths[-1] == 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1, 1e12), min_size=1, max_size=60), st.floats(0.05, 1))
 def test_quantiles_are_right_within_a_bin(values: list[float], share: float) -> None:
     sketch = Sketch()
@@ -146,7 +147,7 @@ def test_a_tenant_that_burns_the_platforms_budget_does_not_slow_who_earns() -> N
         budgets.earn("honest")
     assert budgets.wait_ms("honest", 0) == 0
     budgets.take("honest")
-    assert budgets.earned["honest"] == 2.0
+    assert budgets.earned["honest"] == pytest.approx(4 * EARNED - 1)
     assert budgets.wait_ms("poor", 0) == pytest.approx(20_020, abs=2)
 
 

@@ -1,11 +1,12 @@
 """State: round trips, bounds, merging in any order, and what is refused."""
 
 import math
+import random
 from dataclasses import replace
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stockade.core.outcomes import Outcome, Usage
@@ -13,37 +14,38 @@ from stockade.retry.memory import Memory
 from stockade.retry.needs import MEMORY, MOST_BINS, Sketch
 from stockade.retry.outages import BINS, Outage
 from stockade.retry.rates import Rate
-from stockade.retry.state import MOST_BASES, VERSION, Part, merged, part_of, plain
+from stockade.retry.state import LIMITS, MOST_BASES, VERSION, Part, merged, part_of, plain
 from tests.unit.stockade.retry.contexts import COMPLETED, NOW_MS
 
-HUNDREDTHS = st.integers(0, 20_000).map(lambda n: n / 100)
-MOMENTS = st.integers(NOW_MS - 10_000_000, NOW_MS)
+
+def a_rate(rng: random.Random) -> Rate:
+    trials = rng.randrange(20_000)
+    numbers = (rng.randint(0, trials) / 100, trials / 100, rng.randrange(3), a_moment(rng))
+    return Rate(*numbers, rng.randrange(700) / 100, rng.randrange(700) / 100)
 
 
-@st.composite
-def rates(draw: st.DrawFn) -> Rate:
-    trials = draw(HUNDREDTHS)
-    successes = min(trials, draw(HUNDREDTHS))
-    changes = draw(st.integers(0, 2))
-    return Rate(successes, trials, changes, draw(MOMENTS), draw(HUNDREDTHS), draw(HUNDREDTHS))
+def a_moment(rng: random.Random) -> int:
+    return NOW_MS - rng.choice((0, 1, rng.randrange(10_000_000)))
 
 
-@st.composite
-def parts(draw: st.DrawFn) -> Part:
-    outage = Outage(
-        draw(rates()),
-        draw(st.integers(0, 99)),
-        draw(MOMENTS),
-        draw(MOMENTS),
-        draw(st.lists(HUNDREDTHS, min_size=BINS, max_size=BINS)),
-    )
-    sketches = st.dictionaries(st.integers(0, 400), HUNDREDTHS, max_size=MOST_BINS).map(Sketch)
-    return Part(
-        draw(st.dictionaries(st.sampled_from("abcdef"), rates(), max_size=6)),
-        draw(rates()),
-        outage,
-        draw(st.dictionaries(st.sampled_from(("fuel", "memory", "wall")), sketches)),
-    )
+def a_part(seed: int) -> Part:
+    rng = random.Random(seed)  # noqa: S311 (repeatable)
+    lengths = [rng.randrange(10_000) / 100 for _ in range(BINS)]
+    outage = Outage(a_rate(rng), rng.randrange(99), a_moment(rng), a_moment(rng), lengths)
+    needs = {
+        limit: Sketch(
+            {
+                rng.randrange(400): rng.randrange(10_000) / 100
+                for _ in range(rng.randrange(MOST_BINS))
+            }
+        )
+        for limit in rng.sample(LIMITS, rng.randrange(4))
+    }
+    bases = rng.sample("abcdef", rng.randrange(7))
+    return Part({basis: a_rate(rng) for basis in bases}, a_rate(rng), outage, needs)
+
+
+PARTS = st.integers(0, 2**32).map(a_part)
 
 
 def flat(found: object) -> list[object]:
@@ -63,13 +65,15 @@ def assert_alike(one: Part, other: Part) -> None:
         )
 
 
-@given(parts())
+@settings(deadline=None)
+@given(PARTS)
 def test_what_is_told_plainly_is_read_again(part: Part) -> None:
     assert part_of(plain(part)) == part
     assert part_of(msgspec.msgpack.decode(msgspec.msgpack.encode(plain(part)))) == part
 
 
-@given(parts(), parts(), parts())
+@settings(deadline=None)
+@given(PARTS, PARTS, PARTS)
 def test_parts_merge_in_any_order(one: Part, two: Part, three: Part) -> None:
     assert_alike(merged(one, two), merged(two, one))
     assert_alike(merged(merged(one, two), three), merged(one, merged(two, three)))
@@ -149,6 +153,7 @@ def test_what_is_no_state_is_refused(found: object) -> None:
         part_of(found)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.recursive(
         st.none() | st.integers() | st.floats() | st.text(max_size=3),
