@@ -15,8 +15,8 @@ def bars(
     row = _HEIGHT // 2 * len(names) + 12
     parts = [_text(10, 18, title, 14)]
     for i, name in enumerate(names):
-        parts.append(_box(_LEFT + 75 * i, 26, 8, 8, _COLOURS[i]))
-        parts.append(_text(_LEFT + 75 * i + 11, 34, name))
+        parts.append(_box(_LEFT + 65 * i, 26, 8, 8, _COLOURS[i]))
+        parts.append(_text(_LEFT + 65 * i + 11, 34, name))
     for g, (group, values) in enumerate(groups):
         top = _TOP + 8 + g * row
         parts.append(_text(10, top + row / 2, group))
