@@ -269,5 +269,9 @@ def test_the_demo_runs_every_example() -> None:
     assert "limit_exceeded: fuel" in shown
     assert "module.unsigned" in shown
     assert "✗" not in shown
-    assert shown.count("✓") == len(list(Path("examples/wasm").glob("*/stockade.toml"))) + 2
+    assert "module.signer_revoked" in shown
+    rows = len(list(Path("examples/wasm").glob("*/stockade.toml"))) + len(
+        ("hostile", "unsigned", "revoked")
+    )
+    assert shown.count("✓") == rows
     assert "Everything is as expected." in done.stderr.decode()

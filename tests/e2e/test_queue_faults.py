@@ -387,7 +387,6 @@ async def test_an_entry_without_its_record_is_acknowledged_away(valkey: Embedded
         await until(emptied)
 
 
-@pytest.mark.parametrize("ended_first", [False, True])
 class SlowToRecover(RedisConnections):
     """Holds back the look for entries whose delivery was cut off."""
 
@@ -425,6 +424,7 @@ async def test_what_is_taken_over_is_not_recovered_too(valkey: EmbeddedValkey) -
         await heir.aclose()
 
 
+@pytest.mark.parametrize("ended_first", [False, True])
 async def test_a_second_delivery_of_the_same_invocation_is_refused(
     valkey: EmbeddedValkey, *, ended_first: bool
 ) -> None:
