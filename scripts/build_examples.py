@@ -9,6 +9,7 @@ toolchain is missing is skipped with a word on what to install, or fails the bui
 """
 
 import argparse
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -151,15 +152,26 @@ def find_npm() -> str:
 
 def build_assemblyscript(examples: Sequence[Example], out: Path) -> None:
     """Compiles each `task.ts` with the compiler that the lock file names."""
-    npm = find_npm()
-    if not _is_installed():
-        _run([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"])
-    compiler = EXAMPLES / "node_modules" / ".bin" / "asc"
+    compiler = install_assemblyscript()
     for example in examples:
         entry = f"{example.name}/task.ts"
         # The compiler takes paths from its own directory only.
         module = os.path.relpath(out / example.module, EXAMPLES)
         _run([str(compiler), entry, "--config", "asconfig.json", "--outFile", module])
+
+
+def install_assemblyscript() -> Path:
+    """The compiler, installed first where it is not; others who install it wait for one another.
+
+    Raises:
+        MissingToolchain: there is no npm.
+    """
+    npm = find_npm()
+    with (EXAMPLES / "package-lock.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_installed():
+            _run([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"])
+    return EXAMPLES / "node_modules" / ".bin" / "asc"
 
 
 def _is_installed() -> bool:

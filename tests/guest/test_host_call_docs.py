@@ -7,9 +7,10 @@ from pathlib import Path
 
 from wasmtime import Config, Engine, Module, wat2wasm
 
+from scripts.build_examples import install_assemblyscript
 from stockade.core.host_functions import OFFERED
 from tests.guest.abi_host import Example, Guest
-from tests.guest.toolchains import need_toolchain, skip_or_fail
+from tests.guest.toolchains import need_toolchain
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "host-calls.md").read_text()
@@ -45,13 +46,11 @@ def test_the_guest_in_text_answers_with_the_value_of_its_key(tmp_path: Path) -> 
 
 def test_the_assemblyscript_compiles(tmp_path: Path) -> None:
     need_toolchain("assemblyscript")
-    packages = ROOT / "examples" / "wasm" / "node_modules"
-    if not packages.exists():
-        skip_or_fail("run npm ci in examples/wasm")
-    (tmp_path / "node_modules").symlink_to(packages)
+    compiler = install_assemblyscript()
+    (tmp_path / "node_modules").symlink_to(compiler.parents[1])
     shutil.copy(ROOT / "examples" / "wasm" / "asconfig.json", tmp_path)
     (tmp_path / "task.ts").write_text(block("ts") + ENTRY)
-    command = [str(packages / ".bin" / "asc"), "task.ts", "--config", "asconfig.json"]
+    command = [str(compiler), "task.ts", "--config", "asconfig.json"]
     subprocess.run([*command, "--outFile", "task.wasm"], cwd=tmp_path, check=True)
     module = Module.from_file(Engine(), str(tmp_path / "task.wasm"))
     assert {needed.name for needed in module.imports} <= set(OFFERED)

@@ -545,6 +545,14 @@ async def test_many_are_submitted_at_once_and_answered_each(installation: Instal
     assert {one.id for one in await drain_order(queue)} > {one.id for one in many}
 
 
+async def heard(queue: InvocationQueue, count: int) -> list[str]:
+    """So many cancellations, as they come; a busy machine may take longer than one look."""
+    told: list[str] = []
+    while len(told) < count:
+        told += await queue.cancellations(5)
+    return told
+
+
 async def test_workers_hear_of_a_cancellation_at_once(installation: Installation) -> None:
     queue, other = installation.queue(), installation.queue("other")
     waiting, claimed, running = asked(priority=Priority.LOW), asked(), asked()
@@ -552,18 +560,15 @@ async def test_workers_hear_of_a_cancellation_at_once(installation: Installation
     await claim_running(queue)
     assert not await queue.cancellations(0.01)
     assert not await other.cancellations(0.01)
-    hearing = asyncio.ensure_future(other.cancellations(5))
+    hearing = asyncio.ensure_future(heard(other, 1))
     assert await queue.cancel("acme", running.id, CLOCK.now_ms())
-    assert list(await hearing) == [running.id]
+    assert await hearing == [running.id]
     await queue.submit(claimed)
     await claim_one(queue)
     await queue.submit(replace(waiting, run_at_ms=CLOCK.now_ms() + 60_000))
     for invocation in (claimed, waiting):
         assert await queue.cancel("acme", invocation.id, CLOCK.now_ms())
-    told: list[str] = []
-    while len(told) < 2:
-        told += await queue.cancellations(5)
-    assert told == [running.id, claimed.id]
+    assert await heard(queue, 2) == [running.id, claimed.id]
     assert not await queue.cancellations(0.01)
 
 
