@@ -28,4 +28,8 @@ def _entered(place: Path, how: int) -> Iterator[None]:
         fcntl.flock(door, fcntl.LOCK_EX)
         fcntl.flock(room, how)
         fcntl.flock(door, fcntl.LOCK_UN)
-        yield
+        try:
+            yield
+        finally:
+            # By name, not by closing: a process that was forked meanwhile holds the same open file.
+            fcntl.flock(room, fcntl.LOCK_UN)
