@@ -14,6 +14,7 @@ from sandbox_worker.executor_pool import ExecutorPool, PoolSettings
 from sandbox_worker.executor_watch import ExecutorWatch
 from sandbox_worker.module_loader import ModuleLoader
 from sandbox_worker.module_trust import ModuleTrust
+from sandbox_worker.retries import Retries
 from sandbox_worker.run_attempt import AttemptServices
 from sandbox_worker.settings import WorkerSettings
 from sandbox_worker.supervisor import Supervisor
@@ -45,6 +46,7 @@ from stockade.infra.system_clock import SystemClock
 from stockade.infra.walled_jail import open_jail
 from stockade.infra.zygote_jail import ZygoteJail
 from stockade.retry.fixed import FixedRetryPolicy
+from stockade.retry.learned import LearnedRetryPolicy
 
 _log = structlog.get_logger()
 _ARTIFACT_KEY_BYTES = 32
@@ -100,6 +102,7 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
         stack.push_async_callback(hints.aclose)
         changes = RedisCatalogChanges(RedisConnections(settings.redis_url))
         stack.push_async_callback(changes.aclose)
+        uniform = SystemRandom().random
         services = AttemptServices(
             queue=queue,
             hints=hints,
@@ -108,7 +111,7 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             loader=loader,
             pool=pool,
             broker=_broker(stack, settings, catalog),
-            retry_policy=FixedRetryPolicy(SystemRandom().random),
+            retries=Retries(FixedRetryPolicy(uniform), LearnedRetryPolicy(uniform)),
             clock=QueueClock(clock, queue),
             inline_output_bytes=settings.inline_output_bytes,
         )

@@ -11,13 +11,13 @@ from sandbox_worker.broker import HostCallBroker, HostCallsOfRun
 from sandbox_worker.executor_pool import ExecutorPool
 from sandbox_worker.executor_task import Task
 from sandbox_worker.module_loader import ModuleLoader
+from sandbox_worker.retries import Retries
 from stockade.core.catalog_changes import CatalogChanges
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion
-from stockade.core.outcomes import Attempt, Outcome, Progress, RunResult, Usage
+from stockade.core.outcomes import Outcome, Progress, RunResult, Usage
 from stockade.core.ports import InvocationQueue, ModuleHints, PayloadStore
 from stockade.core.queue_clock import QueueClock
-from stockade.retry.types import FailureContext, RetryDecision, RetryPolicy
 
 if TYPE_CHECKING:
     from sandbox_worker.executor_client import ExecutorClient
@@ -43,7 +43,7 @@ class AttemptServices:
     loader: ModuleLoader
     pool: ExecutorPool
     broker: HostCallBroker
-    retry_policy: RetryPolicy
+    retries: Retries
     clock: QueueClock
     inline_output_bytes: int
 
@@ -99,7 +99,9 @@ class RunningAttempt:
             return
         queue_ms = max(0, now_ms - self._ready_ms())
         result = replace(result, usage=replace(result.usage, queue_ms=queue_ms))
-        await self._record(await self._completion(result, now_ms))
+        completion = await self._completion(result, now_ms)
+        if await self._record(completion):
+            services.retries.observe(self.claim, result, completion.finished_ms)
 
     async def _begin(self, now_ms: int) -> bool:
         """Tells that the run began, unless it is over at once: then its completion says it all.
@@ -181,7 +183,8 @@ class RunningAttempt:
             raise StockadeError(
                 "invocation.input_lost", "The input is no longer in the blob store."
             )
-        return Task(content.digest, content.abi, artifact, data, content.limits, content.env)
+        limits = self._services.retries.limits(self.claim)
+        return Task(content.digest, content.abi, artifact, data, limits, content.env)
 
     def _ready_ms(self) -> int:
         invocation = self.claim.invocation
@@ -197,9 +200,10 @@ class RunningAttempt:
                 # The run has happened; run again it would do what it did a second time.
                 blob = await self._patiently(lambda: self._put(result.output))
         now_ms = self._services.clock.now_ms()
-        decision = self._decide(result, now_ms)
+        retries = self._services.retries
+        decision = retries.decide(self.claim, result, now_ms)
         return Completion(
-            attempt=_attempt(self.claim, result, decision),
+            attempt=retries.attempt(self.claim, result, decision),
             started_ms=started_ms,
             finished_ms=now_ms,
             retry_at_ms=now_ms + decision.delay_ms if decision.retry else None,
@@ -209,30 +213,15 @@ class RunningAttempt:
             logs_truncated=result.logs_truncated,
             events=result.events,
             events_truncated=result.events_truncated,
+            carry=retries.carry(self.claim, result, decision),
         )
 
     async def _put(self, output: bytes) -> str:
         invocation = self.claim.invocation
         return await self._services.payloads.put(invocation.tenant, invocation.id, output)
 
-    def _decide(self, result: RunResult, now_ms: int) -> RetryDecision:
-        if result.outcome is Outcome.COMPLETED:
-            return RetryDecision(retry=False, delay_ms=0, reason="The run completed.")
-        invocation = self.claim.invocation
-        return self._services.retry_policy.decide(
-            FailureContext(
-                attempt=self.claim.attempt,
-                outcome=result.outcome,
-                limit=result.limit,
-                retry_hint=result.retry_hint,
-                deterministic=invocation.content.deterministic,
-                now_ms=now_ms,
-                deadline_ms=invocation.deadline_ms,
-                settings=invocation.content.retry,
-            )
-        )
-
-    async def _record(self, completion: Completion) -> None:
+    async def _record(self, completion: Completion) -> bool:
+        """Whether the end was recorded; not when the claim had become stale."""
         # The run has happened; its record is worth waiting for. If the queue stays away, the lease
         # runs out and another worker tries again.
         for pause in (*_COMPLETE_BACKOFF_SECONDS, None):
@@ -245,18 +234,8 @@ class RunningAttempt:
             else:
                 if not recorded:
                     _log.warning("stale_completion_refused", invocation=self.claim.invocation.id)
-                return
-
-
-def _attempt(claim: Claim, result: RunResult, decision: RetryDecision) -> Attempt:
-    return Attempt(
-        number=claim.attempt,
-        outcome=result.outcome,
-        reason=decision.reason,
-        usage=result.usage,
-        limit=result.limit,
-        detail=result.detail,
-    )
+                return recorded
+        raise RuntimeError("the last attempt to record neither returned nor raised")
 
 
 def _platform_failure(error: StockadeError) -> RunResult:

@@ -9,13 +9,16 @@ import pytest
 
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import (
+    NOTHING_CARRIED,
     Claim,
     Completion,
     Invocation,
     InvocationRecord,
     Priority,
+    RetryCarry,
     SubmitReceipt,
 )
+from stockade.core.limits import Limits
 from stockade.core.modules import Abi, FunctionContent, RetrySettings
 from stockade.core.outcomes import Attempt, Event, LogLine, Outcome, Progress, State, Usage
 from stockade.core.ports import InvocationQueue
@@ -903,3 +906,42 @@ async def test_names_that_cannot_be_are_absent(installation: Installation, name:
     assert await queue.record("acme", name) is None
     assert await queue.record(name, "x") is None
     assert await queue.cancel("acme", name, CLOCK.now_ms()) is None
+
+
+async def test_what_a_decision_hands_on_comes_with_the_next_attempt(
+    installation: Installation,
+) -> None:
+    queue, heir, invocation = installation.queue("a"), installation.queue("b"), asked()
+    await queue.submit(invocation)
+    first = await claim_running(queue)
+    assert first.carry == NOTHING_CARRIED
+    carry = RetryCarry(Limits(fuel=2**40), "tra..unreachable.001", "trapped.")
+    retry = ended(Outcome.TRAPPED, retry_at_ms=CLOCK.now_ms(), carry=carry)
+    assert await queue.complete(first, retry)
+    second = await claim_running(queue)
+    assert (second.attempt, second.carry) == (2, carry)
+    # It stays with the invocation when the attempt is handed back, and goes with the next decision.
+    assert await queue.hand_back(second, ran=True)
+    third = await claim_running(heir)
+    assert (third.attempt, third.carry) == (3, carry)
+    again = ended(Outcome.TRAPPED, 3, retry_at_ms=CLOCK.now_ms())
+    assert await heir.complete(third, again)
+    assert (await claim_one(heir)).carry == NOTHING_CARRIED
+
+
+async def test_a_retry_that_is_due_later_keeps_what_it_is_handed(
+    installation: Installation,
+) -> None:
+    queue = installation.queue()
+    await queue.submit(asked())
+    due_ms, carry = CLOCK.now_ms() + 30, RetryCarry(basis="los...001")
+    retry = ended(Outcome.LOST, retry_at_ms=due_ms, carry=carry)
+    assert await queue.complete(await claim_running(queue), retry)
+    await until(lambda: queue.tick(1, CLOCK.now_ms()))
+    assert (await claim_one(queue)).carry == carry
+
+
+async def test_ceilings_travel_with_the_invocation(installation: Installation) -> None:
+    queue = installation.queue()
+    await queue.submit(asked(ceilings=Limits(fuel=2**50)))
+    assert (await claim_one(queue)).invocation.ceilings == Limits(fuel=2**50)

@@ -6,6 +6,7 @@ A plan that was lowered after the deploy counts from the next invocation on.
 from dataclasses import replace
 
 from gateway.services import Services
+from stockade.core.limits import Limits
 from stockade.core.modules import FunctionContent, FunctionVersion
 
 
@@ -14,6 +15,12 @@ def clamped_content(services: Services, version: FunctionVersion) -> FunctionCon
     content = version.content
     limits = services.plans.current.of(version.tenant).clamp(content.limits)
     return content if limits is content.limits else replace(content, limits=limits)
+
+
+def raise_ceilings(services: Services, tenant: str, content: FunctionContent) -> Limits | None:
+    """How far a failed attempt's limits may rise; None when they never do."""
+    learned = content.retry.policy == "learned"
+    return services.plans.current.of(tenant).ceilings if learned else None
 
 
 def input_bound(services: Services, version: FunctionVersion) -> int:

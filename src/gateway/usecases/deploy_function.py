@@ -24,6 +24,7 @@ from stockade.core.grants import MAX_GRANTS, Grants, missing_grants, parse_grant
 from stockade.core.host_functions import STOCKADE_MODULE
 from stockade.core.limits import Limits
 from stockade.core.modules import (
+    RETRY_POLICIES,
     Abi,
     FunctionContent,
     FunctionVersion,
@@ -235,14 +236,14 @@ def _check_egress(policy: EgressPolicy, grant: HttpGrant) -> None:
 
 def _retry(asked: RetryRequest) -> RetrySettings:
     sound = (
-        asked.policy in {"fixed", "never"}
+        asked.policy in RETRY_POLICIES
         and 1 <= asked.max_attempts <= _MAX_ATTEMPTS
         and 0 <= asked.base_delay_ms <= asked.max_delay_ms <= _MAX_DELAY_MS
     )
     if not sound:
         raise StockadeError(
             "function.retry_invalid",
-            "retry.policy is 'fixed' or 'never', retry.max_attempts 1 to"
+            "retry.policy is 'fixed', 'learned' or 'never', retry.max_attempts 1 to"
             f" {_MAX_ATTEMPTS}, and 0 <= base_delay_ms <= max_delay_ms <= {_MAX_DELAY_MS}.",
         )
     return RetrySettings(asked.policy, asked.max_attempts, asked.base_delay_ms, asked.max_delay_ms)

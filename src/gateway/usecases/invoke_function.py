@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.services import Services
-from gateway.usecases.clamp_limits import clamped_content
+from gateway.usecases.clamp_limits import clamped_content, raise_ceilings
 from registry.trust import check_denied
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError, not_found
@@ -69,12 +69,13 @@ async def new_invocation(
     check_denied(services.trust_rules.current, version.content.digest)
     share = services.shares.share(version.tenant)
     inline = len(data) <= services.settings.inline_input_bytes
+    content = clamped_content(services, version)
     return Invocation(
         id=invocation_id,
         tenant=version.tenant,
         function=version.name,
         version=version.version,
-        content=clamped_content(services, version),
+        content=content,
         submitted_ms=services.clock.now_ms(),
         input_inline=data if inline else None,
         input_blob=None if inline else await _put(services, version.tenant, invocation_id, data),
@@ -85,6 +86,7 @@ async def new_invocation(
         input_digest=digest_of(data),
         reply_to=services.name if waits else "",
         traceparent=options.traceparent,
+        ceilings=raise_ceilings(services, version.tenant, content),
         weight=share.weight,
         tenant_concurrency=share.concurrency,
         rate_limit=share.rate_limit,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from stockade.core.limits import Limits
 from stockade.core.modules import FunctionContent
 from stockade.core.outcomes import Attempt, Event, LogLine, Outcome, Progress, State, Usage
 from stockade.core.rate_limits import RateLimit
@@ -25,7 +26,8 @@ class Invocation:
     the blob store under its digest. `reply_to` names the gateway that waits, or is empty. `weight`
     is the tenant's share against others and `tenant_concurrency` how many of its run at once at
     most, `rate_limit` how often it may submit and `tenant_backlog` how many of its may wait; all
-    are the tenant's as they are now, not part of the record. Times are Unix milliseconds.
+    are the tenant's as they are now, not part of the record. `ceilings` are what a raised limit may
+    reach; None where nothing raises limits. Times are Unix milliseconds.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Invocation:
     input_digest: str = ""
     reply_to: str = ""
     traceparent: str = ""
+    ceilings: Limits | None = None
     weight: int = field(default=1, compare=False)
     tenant_concurrency: int | None = field(default=None, compare=False)
     rate_limit: RateLimit | None = field(default=None, compare=False)
@@ -58,11 +61,29 @@ class SubmitReceipt:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryCarry:
+    """What a decision to try again hands to the next attempt.
+
+    `limits` are the next attempt's where they differ from the version's; `basis` names what the
+    retry's success was estimated from, so that its end teaches the same; `failure` tells how the
+    attempt before failed, so that the same failure is known again.
+    """
+
+    limits: Limits | None = None
+    basis: str = ""
+    failure: str = ""
+
+
+NOTHING_CARRIED = RetryCarry()
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A worker's hold on an invocation. `attempt` (1, 2, …) is the fencing token.
 
     `entry` is the queue's own handle; `first_failure_ms` is when an earlier attempt first failed,
-    if one did; `deaths` counts attempts whose worker or executor died.
+    if one did; `deaths` counts attempts whose worker or executor died; `carry` is what the decision
+    to try again handed on.
     """
 
     invocation: Invocation
@@ -70,6 +91,7 @@ class Claim:
     entry: str
     deaths: int = 0
     first_failure_ms: int | None = None
+    carry: RetryCarry = NOTHING_CARRIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +99,7 @@ class Completion:
     """How a claim ends: finally (`retry_at_ms` None) or with another attempt due at `retry_at_ms`.
 
     Exactly one of `output_inline` and `output_blob` is set when the outcome is `completed`.
-    `started_ms` counts when nothing was said of the beginning before.
+    `started_ms` counts when nothing was said of the beginning before. `carry` goes to that attempt.
     """
 
     attempt: Attempt
@@ -90,6 +112,7 @@ class Completion:
     logs_truncated: bool = False
     events: tuple[Event, ...] = ()
     events_truncated: bool = False
+    carry: RetryCarry = NOTHING_CARRIED
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,9 +56,12 @@ class StoredModule:
     deleted_ms: int | None = None
 
 
+RETRY_POLICIES = ("fixed", "learned", "never")
+
+
 @dataclass(frozen=True, slots=True)
 class RetrySettings:
-    """When a failed attempt may be tried again: `policy` is `fixed` or `never`."""
+    """When a failed attempt may be tried again: `policy` is one of `RETRY_POLICIES`."""
 
     policy: str = "fixed"
     max_attempts: int = 3

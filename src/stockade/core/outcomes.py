@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from stockade.core.limits import Limits
+
 
 class Outcome(StrEnum):
     """How an attempt or an invocation ended. An invocation has exactly one in the end."""
@@ -86,7 +88,12 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One finished attempt in a record; `reason` says why it was or was not retried."""
+    """One finished attempt in a record; `reason` says why it was or was not retried.
+
+    `policy` is the retry policy that decided, `success` its estimate that the next attempt
+    completes, None where nothing was estimated; `limits` are those of this attempt where they
+    differ from the version's.
+    """
 
     number: int
     outcome: Outcome
@@ -94,3 +101,6 @@ class Attempt:
     usage: Usage
     limit: str | None = None
     detail: str | None = None
+    policy: str = ""
+    success: float | None = None
+    limits: Limits | None = None

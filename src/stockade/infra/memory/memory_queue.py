@@ -179,6 +179,7 @@ class MemoryInvocationQueue:
         if again is not None and job.cancel_requested:
             self._state.finish(job, Outcome.CANCELLED, completion.finished_ms)
         elif again is not None and job.deaths < self._settings.max_deaths:
+            job.carry = completion.carry
             self._state.requeue(job, again, completion.finished_ms, self._clock.now_ms())
         else:
             job.result = completion
@@ -268,7 +269,9 @@ class MemoryInvocationQueue:
         job = self._state.ready[entry]
         job.holder = self._consumer
         job.lease_ends_ms = self._clock.now_ms() + self._settings.lease_ms
-        return Claim(job.invocation, job.attempt, entry, job.deaths, job.first_failure_ms)
+        return Claim(
+            job.invocation, job.attempt, entry, job.deaths, job.first_failure_ms, job.carry
+        )
 
     def _renew(self, claim: Claim) -> bool:
         job = self._fenced(claim)

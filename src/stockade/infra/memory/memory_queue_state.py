@@ -6,7 +6,13 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from stockade.core.invocations import Completion, Invocation, InvocationRecord
+from stockade.core.invocations import (
+    NOTHING_CARRIED,
+    Completion,
+    Invocation,
+    InvocationRecord,
+    RetryCarry,
+)
 from stockade.core.outcomes import Attempt, Outcome, Progress, State, Usage
 from stockade.infra.queue_settings import QueueSettings
 
@@ -27,6 +33,7 @@ class Job:
     lease_ends_ms: int = 0
     cancel_requested: bool = False
     first_failure_ms: int | None = None
+    carry: RetryCarry = NOTHING_CARRIED
     started_ms: int | None = None
     finished_ms: int | None = None
     outcome: Outcome | None = None
@@ -219,7 +226,7 @@ class MemoryQueueState:
         job.state, job.outcome, job.finished_ms = State.QUEUED, None, None
         job.limit = job.detail = job.result = job.progress = None
         job.cancel_requested, job.deaths, job.attempt = False, 0, job.attempt + 1
-        job.gone_ms = 0
+        job.gone_ms, job.carry = 0, NOTHING_CARRIED
         job.done.clear()
         self._push_backlog(job, now_ms)
         self.dispatch(now_ms)

@@ -35,6 +35,7 @@ from stockade.infra.redis.redis_records import (
     RECORD_FIELDS,
     decode_record,
     encode_attempt,
+    encode_carry,
     encode_progress,
     encode_spec,
     result_fields,
@@ -181,6 +182,7 @@ class RedisInvocationQueue:
             *(encode_attempt(attempt), attempt.outcome.value, completion.finished_ms),
             _or_empty(completion.retry_at_ms),
             _or_empty(completion.started_ms),
+            encode_carry(completion.carry),
             *result_fields(completion),
         )
         self._ready.release(claim.entry)

@@ -12,12 +12,15 @@ from typing import Any
 import msgspec
 
 from stockade.core.invocations import (
+    NOTHING_CARRIED,
     Claim,
     Completion,
     Invocation,
     InvocationRecord,
     Priority,
+    RetryCarry,
 )
+from stockade.core.limits import Limits
 from stockade.core.modules import FunctionContent
 from stockade.core.outcomes import Attempt, Event, LogLine, Outcome, Progress, State, Usage
 
@@ -61,6 +64,7 @@ class _Spec(msgspec.Struct, frozen=True, array_like=True, gc=False):
     input_digest: str
     reply_to: str
     traceparent: str
+    ceilings: Limits | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -68,6 +72,7 @@ _decode_spec = msgspec.msgpack.Decoder(_Spec).decode
 _decode_attempts = msgspec.msgpack.Decoder(tuple[Attempt, ...]).decode
 _decode_logs = msgspec.msgpack.Decoder(tuple[LogLine, ...]).decode
 _decode_events = msgspec.msgpack.Decoder(tuple[Event, ...]).decode
+_decode_carry = msgspec.msgpack.Decoder(RetryCarry).decode
 _decode_progress = msgspec.msgpack.Decoder(Progress).decode
 
 
@@ -89,6 +94,7 @@ def encode_spec(invocation: Invocation) -> bytes:
             invocation.input_digest,
             invocation.reply_to,
             invocation.traceparent,
+            invocation.ceilings,
         )
     )
 
@@ -112,6 +118,7 @@ def decode_invocation(spec: bytes, body: bytes) -> Invocation:
         s.input_digest,
         s.reply_to,
         s.traceparent,
+        s.ceilings,
     )
 
 
@@ -126,25 +133,35 @@ def claim_from_entry(entry: bytes, flat: Sequence[bytes]) -> Claim:
             fields[b"first_failure_ms"],
             fields[b"spec"],
             fields[b"input"],
+            fields.get(b"carry", b""),
         )
     )
 
 
 def claim_from_row(row: Sequence[bytes]) -> Claim:
-    """A claim from a script's row: entry, attempt, deaths, first failure if any, spec, input."""
-    entry, attempt, deaths, first_failure_ms, spec, body = row
+    """A claim from a script's row.
+
+    In it: entry, attempt, deaths, first failure if any, spec, input, what was carried if anything.
+    """
+    entry, attempt, deaths, first_failure_ms, spec, body, carry = row
     return Claim(
         decode_invocation(spec, body),
         int(attempt),
         entry.decode(),
         int(deaths),
         int(first_failure_ms) if first_failure_ms else None,
+        _decode_carry(carry) if carry else NOTHING_CARRIED,
     )
 
 
 def encode_attempt(attempt: Attempt) -> bytes:
     """One attempt, ready to be appended."""
     return _encode(attempt)
+
+
+def encode_carry(carry: RetryCarry) -> bytes:
+    """What goes to the next attempt; empty when that is nothing."""
+    return b"" if carry == NOTHING_CARRIED else _encode(carry)
 
 
 def encode_progress(progress: Progress) -> bytes:

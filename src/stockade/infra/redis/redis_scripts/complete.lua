@@ -1,5 +1,5 @@
 -- ARGV: id, entry, attempt, nonce of this call, encoded attempt, its outcome, finished_ms, retry_at_ms or '',
--- started_ms or '' (kept when `begin` told it before), then the result's fields. Answers 1 when recorded (also when this very call was recorded before), else 0.
+-- started_ms or '' (kept when `begin` told it before), what the next attempt is handed or '', then the result's fields. Answers 1 when recorded (also when this very call was recorded before), else 0.
 local id, entry, token, nonce = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local attempt, outcome, finished, retry_at = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
 local key = record_key(id)
@@ -23,12 +23,13 @@ if retry_at and r[8] then
 elseif retry_at and deaths < MAX_DEATHS then
   call('HSET', key, 'state', 'queued', 'attempt', token + 1)
   call('HSETNX', key, 'first_failure_ms', finished)
-  call('HDEL', key, 'entry', 'slot')
+  call('HDEL', key, 'entry', 'slot', 'carry')
+  if ARGV[13] ~= '' then call('HSET', key, 'carry', ARGV[13]) end
   drop_entry(entry)
   leave_slots(id, r[9], r[11], r[12])
   if retry_at > now then push_due(id, r[9], retry_at) else push_backlog(id, r[9], retry_at, r[10]) end
 else
-  finish(id, outcome, finished, unpack(ARGV, 13))
+  finish(id, outcome, finished, unpack(ARGV, 14))
   if outcome == 'completed' then call('HDEL', key, 'input') end
 end
 dispatch(now)

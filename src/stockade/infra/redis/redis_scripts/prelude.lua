@@ -167,16 +167,16 @@ local function expire(id, at_ms)
   finish(id, 'expired', at_ms, 'detail', 'The deadline passed before an attempt began.')
 end
 
-local function push_ready(id, attempt, deaths, first_failure_ms, spec, input)
+local function push_ready(id, attempt, deaths, first_failure_ms, spec, input, carry)
   return call('XADD', READY, '*', 'id', id, 'v', '1', 'attempt', attempt, 'deaths', deaths,
-    'first_failure_ms', first_failure_ms or '', 'spec', spec, 'input', input)
+    'first_failure_ms', first_failure_ms or '', 'spec', spec, 'input', input, 'carry', carry or '')
 end
 
 -- Makes an invocation ready that was taken from its backlog, or parks or expires it; true when it is ready.
 local function make_ready(id, score, tenant, capped, now)
   local key = record_key(id)
   local r = call('HMGET', key, 'state', 'attempt', 'deaths', 'first_failure_ms', 'spec', 'input', 'deadline_ms',
-    'lane', 'lane_cap')
+    'lane', 'lane_cap', 'carry')
   if r[1] ~= 'queued' then return false end
   if r[7] and tonumber(r[7]) <= now then
     expire(id, now)
@@ -190,7 +190,7 @@ local function make_ready(id, score, tenant, capped, now)
     end
     call('SADD', lane_key(name), id)
   end
-  local entry = push_ready(id, r[2], r[3], r[4], r[5], r[6])
+  local entry = push_ready(id, r[2], r[3], r[4], r[5], r[6], r[10])
   if capped then
     call('SADD', held_key(tenant), id)
     call('HSET', key, 'entry', entry, 'slot', '1')
@@ -261,6 +261,6 @@ end
 
 -- What a worker needs to run an entry, as the record stands now.
 local function claim_row(entry, id)
-  local r = call('HMGET', record_key(id), 'attempt', 'deaths', 'first_failure_ms', 'spec', 'input')
-  return { entry, r[1], r[2], r[3] or '', r[4], r[5] }
+  local r = call('HMGET', record_key(id), 'attempt', 'deaths', 'first_failure_ms', 'spec', 'input', 'carry')
+  return { entry, r[1], r[2], r[3] or '', r[4], r[5], r[6] or '' }
 end

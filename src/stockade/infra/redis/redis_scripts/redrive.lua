@@ -10,7 +10,7 @@ if r[4] == nonce then
 end
 if r[2] ~= 'done' or not DEAD[r[3]] then return 0 end
 call('HDEL', key, 'outcome', 'limit', 'detail', 'finished_ms', 'done_by', 'deadline_ms', 'cancel', 'reply_to', 'logs',
-  'logs_truncated', 'events', 'events_truncated', 'progress')
+  'logs_truncated', 'events', 'events_truncated', 'progress', 'carry')
 call('HSET', key, 'state', 'queued', 'attempt', r[5] + 1, 'deaths', 0, 'redriven_by', nonce)
 call('PERSIST', key)
 call('ZREM', dead_key(tenant), id)
