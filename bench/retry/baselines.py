@@ -3,11 +3,11 @@
 import random
 from dataclasses import replace
 
-from stockade.core.outcomes import Outcome
+from stockade.core.outcomes import Outcome, ReasonCode
 from stockade.retry.fixed import FixedRetryPolicy
 from stockade.retry.types import AttemptObservation, FailureContext, RetryDecision
 
-_NO = RetryDecision(retry=False, delay_ms=0, reason="No.")
+_NO = RetryDecision(retry=False, delay_ms=0, code=ReasonCode.FINAL, reason="No.")
 
 
 class Never:

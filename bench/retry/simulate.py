@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bench.retry.world import CEILINGS, SETTINGS, End, Job, World
-from stockade.core.outcomes import Outcome
+from stockade.core.outcomes import Outcome, ReasonCode
+from stockade.retry.certainties import stop
 from stockade.retry.types import (
     AttemptObservation,
     FailureContext,
@@ -62,7 +63,7 @@ class OraclePolicy:
     def decide(self, context: FailureContext) -> RetryDecision:
         """What the world itself says."""
         if self.job is None or context.attempt >= context.settings.max_attempts:
-            return RetryDecision(retry=False, delay_ms=0, reason="All attempts are used.")
+            return stop(ReasonCode.ATTEMPTS, "All attempts are used.")
         return self._world.oracle(self.job, context)
 
     def observe(self, observation: AttemptObservation) -> None:

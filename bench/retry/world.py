@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from stockade.core.limits import Limits
 from stockade.core.modules import RetrySettings
-from stockade.core.outcomes import Outcome, Usage
+from stockade.core.outcomes import Outcome, ReasonCode, Usage
 from stockade.retry.types import FailureContext, RetryDecision, Source
 
 SETTINGS = RetrySettings(policy="learned", max_attempts=5, base_delay_ms=200, max_delay_ms=30_000)
@@ -98,9 +98,10 @@ def failed(outcome: Outcome, fuel: int, **facts: str | bool) -> End:
 
 def stop(reason: str = "It would fail.") -> RetryDecision:
     """No further attempt."""
-    return RetryDecision(retry=False, delay_ms=0, reason=reason)
+    return RetryDecision(retry=False, delay_ms=0, code=ReasonCode.FINAL, reason=reason)
 
 
 def again(delay_ms: int = 0, limits: Limits | None = None) -> RetryDecision:
     """Another attempt."""
-    return RetryDecision(retry=True, delay_ms=delay_ms, reason="It may pay.", limits=limits)
+    code, reason = ReasonCode.CHANCE, "It may pay."
+    return RetryDecision(retry=True, delay_ms=delay_ms, code=code, reason=reason, limits=limits)

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 from stockade.core.invocations import NOTHING_CARRIED, Claim, RetryCarry
 from stockade.core.limits import Limits
-from stockade.core.outcomes import Attempt, Outcome, RunResult
+from stockade.core.outcomes import Attempt, Outcome, ReasonCode, RunResult
+from stockade.retry.certainties import stop
 from stockade.retry.types import (
     AttemptObservation,
+    ConsideringPolicy,
     FailureContext,
     RetryDecision,
-    RetryPolicy,
     Source,
 )
 
-_COMPLETED = RetryDecision(retry=False, delay_ms=0, reason="The run completed.")
+_COMPLETED = stop(ReasonCode.COMPLETED, "The run completed.")
 _TRAPPED = "The guest trapped: "
 _LEARNED = "learned"
 
@@ -25,8 +26,8 @@ _LEARNED = "learned"
 class Retries:
     """The two policies of a worker."""
 
-    fixed: RetryPolicy
-    learned: RetryPolicy
+    fixed: ConsideringPolicy
+    learned: ConsideringPolicy
 
     def limits(self, claim: Claim) -> Limits:
         """What this attempt may use."""
@@ -73,7 +74,7 @@ class Retries:
         )
         self.learned.observe(observation)
 
-    def _ruling(self, claim: Claim) -> RetryPolicy:
+    def _ruling(self, claim: Claim) -> ConsideringPolicy:
         asked = claim.invocation.content.retry.policy
         return self.learned if asked == _LEARNED else self.fixed
 

@@ -27,6 +27,26 @@ class State(StrEnum):
     DONE = "done"
 
 
+class ReasonCode(StrEnum):
+    """Why an attempt is followed by another, or is the last one."""
+
+    COMPLETED = "completed"
+    FINAL = "final"
+    NEVER = "never"
+    ATTEMPTS = "attempts"
+    REFUSED = "refused"
+    CERTAIN = "certain"
+    BACKOFF = "backoff"
+    CHANCE = "chance"
+    EXPLORE = "explore"
+    OUTAGE = "outage"
+    LIMIT_RAISED = "limit_raised"
+    CEILING = "ceiling"
+    LOST = "lost"
+    BUDGET = "budget"
+    DEADLINE = "deadline"
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What an attempt cost. The supervisor measures `wall_ms`; fuel and memory are the engine's."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from stockade.core.outcomes import Outcome
-from stockade.retry.certainties import why_final, why_repeats
+from stockade.core.outcomes import Outcome, ReasonCode
+from stockade.retry.certainties import final, late, repeating
 from stockade.retry.types import AttemptObservation, FailureContext, RetryDecision
 
 
@@ -17,21 +17,25 @@ class FixedRetryPolicy:
     def __init__(self, uniform: Callable[[], float]) -> None:
         self._uniform = uniform
 
-    def decide(self, context: FailureContext) -> RetryDecision:
+    def consider(self, context: FailureContext) -> RetryDecision:
         """Whether this failure is tried again, and after what delay."""
-        if reason := why_final(context) or why_repeats(context):
-            return RetryDecision(retry=False, delay_ms=0, reason=reason)
+        if stopped := final(context) or repeating(context):
+            return stopped
         delay_ms = self._delay_ms(context)
-        if context.deadline_ms is not None and context.now_ms + delay_ms >= context.deadline_ms:
-            return RetryDecision(
-                retry=False, delay_ms=0, reason="The deadline would pass before another attempt."
-            )
+        if stopped := late(context, delay_ms):
+            return stopped
+        lost = context.outcome is Outcome.LOST
         return RetryDecision(
             retry=True,
             delay_ms=delay_ms,
+            code=ReasonCode.LOST if lost else ReasonCode.BACKOFF,
             reason=f"Attempt {context.attempt + 1} of at most {context.settings.max_attempts}"
             f" follows after {delay_ms} ms.",
         )
+
+    def decide(self, context: FailureContext) -> RetryDecision:
+        """The same: nothing is taken for it."""
+        return self.consider(context)
 
     def observe(self, observation: AttemptObservation) -> None:
         """Learns nothing."""

@@ -9,12 +9,13 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from stockade.core.limits import Limits
-from stockade.core.outcomes import Outcome
+from stockade.core.outcomes import Outcome, ReasonCode
 from stockade.retry.budgets import Budgets
-from stockade.retry.certainties import RAISABLE_LIMITS, why_final, why_repeats
+from stockade.retry.certainties import RAISABLE_LIMITS, final, late, repeating, stop
+from stockade.retry.exploring import Explorers
 from stockade.retry.memory import EXPLORING, Memory
 from stockade.retry.outages import Outage
 from stockade.retry.raising import raised
@@ -22,12 +23,6 @@ from stockade.retry.types import AttemptObservation, FailureContext, RetryDecisi
 
 VALUE = 10.0
 """What a success is worth, in attempts."""
-EXPLORED = 0.01
-"""The share of decisions that try again against the estimate, to see whether the world changed."""
-MOST_EXPLORED = 10.0
-"""Explorations that a tenant may save up for when they are needed."""
-PROBE_GAP_MS = 5000
-"""Between two explorations of a tenant at least."""
 _LONGEST_RUN = 7
 """Doublings of the delay at most."""
 _AHEAD = 4
@@ -38,14 +33,6 @@ _EARLY = 2.0
 """About so many retries of one outage look whether it is over already."""
 _COST_OF_RAISING = 0.25
 """Of a retry's token: more of a limit helps where others fail, and feeds no brown-out."""
-
-
-@dataclass(slots=True)
-class _Explorer:
-    """What a tenant may still explore, and when it last did."""
-
-    credit: float = 0.0
-    explored_ms: int = -PROBE_GAP_MS
 
 
 class LearnedRetryPolicy:
@@ -60,7 +47,7 @@ class LearnedRetryPolicy:
         self._uniform = uniform
         self.memory = memory or Memory()
         self._budgets = Budgets()
-        self._explorers: dict[str, _Explorer] = {}
+        self._explorers = Explorers()
 
     def observe(self, observation: AttemptObservation) -> None:
         """Learns from an attempt's end."""
@@ -70,45 +57,65 @@ class LearnedRetryPolicy:
 
     def decide(self, context: FailureContext) -> RetryDecision:
         """Whether this failure is tried again, after what delay, and with which limits."""
-        explorer = self._explorers.setdefault(context.source.tenant, _Explorer())
-        explorer.credit = min(MOST_EXPLORED, explorer.credit + EXPLORED)
-        if reason := why_final(context):
-            return _no(reason)
+        self._explorers.earn(context.source.tenant)
+        decision = self.consider(context)
+        if decision.retry:
+            self._take(context, decision)
+        return decision
+
+    def consider(self, context: FailureContext) -> RetryDecision:
+        """What it would decide now; takes no budget and no exploration."""
+        if stopped := final(context):
+            return stopped
         if context.outcome is Outcome.LIMIT_EXCEEDED and context.limit in RAISABLE_LIMITS:
-            return self._decide_limit(context, context.limit)
-        if reason := why_repeats(context):
-            return _no(reason)
+            return self._consider_limit(context, context.limit)
+        if stopped := repeating(context):
+            return stopped
         if context.outcome is Outcome.LOST:
-            return self._again(context, 0, "The worker was lost: another one takes the run")
+            why = "The worker was lost: another one takes the run"
+            return self._again(context, 0, ReasonCode.LOST, why)
         outage = self.memory.outage(context.source)
         if outage.is_out:
             return self._wait(context, outage)
-        return self._decide_by_chance(context, outage.failures if outage.health.successes else 0)
+        return self._consider_chance(context, outage.failures if outage.health.successes else 0)
 
-    def _decide_by_chance(self, context: FailureContext, run: int) -> RetryDecision:
+    def _take(self, context: FailureContext, decision: RetryDecision) -> None:
+        self._budgets.take(context.source.tenant, _COST_OF_RAISING if decision.limits else 1.0)
+        if decision.code is ReasonCode.OUTAGE:
+            self.memory.put_off(context.source)
+        if decision.code is ReasonCode.EXPLORE:
+            self._explorers.take(context)
+
+    def _consider_chance(self, context: FailureContext, run: int) -> RetryDecision:
         chance, told, worth = self._reckon(context)
+        basis = self.memory.basis(context, context.attempt)
         doublings = max(context.attempt - 1, min(run - 1, _LONGEST_RUN))
+        code = ReasonCode.CHANCE
         if worth <= 0:
-            if not self._explores(context):
-                return replace(
-                    _no(f"{told}: another attempt costs more than it earns."), success=chance
-                )
+            if not self._explorers.may(context):
+                stopped = stop(code, f"{told}: another attempt costs more than it earns.")
+                return replace(stopped, success=chance, basis=basis)
+            code, basis = ReasonCode.EXPLORE, basis + EXPLORING
             doublings, told = 0, f"{told}, which is tried anew now and then"
         longest = min(context.settings.max_delay_ms, context.settings.base_delay_ms * 2**doublings)
-        decision = self._again(context, int(self._uniform() * longest), told, chance)
-        return replace(decision, basis=decision.basis + EXPLORING) if worth <= 0 else decision
+        decision = self._again(context, int(self._uniform() * longest), code, told)
+        return replace(decision, success=chance, basis=basis)
 
-    def _decide_limit(self, context: FailureContext, limit: str) -> RetryDecision:
+    def _consider_limit(self, context: FailureContext, limit: str) -> RetryDecision:
         limits = raised(self.memory, context, limit)
         name = RAISABLE_LIMITS[limit]
         had = getattr(context.limits, name)
         if limits is None:
-            return _no(f"The {limit} limit of {had} is at its ceiling already.")
+            reason = f"The {limit} limit of {had} is at its ceiling already."
+            return stop(ReasonCode.CEILING, reason)
         chance, told, worth = self._reckon(context)
+        basis = self.memory.basis(context, context.attempt)
         if worth <= 0:
-            return replace(_no(f"{told}: more {limit} is not worth it."), success=chance)
+            stopped = stop(ReasonCode.CHANCE, f"{told}: more {limit} is not worth it.")
+            return replace(stopped, success=chance, basis=basis)
         told = f"The {limit} limit rises from {had} to {getattr(limits, name)} ({told})"
-        return self._again(context, 0, told, chance, limits)
+        decision = self._again(context, 0, ReasonCode.LIMIT_RAISED, told, limits)
+        return replace(decision, success=chance, basis=basis)
 
     def _reckon(self, context: FailureContext) -> tuple[float, str, float]:
         """The chance of the next attempt, the same in words, and what going on is worth.
@@ -123,23 +130,12 @@ class LearnedRetryPolicy:
         told = f"Retries of such failures succeed in {chance:.0%} (by {trials:.0f} that were seen)"
         return chance, told, _value(chances)
 
-    def _explores(self, context: FailureContext) -> bool:
-        if context.repeats or context.deterministic or context.attempt > 1:
-            return False
-        explorer = self._explorers[context.source.tenant]
-        since_ms = abs(context.now_ms - explorer.explored_ms)
-        if explorer.credit < 1 or since_ms < PROBE_GAP_MS:
-            return False
-        explorer.credit -= 1
-        explorer.explored_ms = context.now_ms
-        return True
-
     def _wait(self, context: FailureContext, outage: Outage) -> RetryDecision:
         """Comes back when the outage is over, if it lasts as others did; few look earlier."""
-        outage.waiting += 1
+        waiting = outage.waiting + 1
         left = context.settings.max_attempts - context.attempt
         remaining_ms = outage.remaining_ms(context.now_ms, _LAST_WAIT if left == 1 else _WAIT)
-        early = left > 1 and self._uniform() < _EARLY / outage.waiting
+        early = left > 1 and self._uniform() < _EARLY / waiting
         share = self._uniform() if early else 1 + self._uniform()
         delay_ms = min(context.settings.max_delay_ms, int(remaining_ms * share))
         who = context.source.upstream or "The function"
@@ -147,6 +143,7 @@ class LearnedRetryPolicy:
         return self._again(
             context,
             delay_ms,
+            ReasonCode.OUTAGE,
             f"{who} has been out for {age_seconds:.1f} s ({outage.failures} failures in a row), "
             f"some {remaining_ms / 1000:.1f} s are likely left",
         )
@@ -155,26 +152,23 @@ class LearnedRetryPolicy:
         self,
         context: FailureContext,
         delay_ms: int,
+        code: ReasonCode,
         why: str,
-        chance: float | None = None,
         limits: Limits | None = None,
     ) -> RetryDecision:
         """The retry, if budget and deadline let it."""
-        tenant = context.source.tenant
+        tenant, settings = context.source.tenant, context.settings
         wait_ms = self._budgets.wait_ms(tenant, context.now_ms)
         scarcity = self._budgets.scarcity(tenant) if limits is None else 0.0
-        spaced_ms = int(scarcity * self._uniform() * context.settings.max_delay_ms)
+        spaced_ms = int(scarcity * self._uniform() * settings.max_delay_ms)
         delay_ms = max(delay_ms, wait_ms, spaced_ms)
-        if delay_ms > context.settings.max_delay_ms:
-            return _no(f"The tenant's retry budget is used up for {wait_ms / 1000:.0f} s.")
-        if context.deadline_ms is not None and context.now_ms + delay_ms >= context.deadline_ms:
-            return _no(f"The deadline would pass before another attempt in {delay_ms} ms.")
-        self._budgets.take(tenant, _COST_OF_RAISING if limits else 1.0)
-        basis = "" if chance is None else self.memory.basis(context, context.attempt)
+        if delay_ms > settings.max_delay_ms:
+            reason = f"The tenant's retry budget is used up for {wait_ms / 1000:.0f} s."
+            return stop(ReasonCode.BUDGET, reason)
+        if stopped := late(context, delay_ms):
+            return stopped
         reason = f"{why}: attempt {context.attempt + 1} follows after {delay_ms} ms."
-        return RetryDecision(
-            retry=True, delay_ms=delay_ms, reason=reason, limits=limits, success=chance, basis=basis
-        )
+        return RetryDecision(retry=True, delay_ms=delay_ms, code=code, reason=reason, limits=limits)
 
 
 def _value(chances: list[float]) -> float:
@@ -183,7 +177,3 @@ def _value(chances: list[float]) -> float:
     for chance in reversed(chances):
         value = max(0.0, chance * VALUE - 1 + (1 - chance) * value)
     return value
-
-
-def _no(reason: str) -> RetryDecision:
-    return RetryDecision(retry=False, delay_ms=0, reason=reason)

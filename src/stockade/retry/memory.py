@@ -64,14 +64,19 @@ class Memory:
         return sketch.quantile(share, above) if sketch else None
 
     def outage(self, source: Source) -> Outage:
-        """That of the upstream if there is one, or of the function version."""
-        return self._part(_subject(source)).outage
+        """That of the upstream if there is one, or of the function version; not to be changed."""
+        part = self.parts.get(_subject(source))
+        return part.outage if part else Outage()
+
+    def put_off(self, source: Source) -> None:
+        """Counts a retry that waits for an outage's end."""
+        self._part(_subject(source)).outage.waiting += 1
 
     def observe(self, observation: AttemptObservation) -> None:
         """Learns from an attempt's end."""
         success = observation.outcome is Outcome.COMPLETED
         source, now_ms = observation.source, max(0, observation.now_ms)
-        self.outage(source).observe(success=success, now_ms=now_ms)
+        self._part(_subject(source)).outage.observe(success=success, now_ms=now_ms)
         self._learn_need(observation)
         if observation.attempt == 1:
             part = self._part(_function(source))

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from stockade.core.limits import CEILINGS, DEFAULT_LIMITS, Limits
 from stockade.core.modules import RetrySettings
-from stockade.core.outcomes import Outcome, Usage
+from stockade.core.outcomes import Outcome, ReasonCode, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class FailureContext:
 
 @dataclass(frozen=True, slots=True)
 class RetryDecision:
-    """Whether and when to try again; `reason` is one sentence for the user.
+    """Whether and when to try again; `reason` is one sentence for the user, `code` its class.
 
     `limits` are those of the next attempt where they differ from the last one's. `success` is the
     estimated probability that the next attempt completes, None where nothing was estimated; `basis`
@@ -56,6 +56,7 @@ class RetryDecision:
 
     retry: bool
     delay_ms: int
+    code: ReasonCode
     reason: str
     limits: Limits | None = None
     success: float | None = None
@@ -84,7 +85,14 @@ class RetryPolicy(Protocol):
     """Decides about failed attempts."""
 
     def decide(self, context: FailureContext) -> RetryDecision:
-        """Whether this failure is tried again, after what delay, and with which limits."""
+        """Whether this failure is tried again, when and with which limits; takes what it needs."""
 
     def observe(self, observation: AttemptObservation) -> None:
         """Learns from an attempt's end."""
+
+
+class ConsideringPolicy(RetryPolicy, Protocol):
+    """A policy that can be asked what it would decide, so that it may stand in another's shadow."""
+
+    def consider(self, context: FailureContext) -> RetryDecision:
+        """What it would decide now. Takes nothing for it: no budget, no exploration."""

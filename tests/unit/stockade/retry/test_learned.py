@@ -1,12 +1,14 @@
 """The learned policy: certainties, waiting for outages, value, exploration, budget, limits."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 
 from stockade.core.limits import CEILINGS, DEFAULT_LIMITS
-from stockade.core.outcomes import Outcome, Usage
-from stockade.retry.learned import EXPLORED, PROBE_GAP_MS, LearnedRetryPolicy
+from stockade.core.outcomes import Outcome, ReasonCode, Usage
+from stockade.retry.exploring import EXPLORED, PROBE_GAP_MS
+from stockade.retry.learned import LearnedRetryPolicy
 from stockade.retry.memory import EXPLORING
 from stockade.retry.types import Source
 from tests.unit.stockade.retry.contexts import (
@@ -214,3 +216,31 @@ def test_of_attempts_never_seen_nothing_better_is_expected_than_of_the_one_befor
     policy = learner()
     taught(policy, [False] * 40)
     assert not policy.decide(replace(FAILED, source=replace(SOURCE, upstream="http_fetch:x"))).retry
+
+
+def test_considering_takes_nothing_however_often() -> None:
+    policy = learner()
+    out(policy, SOURCE)
+    for attempt in (1, 2, 3):
+        taught(policy, [False] * 40, f"{BASIS[:-1]}{attempt}")
+    elsewhere = replace(FAILED, source=replace(SOURCE, upstream="http_fetch:x"))
+    for i in range(300):
+        policy.decide(replace(elsewhere, now_ms=NOW_MS + i))
+    elsewhere = replace(elsewhere, now_ms=NOW_MS + 2 * PROBE_GAP_MS)
+    contexts = (FAILED, FUEL_PASSED, replace(FAILED, source=Source("new", "g", 9)), elsewhere)
+    before = [policy.consider(context) for context in contexts]
+    assert {decision.code for decision in before} == {
+        ReasonCode.OUTAGE, ReasonCode.LIMIT_RAISED, ReasonCode.CHANCE, ReasonCode.EXPLORE,
+    }  # fmt: skip
+    known = deepcopy(policy.memory)
+    for _ in range(300):
+        assert [policy.consider(context) for context in contexts] == before
+    assert policy.memory == known
+    assert [policy.decide(context) for context in contexts] == before
+
+
+def test_what_is_not_worth_it_still_names_its_basis_so_that_others_retries_teach_it() -> None:
+    policy = learner()
+    taught(policy, [False] * 40)
+    stopped = policy.consider(replace(FAILED, source=replace(SOURCE, upstream="http_fetch:x")))
+    assert (stopped.retry, stopped.code, stopped.basis) == (False, ReasonCode.CHANCE, BASIS)
