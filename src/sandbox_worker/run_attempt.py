@@ -15,6 +15,7 @@ from sandbox_worker.retries import Retries
 from stockade.core.catalog_changes import CatalogChanges
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion
+from stockade.core.log_context import Work, works_on
 from stockade.core.outcomes import Outcome, Progress, RunResult, Usage
 from stockade.core.ports import InvocationQueue, ModuleHints, PayloadStore
 from stockade.core.queue_clock import QueueClock
@@ -89,7 +90,8 @@ class RunningAttempt:
 
     async def run(self) -> None:
         """Runs the attempt and records its end; a stale claim is dropped without a record."""
-        services = self._services
+        services, of = self._services, self.claim.invocation
+        works_on(Work(of.tenant, of.id, self.claim.attempt, of.traceparent))
         now_ms = services.clock.now_ms()
         async with asyncio.TaskGroup() as group:
             begun = group.create_task(self._begin(now_ms))
@@ -233,7 +235,7 @@ class RunningAttempt:
                 await asyncio.sleep(pause)
             else:
                 if not recorded:
-                    _log.warning("stale_completion_refused", invocation=self.claim.invocation.id)
+                    _log.warning("stale_completion_refused")
                 return recorded
         raise RuntimeError("the last attempt to record neither returned nor raised")
 

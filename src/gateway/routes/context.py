@@ -16,6 +16,7 @@ from gateway.trace import trace_of
 from gateway.usecases.resolve_function import FunctionResolver
 from gateway.waiters import Waiters
 from stockade.core.actions import Action
+from stockade.core.log_context import Work, works_on
 from stockade.core.names import check_name
 from stockade.core.principals import Principal
 
@@ -53,6 +54,7 @@ async def authenticated(request: Request, action: Action) -> tuple[Context, Prin
     context, trace = context_of(request), trace_of(request)
     trace.action = action
     trace.caller = await context.authenticator.authenticate(request)
+    works_on(Work(trace.caller.tenant))
     return context, trace.caller
 
 

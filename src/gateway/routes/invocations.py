@@ -30,6 +30,7 @@ from gateway.usecases.invoke_function import (
 from stockade.core.actions import Action
 from stockade.core.errors import StockadeError, not_found
 from stockade.core.invocations import InvocationRecord
+from stockade.core.log_context import Work, works_on
 from stockade.core.modules import FunctionVersion
 from stockade.core.outcomes import Outcome, State
 from stockade.core.principals import Principal
@@ -124,6 +125,7 @@ async def _submit(
     services = context.services
     options = invoke_options(request, services.clock.now_ms())
     invocation_id = services.clock.new_id()
+    works_on(Work(caller.tenant, invocation_id, traceparent=options.traceparent))
     version = await _version(request, context, caller, name, invocation_id)
     with context.room.holding(caller.tenant) as take:
         bound = input_bound(services, version)
@@ -153,6 +155,7 @@ async def record_of(
     context, caller = await authenticated(request, action)
     try:
         check_id(invocation_id)
+        works_on(Work(caller.tenant, invocation_id))
         record = await find_record(context.services, caller.tenant, invocation_id)
     except StockadeError:
         # Who may do this to nothing does not learn what there is.

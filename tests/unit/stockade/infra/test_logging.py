@@ -1,5 +1,6 @@
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -7,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 import structlog
 
+from stockade.core.log_context import Work, works_on
 from stockade.infra.logging import configure_logging, drop_private
 
 Lines = Callable[[], list[dict[str, object]]]
@@ -16,7 +18,7 @@ Lines = Callable[[], list[dict[str, object]]]
 def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Lines]:
     """Reads what came out, and restores later what `configure_logging` changes for all."""
     root = logging.getLogger()
-    before = root.handlers[:], root.level
+    before, hook = (root.handlers[:], root.level), sys.excepthook
     uvicorn = logging.getLogger("uvicorn")
     uvicorn.addHandler(logging.NullHandler())
     uvicorn.propagate = False
@@ -24,6 +26,10 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Lines]:
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
     root.handlers[:], root.level = before
+    for name in ("gateway", "registry", "sandbox_worker", "stockade"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    sys.excepthook = hook
+    works_on(Work())
 
 
 def test_an_event_is_one_json_line_on_stderr(lines: Lines) -> None:
@@ -134,3 +140,86 @@ def test_raw_bytes_are_told_by_their_size_alone() -> None:
 def test_an_unknown_level_is_refused() -> None:
     with pytest.raises(KeyError):
         configure_logging("gateway", "loud")
+
+
+TRACEPARENT = "00-" + "a1" * 16 + "-" + "b2" * 8 + "-01"
+
+
+def test_lines_say_what_their_task_works_on(lines: Lines) -> None:
+    configure_logging("worker", "info")
+    works_on(Work("acme", "i-1", 2, TRACEPARENT))
+    structlog.get_logger().info("attempt.begun")
+    logging.getLogger("library").warning("hello")
+    told = {"tenant": "acme", "invocation": "i-1", "attempt": 2, "trace_id": "a1" * 16}
+    for line in lines():
+        assert line.items() >= told.items()
+
+
+def test_what_is_not_known_is_not_told_and_what_a_line_says_itself_stands(lines: Lines) -> None:
+    configure_logging("worker", "info")
+    works_on(Work("acme", traceparent="00-not-a-trace"))
+    structlog.get_logger().info("executor.grown", tenant="rival")
+    (line,) = lines()
+    assert line["tenant"] == "rival"
+    assert not {"invocation", "attempt", "trace_id"} & set(line)
+
+
+def _fail(text: str) -> None:
+    raise ValueError(text)
+
+
+HOSTILE = [
+    'a\r\n{"event": "forged"}',
+    "\x1b[2J\x1b]0;title\x07",
+    "\x9b31m\x7f\x00",
+    "\u2028\u2029\x85\x0b\x0c\x1c",
+    "\u202egnp.exe",
+    '"}\n{"event":"forged","level":"info',
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_forges_or_splits_a_line(
+    capsys: pytest.CaptureFixture[str], lines: Lines, text: str
+) -> None:
+    configure_logging("gateway", "info")
+    works_on(Work(text, text))
+    structlog.get_logger().warning("thing.failed", detail=text, **{text: text})
+    logging.getLogger("library").warning("said %s", text)
+    try:
+        _fail(text)
+    except ValueError:
+        structlog.get_logger().exception("thing.failed")
+        logging.getLogger("library").exception(text)
+    del lines
+    written = capsys.readouterr().err
+    assert all(" " <= letter <= "~" or letter == "\n" for letter in written)
+    found = [json.loads(line)["event"] for line in written.splitlines()]
+    assert found == ["thing.failed", "library", "thing.failed", "library"]
+
+
+def test_long_values_are_cut(lines: Lines) -> None:
+    configure_logging("gateway", "info")
+    structlog.get_logger().warning("thing.failed", detail="x" * 5000, many=list(range(1000)))
+    (line,) = lines()
+    assert str(line["detail"]).endswith("x… 904 characters more")
+    assert len(line["many"]) == 64  # type: ignore[arg-type]
+
+
+def test_the_end_of_a_process_is_one_line_too(lines: Lines) -> None:
+    configure_logging("worker", "info")
+    try:
+        _fail('gone\n{"event": "forged"}')
+    except ValueError as error:
+        sys.excepthook(ValueError, error, error.__traceback__)
+    (line,) = lines()
+    assert (line["event"], line["level"]) == ("process_failed", "critical")
+    assert "ValueError" in json.dumps(line["exception"])
+
+
+def test_what_libraries_say_for_their_own_debugging_is_never_written(lines: Lines) -> None:
+    configure_logging("gateway", "debug")
+    logging.getLogger("aiosqlite").debug("executing SELECT %s", "hunter2")
+    logging.getLogger("gateway.app").debug("ours")
+    assert [line["event"] for line in lines()] == ["gateway.app"]
