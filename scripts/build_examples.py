@@ -13,16 +13,20 @@ import fcntl
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples" / "wasm"
 DEFAULT_OUT = ROOT / "build" / "examples"
+TOOL_SECONDS = 480
+"""How long a compiler or an installer may take."""
 RUST_TARGET = "wasm32-unknown-unknown"
 
 
@@ -126,7 +130,8 @@ def build_rust(examples: Sequence[Example], out: Path) -> None:
     command += ["--target-dir", str(target), *cargo.arguments]
     command += [f"--package={example.name}" for example in examples]
     rustflags = "\x1f".join([*_path_remaps(), *cargo.rustflags])
-    _run(command, {"CARGO_ENCODED_RUSTFLAGS": rustflags, **cargo.environment})
+    network = {"CARGO_NET_RETRY": "5", "CARGO_HTTP_TIMEOUT": "20"}
+    _run(command, {"CARGO_ENCODED_RUSTFLAGS": rustflags, **network, **cargo.environment})
     for example in examples:
         crate = example.name.replace("-", "_")
         shutil.copyfile(target / RUST_TARGET / "release" / f"{crate}.wasm", out / example.module)
@@ -170,7 +175,7 @@ def install_assemblyscript() -> Path:
     with (EXAMPLES / "package-lock.json").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _is_installed():
-            _run([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"])
+            _run([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], tries=3)
     return EXAMPLES / "node_modules" / ".bin" / "asc"
 
 
@@ -203,9 +208,28 @@ def build_c(examples: Sequence[Example], out: Path) -> None:
         _run([*compiler, "-o", str((out / example.module).resolve()), f"{example.name}/main.c"])
 
 
-def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> None:
+def _run(
+    command: Sequence[str], environment: dict[str, str] | None = None, *, tries: int = 1
+) -> None:
+    """Runs a tool; of one that downloads and hangs all is ended, and it is tried again."""
     inherited = os.environ  # noqa: TID251 (a compiler needs PATH, HOME and proxies as they are)
-    subprocess.run(command, cwd=EXAMPLES, env={**inherited, **(environment or {})}, check=True)
+    whole = {**inherited, **(environment or {})}
+    seconds = TOOL_SECONDS / tries
+    for left in reversed(range(tries)):
+        tool = subprocess.Popen(command, cwd=EXAMPLES, env=whole, start_new_session=True)
+        try:
+            status = tool.wait(seconds)
+        except subprocess.TimeoutExpired:
+            status = None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(tool.pid, signal.SIGKILL)
+            tool.wait()
+        if status == 0:
+            return
+        if not left:
+            ended = f"after {seconds:.0f} s" if status is None else f"with {status}"
+            raise SystemExit(f"{command[0]} {command[1]} ended {ended}.")
 
 
 LANGUAGES = {
