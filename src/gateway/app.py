@@ -47,6 +47,7 @@ from gateway.usecases.exchange_token import TokenRequest
 from gateway.usecases.resolve_function import FunctionResolver
 from gateway.waiters import Waiters
 from stockade.core.errors import StockadeError
+from stockade.core.outcomes import Attempt
 
 _DESCRIPTION = "Run code you did not write: signed WebAssembly modules under hard limits."
 
@@ -112,6 +113,7 @@ def create_app(services: Services) -> FastAPI:
             FromOciRequest,
             ToOciRequest,
             EnvelopeRequest,
+            Attempt,
         ),
     )
     app.add_exception_handler(StockadeError, on_refusal)

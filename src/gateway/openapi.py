@@ -74,6 +74,30 @@ ACCEPTED: dict[int | str, _Schema] = {
 }
 """The answer of calls that do not wait, or not any longer."""
 
+INVOCATION: dict[int | str, _Schema] = {
+    200: {
+        "description": "The invocation, with every attempt and why it was or was not retried.",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "id": {"type": "string"},
+                        "state": {"type": "string", "enum": ["queued", "running", "done"]},
+                        "outcome": {"type": ["string", "null"]},
+                        "attempts": {
+                            "type": "array",
+                            "items": {"$ref": _PLACE.format(name="Attempt")},
+                        },
+                        "usage": {"$ref": _PLACE.format(name="Usage")},
+                    },
+                }
+            }
+        },
+    }
+}
+"""The answer of calls that tell of one invocation."""
+
 
 def json_body(shape: type[msgspec.Struct]) -> _Schema:
     """Says that a call takes this shape as JSON."""
@@ -100,8 +124,8 @@ def optional(where: str, names: dict[str, str]) -> list[_Schema]:
     ]
 
 
-def describe(app: FastAPI, shapes: tuple[type[msgspec.Struct], ...]) -> None:
-    """Makes the application's document whole; `shapes` are what `json_body` was called with."""
+def describe(app: FastAPI, shapes: tuple[type, ...]) -> None:
+    """Makes the application's document whole; `shapes` are what schemas refer to."""
 
     def document() -> _Schema:
         if app.openapi_schema is None:
@@ -114,7 +138,7 @@ def describe(app: FastAPI, shapes: tuple[type[msgspec.Struct], ...]) -> None:
     app.openapi = document  # type: ignore[method-assign]
 
 
-def _completed(document: _Schema, shapes: tuple[type[msgspec.Struct], ...]) -> _Schema:
+def _completed(document: _Schema, shapes: tuple[type, ...]) -> _Schema:
     _, schemas = msgspec.json.schema_components(shapes, ref_template=_PLACE)
     document["components"] = {
         "schemas": {**schemas, "Problem": _PROBLEM},

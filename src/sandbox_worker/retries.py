@@ -1,14 +1,18 @@
 """What follows a failed attempt, and what every attempt's end teaches.
 
-The function's settings say which policy decides. Every end is learned from, whoever decides.
+The function's settings say which policy decides. The other one decides in its shadow: without
+effect, for the record. Every end is learned from, whoever decides.
 """
 
 from dataclasses import dataclass
 
+import structlog
+
 from stockade.core.invocations import NOTHING_CARRIED, Claim, RetryCarry
 from stockade.core.limits import Limits
-from stockade.core.outcomes import Attempt, Outcome, ReasonCode, RunResult
-from stockade.retry.certainties import stop
+from stockade.core.outcomes import Attempt, Outcome, ReasonCode, RunResult, ShadowDecision
+from stockade.retry.certainties import RAISABLE_LIMITS, stop
+from stockade.retry.memory import EXPLORING
 from stockade.retry.types import (
     AttemptObservation,
     ConsideringPolicy,
@@ -19,7 +23,16 @@ from stockade.retry.types import (
 
 _COMPLETED = stop(ReasonCode.COMPLETED, "The run completed.")
 _TRAPPED = "The guest trapped: "
-_LEARNED = "learned"
+_FIXED, _LEARNED, _NEVER = "fixed", "learned", "never"
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What rules, and what the other policy would have decided; None where it is not asked."""
+
+    ruling: RetryDecision
+    shadow: RetryDecision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,32 +46,42 @@ class Retries:
         """What this attempt may use."""
         return claim.carry.limits or claim.invocation.content.limits
 
-    def decide(self, claim: Claim, result: RunResult, now_ms: int) -> RetryDecision:
+    def decide(self, claim: Claim, result: RunResult, now_ms: int) -> Decided:
         """Whether the attempt is followed by another, when and with which limits."""
         if result.outcome is Outcome.COMPLETED:
-            return _COMPLETED
-        return self._ruling(claim).decide(self._context(claim, result, now_ms))
+            return Decided(_COMPLETED)
+        context = self._context(claim, result, now_ms)
+        # The shadow first: it is to see what the ruling policy sees.
+        shadow = self._consider(claim, context)
+        ruling = self.learned if _asked(claim) == _LEARNED else self.fixed
+        return Decided(ruling.decide(context), shadow)
 
-    def attempt(self, claim: Claim, result: RunResult, decision: RetryDecision) -> Attempt:
+    def attempt(self, claim: Claim, result: RunResult, decided: Decided) -> Attempt:
         """How the attempt stands in the record."""
+        ruling = decided.ruling
         return Attempt(
             number=claim.attempt,
             outcome=result.outcome,
-            reason=decision.reason,
+            reason=ruling.reason,
             usage=result.usage,
             limit=result.limit,
             detail=result.detail,
-            policy=claim.invocation.content.retry.policy,
-            success=decision.success,
+            policy=_asked(claim),
+            success=ruling.success,
             limits=claim.carry.limits,
+            code=ruling.code,
+            shadow=_shown(_other(claim), decided.shadow),
         )
 
-    def carry(self, claim: Claim, result: RunResult, decision: RetryDecision) -> RetryCarry:
+    def carry(self, claim: Claim, result: RunResult, decided: Decided) -> RetryCarry:
         """What goes to the next attempt."""
-        if not decision.retry:
+        ruling, shadow = decided.ruling, decided.shadow
+        if not ruling.retry:
             return NOTHING_CARRIED
-        limits = decision.limits or claim.carry.limits
-        return RetryCarry(limits, decision.basis, _failure(result))
+        stopped = claim.carry.shadow_stopped or (shadow is not None and not shadow.retry)
+        basis, success = _estimated(claim, result, decided)
+        limits = ruling.limits or claim.carry.limits
+        return RetryCarry(limits, basis, _failure(result), success, stopped)
 
     def observe(self, claim: Claim, result: RunResult, now_ms: int) -> None:
         """Learns from the attempt's end, once it is recorded."""
@@ -74,9 +97,16 @@ class Retries:
         )
         self.learned.observe(observation)
 
-    def _ruling(self, claim: Claim) -> ConsideringPolicy:
-        asked = claim.invocation.content.retry.policy
-        return self.learned if asked == _LEARNED else self.fixed
+    def _consider(self, claim: Claim, context: FailureContext) -> RetryDecision | None:
+        """What the other policy would decide. Its troubles are not the run's."""
+        if _asked(claim) == _NEVER:
+            return None
+        shadow = self.fixed if _asked(claim) == _LEARNED else self.learned
+        try:
+            return shadow.consider(context)
+        except (ArithmeticError, LookupError, ValueError) as error:
+            _log.warning("retry_shadow_failed", error=type(error).__name__)
+            return None
 
     def _context(self, claim: Claim, result: RunResult, now_ms: int) -> FailureContext:
         invocation = claim.invocation
@@ -97,6 +127,42 @@ class Retries:
             limits=self.limits(claim),
             ceilings=invocation.ceilings or content.limits,
         )
+
+
+def _asked(claim: Claim) -> str:
+    return claim.invocation.content.retry.policy
+
+
+def _other(claim: Claim) -> str:
+    return _FIXED if _asked(claim) == _LEARNED else _LEARNED
+
+
+def _shown(policy: str, shadow: RetryDecision | None) -> ShadowDecision | None:
+    """A decision without effect, as it stands in the record."""
+    if shadow is None:
+        return None
+    return ShadowDecision(
+        policy,
+        shadow.retry,
+        shadow.delay_ms,
+        shadow.code,
+        shadow.reason,
+        shadow.success,
+        shadow.limits,
+    )
+
+
+def _estimated(claim: Claim, result: RunResult, decided: Decided) -> tuple[str, float | None]:
+    """What the next attempt's end will teach, and the estimate that it will be held against.
+
+    The learned policy's own, whoever rules; but not of a retry under the same limits where the
+    learned policy reckons with raised ones, and nothing that only the fixed policy explores.
+    """
+    if _asked(claim) == _LEARNED:
+        return decided.ruling.basis, decided.ruling.success
+    if decided.shadow is None or result.limit in RAISABLE_LIMITS:
+        return "", None
+    return decided.shadow.basis.removesuffix(EXPLORING), decided.shadow.success
 
 
 def _source(claim: Claim) -> Source:

@@ -203,19 +203,20 @@ class RunningAttempt:
                 blob = await self._patiently(lambda: self._put(result.output))
         now_ms = self._services.clock.now_ms()
         retries = self._services.retries
-        decision = retries.decide(self.claim, result, now_ms)
+        decided = retries.decide(self.claim, result, now_ms)
+        ruling = decided.ruling
         return Completion(
-            attempt=retries.attempt(self.claim, result, decision),
+            attempt=retries.attempt(self.claim, result, decided),
             started_ms=started_ms,
             finished_ms=now_ms,
-            retry_at_ms=now_ms + decision.delay_ms if decision.retry else None,
+            retry_at_ms=now_ms + ruling.delay_ms if ruling.retry else None,
             output_inline=inline,
             output_blob=blob,
             logs=result.logs,
             logs_truncated=result.logs_truncated,
             events=result.events,
             events_truncated=result.events_truncated,
-            carry=retries.carry(self.claim, result, decision),
+            carry=retries.carry(self.claim, result, decided),
         )
 
     async def _put(self, output: bytes) -> str:

@@ -20,7 +20,16 @@ from stockade.core.invocations import (
 )
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi, FunctionContent, RetrySettings
-from stockade.core.outcomes import Attempt, Event, LogLine, Outcome, Progress, State, Usage
+from stockade.core.outcomes import (
+    Attempt,
+    Event,
+    LogLine,
+    Outcome,
+    Progress,
+    ReasonCode,
+    State,
+    Usage,
+)
 from stockade.core.ports import InvocationQueue
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis.redis_keys import partition_of
@@ -809,6 +818,7 @@ async def test_a_poison_is_quarantined_after_its_third_death(installation: Insta
     record = await queue.record("acme", invocation.id)
     assert record is not None
     assert [attempt.outcome for attempt in record.attempts] == [Outcome.LOST] * 3
+    assert {attempt.code for attempt in record.attempts} == {ReasonCode.LOST}
     assert await queue.wait("acme", invocation.id, 5.0)
 
 

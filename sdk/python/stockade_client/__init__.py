@@ -43,6 +43,7 @@ from stockade_client.types import (
     Module,
     Progress,
     Secret,
+    ShadowDecision,
     Usage,
 )
 
@@ -86,6 +87,7 @@ __all__ = [
     "Schedule",
     "ScheduleRefusal",
     "Secret",
+    "ShadowDecision",
     "Signer",
     "StockadeApiError",
     "StockadeClientError",

@@ -46,6 +46,10 @@ class Fields:
         value = self._values.get(name, 0)
         return value if isinstance(value, int) else _checked(value, float, name)
 
+    def maybe_number(self, name: str) -> float | None:
+        """A number, or None when absent or null."""
+        return None if self._values.get(name) is None else self.number(name)
+
     def flag(self, name: str) -> bool:
         """A boolean, False when absent."""
         return _checked(self._values.get(name, False), bool, name)

@@ -21,6 +21,7 @@ from stockade_client.types import (
     Module,
     Progress,
     Secret,
+    ShadowDecision,
     Usage,
 )
 
@@ -207,6 +208,27 @@ def _attempt(fields: Fields) -> Attempt:
         outcome=fields.text("outcome"),
         reason=fields.text("reason"),
         usage=_usage(fields.nested("usage")),
+        limit=fields.maybe_text("limit"),
+        detail=fields.maybe_text("detail"),
+        policy=fields.maybe_text("policy") or "",
+        code=fields.maybe_text("code") or "",
+        success=fields.maybe_number("success"),
+        limits=fields.pairs("limits", Fields.count),
+        shadow=_shadow(fields.nested("shadow")),
+    )
+
+
+def _shadow(fields: Fields) -> ShadowDecision | None:
+    if not fields.names():
+        return None
+    return ShadowDecision(
+        policy=fields.text("policy"),
+        retry=fields.flag("retry"),
+        delay_ms=fields.count("delay_ms"),
+        code=fields.text("code"),
+        reason=fields.text("reason"),
+        success=fields.maybe_number("success"),
+        limits=fields.pairs("limits", Fields.count),
     )
 
 

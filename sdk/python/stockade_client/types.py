@@ -105,13 +105,38 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowDecision:
+    """What the retry policy that does not rule would have decided; nothing followed from it."""
+
+    policy: str
+    retry: bool
+    delay_ms: int
+    code: str
+    reason: str
+    success: float | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
-    """One finished attempt; `reason` says why it was or was not retried."""
+    """One finished attempt; `reason` says why it was or was not retried, `code` in one word.
+
+    `policy` is the retry policy that decided, `success` its estimate that the next attempt
+    completes, None where it made none. `limits` are the attempt's own where they differ from the
+    version's, empty otherwise.
+    """
 
     number: int
     outcome: str
     reason: str
     usage: Usage
+    limit: str | None = None
+    detail: str | None = None
+    policy: str = ""
+    code: str = ""
+    success: float | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
+    shadow: ShadowDecision | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from gateway.bodies import read_bounded
 from gateway.json_response import JSONResponse
 from gateway.metrics import size_warning
-from gateway.openapi import ACCEPTED, OUTPUT, binary_body, optional
+from gateway.openapi import ACCEPTED, INVOCATION, OUTPUT, binary_body, optional
 from gateway.problems import problem
 from gateway.routes.context import Context, authenticated, begin, caller_of
 from gateway.routes.headers import (
@@ -84,9 +84,13 @@ async def submit(request: Request, name: str) -> Response:
     return _accepted(*await _submit(request, context, caller, name, waits=False))
 
 
-@router.get("/v1/invocations/{invocation_id}", summary="Show an invocation")
+@router.get("/v1/invocations/{invocation_id}", summary="Show an invocation", responses=INVOCATION)
 async def get_invocation(request: Request, invocation_id: str) -> Response:
-    """State, attempts, outcome, usage."""
+    """State, attempts, outcome, usage.
+
+    Each failed attempt says which retry policy decided, why (`reason`, `code`), by which estimate
+    of success, and what the other policy would have decided (`shadow`).
+    """
     _, record = await record_of(request, invocation_id, Action.READ)
     return JSONResponse(shown(record))
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stockade.cli.attempts import print_attempts
 from stockade.cli.connection import connected
 from stockade.cli.options import InvocationId, JsonFlag
 from stockade.cli.words import print_facts, print_json, print_table, safe, say, write_output
@@ -101,11 +102,7 @@ def _print_record(record: "Invocation") -> None:
     print_facts(facts | (usage if record.done else {}))
     if attempts:
         typer.echo()
-        rows = (
-            (item.number, item.outcome, f"{item.usage.wall_ms:.3f}", item.usage.fuel, item.reason)
-            for item in record.attempts
-        )
-        print_table(("ATTEMPT", "OUTCOME", "WALL MS", "FUEL", "REASON"), rows)
+        print_attempts(record.attempts)
     if events:
         typer.echo()
         print_table(("EVENT", "DATA"), ((item["name"], item["data"]) for item in events))

@@ -65,13 +65,16 @@ class RetryCarry:
     """What a decision to try again hands to the next attempt.
 
     `limits` are the next attempt's where they differ from the version's; `basis` names what the
-    retry's success was estimated from, so that its end teaches the same; `failure` tells how the
-    attempt before failed, so that the same failure is known again.
+    retry's success was estimated from, so that its end teaches the same, and `success` is that
+    estimate; `failure` tells how the attempt before failed, so that the same failure is known
+    again. With `shadow_stopped` the policy that does not rule would have ended the invocation.
     """
 
     limits: Limits | None = None
     basis: str = ""
     failure: str = ""
+    success: float | None = None
+    shadow_stopped: bool = False
 
 
 NOTHING_CARRIED = RetryCarry()

@@ -107,12 +107,29 @@ class RunResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowDecision:
+    """What the retry policy that does not rule would have decided; nothing followed from it.
+
+    `limits` are those that the next attempt would have had where they would have risen.
+    """
+
+    policy: str
+    retry: bool
+    delay_ms: int
+    code: str
+    reason: str
+    success: float | None = None
+    limits: Limits | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One finished attempt in a record; `reason` says why it was or was not retried.
 
-    `policy` is the retry policy that decided, `success` its estimate that the next attempt
-    completes, None where nothing was estimated; `limits` are those of this attempt where they
-    differ from the version's.
+    `code` is the reason's class (a `ReasonCode`); `policy` is the retry policy that decided,
+    `success` its estimate that the next attempt completes, None where nothing was estimated;
+    `limits` are those of this attempt where they differ from the version's. `shadow` is what the
+    other policy made of the same failure.
     """
 
     number: int
@@ -124,3 +141,5 @@ class Attempt:
     policy: str = ""
     success: float | None = None
     limits: Limits | None = None
+    code: str = ""
+    shadow: ShadowDecision | None = None

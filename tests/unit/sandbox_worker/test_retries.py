@@ -6,11 +6,12 @@ import pytest
 
 from sandbox_worker.retries import Retries
 from stockade.core.invocations import NOTHING_CARRIED, Claim, Invocation, RetryCarry
-from stockade.core.limits import Limits
+from stockade.core.limits import CEILINGS, Limits
 from stockade.core.modules import Abi, FunctionContent, RetrySettings
-from stockade.core.outcomes import Outcome, RunResult, Usage
+from stockade.core.outcomes import Outcome, ReasonCode, RunResult, Usage
 from stockade.retry.fixed import FixedRetryPolicy
 from stockade.retry.learned import LearnedRetryPolicy
+from stockade.retry.types import FailureContext, RetryDecision
 
 NOW_MS = 1_000_000
 LIMITS = Limits(fuel=1000)
@@ -40,35 +41,35 @@ def claim(policy: str = "learned", attempt: int = 1, carry: RetryCarry = NOTHING
     ("policy", "retry"), [("learned", True), ("fixed", False), ("never", False)]
 )
 def test_the_functions_policy_decides(policy: str, *, retry: bool) -> None:
-    decision = retries().decide(claim(policy), OUT_OF_FUEL, NOW_MS)
-    assert decision.retry is retry
+    decided = retries().decide(claim(policy), OUT_OF_FUEL, NOW_MS)
+    assert decided.ruling.retry is retry
 
 
 def test_a_raised_limit_is_the_next_attempts_and_keeps_to_the_ceiling() -> None:
     desk, first = retries(), claim()
-    decision = desk.decide(first, OUT_OF_FUEL, NOW_MS)
-    carry = desk.carry(first, OUT_OF_FUEL, decision)
+    decided = desk.decide(first, OUT_OF_FUEL, NOW_MS)
+    carry = desk.carry(first, OUT_OF_FUEL, decided)
     assert carry.limits == replace(LIMITS, fuel=2000)
     second = claim(attempt=2, carry=carry)
     assert desk.limits(first) == LIMITS
     assert desk.limits(second) == carry.limits
     more = replace(OUT_OF_FUEL, usage=Usage(fuel=2000))
-    decision = desk.decide(second, more, NOW_MS)
-    assert desk.attempt(second, more, decision).limits == carry.limits
-    assert desk.carry(second, more, decision).limits == replace(LIMITS, fuel=3000)
+    decided = desk.decide(second, more, NOW_MS)
+    assert desk.attempt(second, more, decided).limits == carry.limits
+    assert desk.carry(second, more, decided).limits == replace(LIMITS, fuel=3000)
 
 
 def test_without_ceilings_nothing_rises() -> None:
     bare = claim()
     bare = replace(bare, invocation=replace(bare.invocation, ceilings=None))
-    assert not retries().decide(bare, OUT_OF_FUEL, NOW_MS).retry
+    assert not retries().decide(bare, OUT_OF_FUEL, NOW_MS).ruling.retry
 
 
 def test_a_final_end_hands_nothing_on() -> None:
     desk, done = retries(), RunResult(Outcome.COMPLETED, b"out")
-    decision = desk.decide(claim(), done, NOW_MS)
-    assert desk.carry(claim(), done, decision) == NOTHING_CARRIED
-    attempt = desk.attempt(claim(), done, decision)
+    decided = desk.decide(claim(), done, NOW_MS)
+    assert desk.carry(claim(), done, decided) == NOTHING_CARRIED
+    attempt = desk.attempt(claim(), done, decided)
     assert (attempt.reason, attempt.success, attempt.policy) == (
         "The run completed.",
         None,
@@ -78,15 +79,15 @@ def test_a_final_end_hands_nothing_on() -> None:
 
 def test_what_a_retrys_end_teaches_goes_to_the_basis_it_was_decided_by() -> None:
     desk, first, fine = retries(), claim(), RunResult(Outcome.COMPLETED, b"out")
-    decision = desk.decide(first, TRAPPED, NOW_MS)
-    carry = desk.carry(first, TRAPPED, decision)
+    decided = desk.decide(first, TRAPPED, NOW_MS)
+    carry = desk.carry(first, TRAPPED, decided)
     assert carry.basis == "tra..unreachable.001"
     for _ in range(40):
         desk.observe(first, fine, NOW_MS)
         desk.observe(claim(attempt=2, carry=carry), TRAPPED, NOW_MS)
     desk.observe(first, fine, NOW_MS)
-    again = desk.decide(first, TRAPPED, NOW_MS)
-    assert decision.success == pytest.approx(0.5)
+    again = desk.decide(first, TRAPPED, NOW_MS).ruling
+    assert decided.ruling.success == pytest.approx(0.5)
     assert again.success is not None
     assert again.success < 0.1
     assert not again.retry
@@ -96,6 +97,104 @@ def test_a_failure_alike_to_the_last_instruction_is_another_class() -> None:
     desk, first = retries(), claim()
     carry = desk.carry(first, TRAPPED, desk.decide(first, TRAPPED, NOW_MS))
     second = claim(attempt=2, carry=carry)
-    assert desk.decide(second, TRAPPED, NOW_MS).basis == "tra..unreachable.102"
+    assert desk.decide(second, TRAPPED, NOW_MS).ruling.basis == "tra..unreachable.102"
     differs = replace(TRAPPED, usage=Usage(fuel=10))
-    assert desk.decide(second, differs, NOW_MS).basis == "tra..unreachable.002"
+    assert desk.decide(second, differs, NOW_MS).ruling.basis == "tra..unreachable.002"
+
+
+@pytest.mark.parametrize(("policy", "other"), [("learned", "fixed"), ("fixed", "learned")])
+def test_the_other_policy_decides_in_the_shadow_of_every_failure(policy: str, other: str) -> None:
+    desk, first = retries(), claim(policy)
+    decided = desk.decide(first, OUT_OF_FUEL, NOW_MS)
+    shown = desk.attempt(first, OUT_OF_FUEL, decided)
+    assert shown.policy == policy
+    assert shown.shadow is not None
+    assert shown.shadow.policy == other
+    verdicts = {shown.policy: shown.code, shown.shadow.policy: shown.shadow.code}
+    assert verdicts == {"learned": ReasonCode.LIMIT_RAISED, "fixed": ReasonCode.CERTAIN}
+    rose = decided.shadow if policy == "fixed" else decided.ruling
+    assert rose is not None
+    assert rose.limits == replace(LIMITS, fuel=2000)
+    assert shown.shadow.limits == (rose.limits if policy == "fixed" else None)
+
+
+def test_what_is_never_tried_again_and_what_completed_have_no_shadow() -> None:
+    desk = retries()
+    assert desk.decide(claim("never"), OUT_OF_FUEL, NOW_MS).shadow is None
+    done = RunResult(Outcome.COMPLETED, b"out")
+    assert desk.attempt(claim(), done, desk.decide(claim(), done, NOW_MS)).shadow is None
+
+
+def test_a_shadow_takes_nothing_and_changes_no_decision() -> None:
+    desk, first = retries(), claim("fixed")
+    for i in range(500):
+        decided = desk.decide(first, TRAPPED, NOW_MS + i)
+        assert (decided.ruling.retry, decided.ruling.delay_ms) == (True, 100)
+        assert decided.shadow is not None
+        assert decided.shadow.code is ReasonCode.CHANCE
+    ruled = desk.decide(claim("learned"), TRAPPED, NOW_MS).ruling
+    assert (ruled.retry, ruled.delay_ms) == (True, 100)
+
+
+class Broken(FixedRetryPolicy):
+    def consider(self, context: FailureContext) -> RetryDecision:
+        raise ZeroDivisionError(context.attempt)
+
+
+def test_a_shadow_that_fails_is_left_out() -> None:
+    desk = Retries(FixedRetryPolicy(lambda: 0.5), Broken(lambda: 0.5))
+    decided = desk.decide(claim("fixed"), TRAPPED, NOW_MS)
+    assert (decided.ruling.retry, decided.shadow) == (True, None)
+    assert desk.carry(claim("fixed"), TRAPPED, decided).basis == ""
+
+
+def test_a_fixed_functions_retries_teach_the_learned_policy() -> None:
+    desk, first, fine = retries(), claim("fixed"), RunResult(Outcome.COMPLETED, b"out")
+    for _ in range(40):
+        desk.observe(first, fine, NOW_MS)
+        carry = desk.carry(first, TRAPPED, desk.decide(first, TRAPPED, NOW_MS))
+        assert carry.basis == "tra..unreachable.001"
+        assert carry.success is not None
+        desk.observe(claim("fixed", attempt=2, carry=carry), TRAPPED, NOW_MS)
+    desk.observe(first, fine, NOW_MS)
+    decided = desk.decide(first, TRAPPED, NOW_MS)
+    assert decided.ruling.retry
+    assert decided.shadow is not None
+    assert not decided.shadow.retry
+    carry = desk.carry(first, TRAPPED, decided)
+    assert carry.basis == "tra..unreachable.001"
+    assert carry.shadow_stopped
+    third = claim("fixed", attempt=2, carry=carry)
+    rejected = RunResult(Outcome.REJECTED, retry_hint=True)
+    later = desk.decide(third, rejected, NOW_MS)
+    assert later.shadow is not None
+    assert later.shadow.retry
+    assert desk.carry(third, rejected, later).shadow_stopped
+
+
+def test_a_retry_under_the_same_limit_teaches_nothing_of_raised_ones() -> None:
+    late = RunResult(Outcome.LIMIT_EXCEEDED, limit="wall", usage=Usage(fuel=1000))
+    desk, first = retries(), claim("fixed")
+    first = replace(first, invocation=replace(first.invocation, ceilings=CEILINGS))
+    decided = desk.decide(first, late, NOW_MS)
+    assert decided.ruling.retry
+    carry = desk.carry(first, late, decided)
+    assert (carry.limits, carry.basis, carry.success) == (None, "", None)
+
+
+@pytest.mark.parametrize("policy", ["learned", "fixed", "never"])
+def test_caps_deadline_and_ceilings_hold_whichever_policy_decides(policy: str) -> None:
+    desk = retries()
+    failures = (TRAPPED, OUT_OF_FUEL, RunResult(Outcome.LOST), RunResult(Outcome.CRASHED))
+    for result in failures:
+        used_up = claim(policy, attempt=3)
+        assert not desk.decide(used_up, result, NOW_MS).ruling.retry
+        late = claim(policy)
+        late = replace(late, invocation=replace(late.invocation, deadline_ms=NOW_MS))
+        assert not desk.decide(late, result, NOW_MS).ruling.retry
+        for _ in range(200):
+            ruling = desk.decide(claim(policy), result, NOW_MS).ruling
+            assert 0 <= ruling.delay_ms <= 30_000
+            assert ruling.retry is False or policy != "never"
+            if ruling.limits is not None:
+                assert ruling.limits.fuel <= 3000

@@ -17,7 +17,28 @@ MODULE = {
     "size_bytes": 123,
 }
 USAGE = {"fuel": 1000, "peak_memory_bytes": 65536, "wall_ms": 1.5, "queue_ms": 0.25}
-RECORD = {
+RAISED: dict[str, object] = {
+    "number": 1,
+    "outcome": "limit_exceeded",
+    "reason": "The fuel limit rises from 1000 to 2000.",
+    "usage": USAGE,
+    "limit": "fuel",
+    "detail": "Out of fuel.",
+    "policy": "learned",
+    "code": "limit_raised",
+    "success": 0.5,
+    "limits": {"fuel": 1000, "memory_bytes": 65536, "wall_ms": 10},
+    "shadow": {
+        "policy": "fixed",
+        "retry": False,
+        "delay_ms": 0,
+        "code": "certain",
+        "reason": "The same fuel limit would be passed again.",
+        "success": None,
+        "limits": None,
+    },
+}
+RECORD: dict[str, object] = {
     "id": ID,
     "function": "hello",
     "version": 2,

@@ -24,6 +24,7 @@ from tests.unit.sdk_python.fake_gateway import (
     DIGEST,
     ID,
     MODULE,
+    RAISED,
     RECORD,
     FakeGateway,
     completed,
@@ -260,6 +261,20 @@ def test_record_result_logs_and_cancel(client: Client, gateway: FakeGateway) -> 
     assert client.logs(ID).lines == (LogLine("info", "hi"),)
     assert client.logs(ID).truncated
     client.cancel(ID)
+
+
+def test_an_attempt_tells_who_decided_and_what_the_shadow_would_have(
+    client: Client, gateway: FakeGateway
+) -> None:
+    attempts = [RAISED, *RECORD["attempts"]]  # type: ignore[misc]
+    answer = httpx.Response(200, json=RECORD | {"attempts": attempts})
+    gateway.on(f"GET /v1/invocations/{ID}", answer)
+    first, second = client.get(ID).attempts
+    assert (first.policy, first.code, first.success) == ("learned", "limit_raised", 0.5)
+    assert (first.limit, first.limits["fuel"]) == ("fuel", 1000)
+    assert first.shadow is not None
+    assert (first.shadow.policy, first.shadow.retry, first.shadow.limits) == ("fixed", False, {})
+    assert (second.policy, second.success, second.limits, second.shadow) == ("", None, {}, None)
 
 
 def test_wait_looks_until_done(client: Client, gateway: FakeGateway) -> None:

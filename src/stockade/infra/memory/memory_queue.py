@@ -14,7 +14,7 @@ from stockade.core.invocations import (
     InvocationRecord,
     SubmitReceipt,
 )
-from stockade.core.outcomes import Attempt, Outcome, Progress, State, Usage
+from stockade.core.outcomes import Attempt, Outcome, Progress, ReasonCode, State, Usage
 from stockade.core.ports import Clock
 from stockade.infra.memory.memory_admission import accept
 from stockade.infra.memory.memory_queue_state import Job, MemoryQueueState
@@ -195,7 +195,7 @@ class MemoryInvocationQueue:
         if job is None:
             return False
         if ran:
-            job.attempts.append(Attempt(job.attempt, Outcome.LOST, _STOPPED, Usage()))
+            job.attempts.append(_lost(job.attempt, _STOPPED))
             job.attempt += 1
             job.first_failure_ms = job.first_failure_ms or now
         if job.cancel_requested:
@@ -281,7 +281,7 @@ class MemoryInvocationQueue:
         return not job.cancel_requested
 
     def _lose(self, job: Job, now_ms: int) -> bool:
-        job.attempts.append(Attempt(job.attempt, Outcome.LOST, _LOST, Usage()))
+        job.attempts.append(_lost(job.attempt, _LOST))
         job.state = State.QUEUED
         job.attempt += 1
         job.deaths += 1
@@ -293,3 +293,7 @@ class MemoryInvocationQueue:
         elif job.overdue(now_ms):
             self._state.expire(job, now_ms)
         return job.state is State.QUEUED
+
+
+def _lost(number: int, reason: str) -> Attempt:
+    return Attempt(number, Outcome.LOST, reason, Usage(), code=ReasonCode.LOST)

@@ -4,7 +4,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.unit.sdk_python.fake_gateway import DIGEST, ID, RECORD, completed, problem
+from tests.unit.sdk_python.fake_gateway import DIGEST, ID, RAISED, RECORD, completed, problem
 from tests.unit.stockade.cli.conftest import CommandLine
 
 INVOKE = "POST /v1/functions/hello/invoke"
@@ -137,6 +137,21 @@ def test_a_run_in_words_and_in_json(cli: CommandLine) -> None:
     assert "ATTEMPT  OUTCOME" in shown
     assert "limit" not in shown
     assert json.loads(cli.run("runs", "show", ID, "--json").stdout)["usage"]["fuel"] == 1000
+
+
+def test_a_run_tells_each_retry_its_estimate_its_limits_and_the_shadow(cli: CommandLine) -> None:
+    hostile = RAISED["shadow"] | {"retry": True, "delay_ms": 70, "reason": "a\x1b[2Jb"}  # type: ignore[operator]
+    attempts = [RAISED, RAISED | {"number": 2, "shadow": hostile, "success": None}]
+    answer = httpx.Response(200, json=RECORD | {"attempts": attempts})
+    cli.gateway.on(f"GET /v1/invocations/{ID}", answer)
+    shown = cli.run("runs", "show", ID).stdout
+    assert "learned  limit_raised  50%     The fuel limit rises from 1000 to 2000." in shown
+    assert "1        fuel=1000 memory_bytes=65536 wall_ms=10" in shown
+    assert "1        fixed   stop               certain" in shown
+    assert "2        fixed   retry after 70 ms  certain" in shown
+    assert "\x1b" not in shown
+    told = json.loads(cli.run("runs", "show", ID, "--json").stdout)["attempts"]
+    assert (told[0]["code"], told[0]["shadow"]["code"]) == ("limit_raised", "certain")
 
 
 def test_a_queued_run_has_no_cost_yet(cli: CommandLine) -> None:

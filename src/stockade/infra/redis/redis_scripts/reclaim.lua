@@ -17,7 +17,7 @@ end
 local function lose(id)
   local key = record_key(id)
   local r = call('HMGET', key, 'attempt', 'deaths', 'attempts', 'attempts_count', 'cancel', 'deadline_ms')
-  local lost = cmsgpack.pack({ number = tonumber(r[1]), outcome = 'lost', usage = { fuel = 0 },
+  local lost = cmsgpack.pack({ number = tonumber(r[1]), outcome = 'lost', code = 'lost', usage = { fuel = 0 },
     reason = 'The worker stopped renewing its lease.' })
   local deaths = r[2] + 1
   call('HSET', key, 'state', 'queued', 'attempt', r[1] + 1, 'deaths', deaths,
