@@ -15,35 +15,35 @@ class GatewayMetrics:
     """The counters of one gateway process."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self._input_bytes = Histogram(
             "stockade_gateway_input_bytes",
             "Sizes of inputs that came whole and within their bound.",
             buckets=_BUCKETS,
-            registry=self._registry,
+            registry=self.registry,
         )
         self._large_inputs = Counter(
             "stockade_gateway_large_inputs",
             "Inputs above this percentage of the bytes that their function takes.",
             ["above_percent"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self._refusals = Counter(
             "stockade_gateway_refusals",
             "Requests, and lines of batches, that were refused, by code.",
             ["code"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self._audit_failures = Counter(
             "stockade_gateway_audit_failures",
             "Writes to the audit log that failed. Any is an alarm.",
-            registry=self._registry,
+            registry=self.registry,
         )
         self._stale = Gauge(
             "stockade_policies_stale",
             "1 while changed files cannot be used, and those before them are in force.",
             ["files"],
-            registry=self._registry,
+            registry=self.registry,
         )
         for percent in WARN_PERCENT:
             self._large_inputs.labels(percent)
@@ -69,7 +69,7 @@ class GatewayMetrics:
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""
-        return generate(self._registry)
+        return generate(self.registry)
 
 
 def is_above(percent: int, size_bytes: int, bound_bytes: int) -> bool:

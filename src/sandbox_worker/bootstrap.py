@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
 from secrets import SystemRandom
 
 import structlog
@@ -12,13 +13,17 @@ import uvloop
 from sandbox_worker.broker import HostCallBroker
 from sandbox_worker.executor_pool import ExecutorPool, PoolSettings
 from sandbox_worker.executor_watch import ExecutorWatch
+from sandbox_worker.metrics import LabelBounds, WorkerMetrics
 from sandbox_worker.module_loader import ModuleLoader
 from sandbox_worker.module_trust import ModuleTrust
+from sandbox_worker.operations import Dependencies, Operations
+from sandbox_worker.operations_server import OperationsServer
 from sandbox_worker.retries import Retries
 from sandbox_worker.run_attempt import AttemptServices
 from sandbox_worker.settings import WorkerSettings
 from sandbox_worker.supervisor import Supervisor
 from stockade.core.blobs import BlobStore
+from stockade.core.errors import StockadeError
 from stockade.core.ports import Catalog, ProcessBounds
 from stockade.core.queue_clock import QueueClock
 from stockade.infra.blobs.blob_stores import open_blob_stores
@@ -40,7 +45,7 @@ from stockade.infra.redis.redis_key_values import RedisKeyValueStore
 from stockade.infra.redis.redis_module_hints import RedisModuleHints
 from stockade.infra.redis.redis_partitions import RedisPartitions
 from stockade.infra.secret_box import AesGcmSecretBox
-from stockade.infra.secrets_file import read_or_create_secret
+from stockade.infra.secrets_file import read_or_create_secret, read_private
 from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 from stockade.infra.walled_jail import open_jail
@@ -50,6 +55,8 @@ from stockade.retry.learned import LearnedRetryPolicy
 
 _log = structlog.get_logger()
 _ARTIFACT_KEY_BYTES = 32
+_LEAST_TOKEN_BYTES, _MOST_TOKEN_BYTES = 16, 1024
+_NOBODY = "nobody"
 
 
 def run(settings: WorkerSettings) -> None:
@@ -86,9 +93,8 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
         stack.push_async_callback(queue.aclose)
         await partitions.check()
         meter = ProcMeter()
-        isolation = load_isolation_policy(settings.policy_dir / "isolation.toml")
-        process_bounds = _bounds(settings)
-        pool = ExecutorPool(jail, _pool_settings(settings), isolation, meter, process_bounds)
+        metrics = _metrics(settings)
+        pool = _pool(settings, jail, meter, metrics)
         stack.push_async_callback(pool.aclose)
         stores = await open_blob_stores(settings.blob_place, clock)
         trust = await _module_trust(stack, settings, catalog, stores.modules)
@@ -97,6 +103,7 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             blobs=stores.modules,
             cache=await _artifact_cache(settings, jail),
             compiler=JailedCompiler(jail),
+            metrics=metrics,
         )
         hints = RedisModuleHints(RedisConnections(settings.redis_url))
         stack.push_async_callback(hints.aclose)
@@ -110,18 +117,63 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             payloads=stores.payloads,
             loader=loader,
             pool=pool,
-            broker=_broker(stack, settings, catalog),
+            broker=_broker(stack, settings, catalog, metrics),
             retries=Retries(FixedRetryPolicy(uniform), LearnedRetryPolicy(uniform)),
             clock=QueueClock(clock, queue),
             inline_output_bytes=settings.inline_output_bytes,
+            metrics=metrics,
         )
-        yield Supervisor(
-            services,
-            ExecutorWatch(pool, meter),
-            settings.capacity,
-            settings.lease_seconds,
-            settings.drain_seconds,
+        needs = Dependencies(
+            {"queue": queue.time_ms, "catalog": lambda: catalog.find_key(_NOBODY)}, trust.alarms
         )
+        yield await _supervisor(stack, settings, services, ExecutorWatch(pool, meter), needs)
+
+
+async def _supervisor(
+    stack: AsyncExitStack,
+    settings: WorkerSettings,
+    services: AttemptServices,
+    watch: ExecutorWatch,
+    needs: Dependencies,
+) -> Supervisor:
+    """The supervisor, with the endpoint that tells of it."""
+    supervisor = Supervisor(
+        services, watch, settings.capacity, settings.lease_seconds, settings.drain_seconds
+    )
+    operations = Operations(services.metrics, supervisor, services.pool, needs)
+    await _open_endpoint(stack, settings, operations)
+    return supervisor
+
+
+async def _open_endpoint(
+    stack: AsyncExitStack, settings: WorkerSettings, operations: Operations
+) -> None:
+    measuring = asyncio.ensure_future(operations.measure())
+    stack.callback(measuring.cancel)
+    if not settings.metrics_port:
+        return
+    server = OperationsServer(operations.routes(), _metrics_token(settings))
+    await server.start(settings.metrics_host, settings.metrics_port)
+    stack.push_async_callback(server.aclose)
+    _log.info("worker_endpoint", host=settings.metrics_host, port=settings.metrics_port)
+
+
+def _metrics_token(settings: WorkerSettings) -> str:
+    if settings.metrics_token_file is None:
+        return ""
+    token = (read_private(settings.metrics_token_file, _MOST_TOKEN_BYTES) or b"").strip()
+    if len(token) < _LEAST_TOKEN_BYTES or not token.isascii():
+        raise StockadeError(
+            "config.token_invalid",
+            f"The file {settings.metrics_token_file} needs a token of at least"
+            f" {_LEAST_TOKEN_BYTES} ASCII characters.",
+        )
+    return token.decode()
+
+
+def _metrics(settings: WorkerSettings) -> WorkerMetrics:
+    bounds = LabelBounds(settings.metrics_tenants, settings.metrics_functions)
+    return WorkerMetrics(bounds, version("stockade"))
 
 
 async def _module_trust(
@@ -133,7 +185,9 @@ async def _module_trust(
     return ModuleTrust(catalog, blobs, policies, rules, SystemClock(), settings.trust_seconds)
 
 
-def _broker(stack: AsyncExitStack, settings: WorkerSettings, catalog: Catalog) -> HostCallBroker:
+def _broker(
+    stack: AsyncExitStack, settings: WorkerSettings, catalog: Catalog, metrics: WorkerMetrics
+) -> HostCallBroker:
     folder = settings.policy_dir
     quota = load_key_value_quota(folder / "key_values.toml")
     places = RedisPartitions(settings.redis_url, settings.partitions)
@@ -144,7 +198,16 @@ def _broker(stack: AsyncExitStack, settings: WorkerSettings, catalog: Catalog) -
         key_values=key_values,
         catalog=catalog,
         secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
+        metrics=metrics,
     )
+
+
+def _pool(
+    settings: WorkerSettings, jail: ZygoteJail, meter: ProcMeter, metrics: WorkerMetrics
+) -> ExecutorPool:
+    isolation = load_isolation_policy(settings.policy_dir / "isolation.toml")
+    bounds = _bounds(settings)
+    return ExecutorPool(jail, _pool_settings(settings), isolation, meter, bounds, metrics)
 
 
 def _bounds(settings: WorkerSettings) -> ProcessBounds:

@@ -6,10 +6,12 @@ grants are looked at again for every call, and its size, number and time are bou
 the end of its run.
 """
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 from sandbox_worker.guest.frames import MAX_HOST_CALL_BYTES, HostCall, HostReply
 from sandbox_worker.guest.host_calls import ABSENT, DONE, FAILED
+from sandbox_worker.metrics import WorkerMetrics
 from sandbox_worker.redaction import Redaction
 from stockade.core.errors import StockadeError
 from stockade.core.grants import Grants, parse_grants
@@ -33,6 +35,7 @@ class HostCallBroker:
     key_values: KeyValueStore
     catalog: Catalog
     secret_box: SecretBox
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
 
     def open(self, invocation: Invocation) -> "HostCallsOfRun":
         """Answers the calls of one run."""
@@ -62,6 +65,7 @@ class HostCallsOfRun:
 
     async def answer(self, call: HostCall) -> HostReply:
         """The reply to one call."""
+        began, result = time.monotonic(), "cut"
         try:
             self._count(len(call.text) + len(call.data))
             answer = self._answers.get(call.name)
@@ -69,9 +73,15 @@ class HostCallsOfRun:
                 raise _not_granted(f"the call {call.name[:64]!a}")
             reply = await answer(call)
             self._count(len(reply.data))
+            result = "absent" if reply.status == ABSENT else "done"
         except StockadeError as error:
+            result = error.code
             return HostReply(FAILED, f"{error.code}: {error.message}".encode())
-        return reply
+        else:
+            return reply
+        finally:
+            name = call.name if call.name in self._answers else "unknown"
+            self._broker.metrics.host_called(name, result, time.monotonic() - began)
 
     def _count(self, size: int) -> None:
         self._bytes += size

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from sandbox_worker.executor_client import ExecutorClient
+from sandbox_worker.metrics import WorkerMetrics
 from stockade.core.errors import StockadeError
 from stockade.core.isolation import IsolationLevel, IsolationPolicy
 from stockade.core.jail_control import JailRole
@@ -83,6 +84,7 @@ class ExecutorPool:
         isolation: Which tenants get a fresh process for every run.
         meter: Measures processes from outside.
         bounds: Has the kernel hold them to their memory.
+        metrics: Counts what happens to them.
     """
 
     def __init__(
@@ -92,12 +94,14 @@ class ExecutorPool:
         isolation: IsolationPolicy,
         meter: ProcessMeter,
         bounds: ProcessBounds,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._jail = jail
         self._settings = settings
         self._isolation = isolation
         self._meter = meter
         self._bounds = bounds
+        self._metrics = metrics or WorkerMetrics()
         self._idle: list[_Idle] = []
         self._spares: list[JailedProcess] = []
         self._born_bytes: dict[int, int] = {}
@@ -116,6 +120,7 @@ class ExecutorPool:
         Raises:
             StockadeError: `jail.unavailable`.
         """
+        asked = time.monotonic()
         if self._queue.waiting or self._free() <= 0:
             await self._wait_in_turn(tenant)
         while (executor := self._take_idle(tenant, digest)) is None and self._free() <= 0:
@@ -123,6 +128,9 @@ class ExecutorPool:
             await self._wait_in_turn(tenant)
         executor = executor or await self._new(tenant)
         self.lent.add(executor)
+        self._metrics.got_executor(time.monotonic() - asked)
+        if not executor.has(digest):
+            self._metrics.cold_start("module")
         return executor
 
     async def release(self, executor: ExecutorClient) -> None:
@@ -134,15 +142,15 @@ class ExecutorPool:
             self._idle.append(_Idle(executor, time.monotonic()))
             self._serve_next()
         else:
-            self._end(executor)
+            self._end(executor, _why_ended(executor, spent=spent, closed=self._closed))
 
     async def sweep(self) -> None:
         """Ends what is dead, was idle for too long, has grown, or works for nobody."""
         now = time.monotonic()
         for idle in list(self._idle):
-            if idle in self._idle and self._is_over(idle, now):
+            if idle in self._idle and (reason := self._why_over(idle, now)):
                 self._idle.remove(idle)
-                self._end(idle.executor)
+                self._end(idle.executor, reason)
         self._free()
         self._keep_spares()
 
@@ -150,11 +158,15 @@ class ExecutorPool:
         """Ends all executors that are not lent."""
         self._closed = True
         while self._idle:
-            self._end(self._idle.pop().executor)
+            self._end(self._idle.pop().executor, "closed")
         while self._spares:
-            self._drop_process(self._spares.pop())
+            self._drop_process(self._spares.pop(), "closed")
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def counts(self) -> dict[str, int]:
+        """How many there are of each kind."""
+        return {"lent": len(self.lent), "idle": len(self._idle), "spare": len(self._spares)}
 
     def born_bytes(self, executor: ExecutorClient) -> int:
         """What an executor's process held when it was born."""
@@ -164,10 +176,10 @@ class ExecutorPool:
         """How many could be lent now, beyond those that are promised to who waits."""
         for idle in [one for one in self._idle if not one.executor.alive]:
             self._idle.remove(idle)
-            self._end(idle.executor)
+            self._end(idle.executor, "died")
         for spare in [one for one in self._spares if not one.alive]:
             self._spares.remove(spare)
-            self._drop_process(spare)
+            self._drop_process(spare, "died")
         return self._places + len(self._spares) + len(self._idle) - self._promised
 
     async def _wait_in_turn(self, tenant: str) -> None:
@@ -209,6 +221,7 @@ class ExecutorPool:
                 self._places -= 1
             else:
                 # The longest idle one's place is taken over, once its process is gone.
+                self._metrics.executor_ended("idle")
                 end = self._start(self._ended(self._idle.pop(0).executor, frees_place=False))
                 await asyncio.shield(end)
             process = await self._jail.fork(JailRole.EXECUTOR)
@@ -217,29 +230,32 @@ class ExecutorPool:
             self._serve_next()
             raise
         self._note_birth(process)
+        self._metrics.cold_start("process")
         self._keep_spares()
         return self._client(process, tenant)
 
     def _client(self, process: JailedProcess, tenant: str) -> ExecutorClient:
         return ExecutorClient(process, tenant, self._bounds.ran_out_of_memory)
 
-    def _is_over(self, idle: _Idle, now: float) -> bool:
+    def _why_over(self, idle: _Idle, now: float) -> str | None:
         executor, settings = idle.executor, self._settings
-        if not executor.alive or now - idle.since > settings.idle_seconds:
-            return True
+        if not executor.alive:
+            return "died"
+        if now - idle.since > settings.idle_seconds:
+            return "idle"
         used = self._meter.cpu_seconds(executor.process_id)
         held = self._meter.resident_bytes(executor.process_id)
         if used is None or held is None:
-            return True
+            return "died"
         if held - self.born_bytes(executor) > settings.max_growth_bytes:
             _log.info("executor_has_grown", bytes=held)
-            return True
+            return "grown"
         # The first look may still count the end of its last run.
         works = idle.cpu_seconds and used - idle.cpu_seconds > _IDLE_CPU_SECONDS
         idle.cpu_seconds = used
         if works:
             _log.warning("executor_works_for_nobody", tenant=executor.tenant)
-        return bool(works)
+        return "works" if works else None
 
     def _keep_spares(self) -> None:
         wanted = min(self._settings.spare_executors - len(self._spares), self._places)
@@ -268,10 +284,12 @@ class ExecutorPool:
             self._serve_next()
 
     def _note_birth(self, process: JailedProcess) -> None:
+        self._metrics.executor_started()
         self._bounds.hold(process.process_id)
         self._born_bytes[process.process_id] = self._meter.resident_bytes(process.process_id) or 0
 
-    def _end(self, executor: ExecutorClient) -> None:
+    def _end(self, executor: ExecutorClient, reason: str) -> None:
+        self._metrics.executor_ended(reason)
         executor.discard()
         self._start(self._ended(executor))
 
@@ -281,7 +299,8 @@ class ExecutorPool:
         finally:
             self._forget(executor.process_id, frees_place=frees_place)
 
-    def _drop_process(self, process: JailedProcess) -> None:
+    def _drop_process(self, process: JailedProcess, reason: str) -> None:
+        self._metrics.executor_ended(reason)
         process.kill()
         self._start(self._process_ended(process))
 
@@ -304,6 +323,14 @@ class ExecutorPool:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _why_ended(executor: ExecutorClient, *, spent: bool, closed: bool) -> str:
+    if not executor.healthy:
+        return "killed"
+    if not executor.alive:
+        return "died"
+    return "spent" if spent or not closed else "closed"
 
 
 _IDLE_CPU_SECONDS = 0.5

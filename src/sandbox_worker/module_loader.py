@@ -1,7 +1,9 @@
 """From a digest to a compiled module that may run: trust and artifacts are checked again."""
 
+import time
 from collections import OrderedDict
 
+from sandbox_worker.metrics import WorkerMetrics
 from sandbox_worker.module_trust import ModuleTrust, read_module
 from stockade.core.blobs import BlobStore
 from stockade.core.ports import ArtifactCache, ModuleCompiler
@@ -19,6 +21,7 @@ class ModuleLoader:
         cache: Has the artifacts of this host.
         compiler: Makes what the cache has not.
         kept_bytes: How much of artifacts stays in memory; what was used longest ago makes room.
+        metrics: Counts where modules were found.
     """
 
     def __init__(
@@ -28,12 +31,14 @@ class ModuleLoader:
         cache: ArtifactCache,
         compiler: ModuleCompiler,
         kept_bytes: int = _KEPT_BYTES,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self.trust = trust
         self._blobs = blobs
         self._cache = cache
         self._compiler = compiler
         self._room_bytes = kept_bytes
+        self._metrics = metrics or WorkerMetrics()
         self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._loading: SingleFlight[tuple[str, str], bytes] = SingleFlight()
 
@@ -50,6 +55,7 @@ class ModuleLoader:
         if kept is None:
             return await self._loading.run(place, lambda: self._load(tenant, digest))
         self._kept.move_to_end(place)
+        self._metrics.loaded("memory")
         return kept
 
     async def _load(self, tenant: str, digest: str) -> bytes:
@@ -64,12 +70,22 @@ class ModuleLoader:
     async def _artifact(self, tenant: str, digest: str) -> bytes:
         artifact = await self._cache.get(digest)
         if artifact is not None:
+            self._metrics.loaded("cache")
             return artifact
         async with self._cache.making(digest):
             # Another worker of this host may have made it meanwhile.
             artifact = await self._cache.get(digest)
             if artifact is None:
                 body = await read_module(self._blobs, digest)
-                artifact = await self._compiler.compile(body, tenant)
+                artifact = await self._compile(body, tenant)
                 await self._cache.put(digest, artifact)
+            else:
+                self._metrics.loaded("cache")
+        return artifact
+
+    async def _compile(self, body: bytes, tenant: str) -> bytes:
+        began = time.monotonic()
+        artifact = await self._compiler.compile(body, tenant)
+        self._metrics.loaded("compiled")
+        self._metrics.compiled(time.monotonic() - began)
         return artifact

@@ -69,6 +69,7 @@ class ModuleTrust:
     ) -> None:
         self._catalog = catalog
         self._blobs = blobs
+        self._policies = policies
         self._voucher = RememberedVoucher(policies)
         self._rules = rules
         self._clock = clock
@@ -108,6 +109,10 @@ class ModuleTrust:
                 self._checked[place] = replace(checked, checked_at=_LONG_AGO)
         for asked in [asked for asked in self._asked if tenant in {None, asked[0]}]:
             del self._asked[asked]
+
+    def alarms(self) -> dict[str, str | None]:
+        """By kind of files, why the newest ones are not in force; None when they are."""
+        return {"authorization": self._policies.alarm, "trust": self._rules.alarm}
 
     def on_distrust(self, tenant: str) -> OnDistrust:
         """What becomes of the tenant's runs under way when their module loses trust."""

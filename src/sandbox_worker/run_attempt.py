@@ -10,6 +10,7 @@ import structlog
 from sandbox_worker.broker import HostCallBroker, HostCallsOfRun
 from sandbox_worker.executor_pool import ExecutorPool
 from sandbox_worker.executor_task import Task
+from sandbox_worker.metrics import WorkerMetrics
 from sandbox_worker.module_loader import ModuleLoader
 from sandbox_worker.retries import Retries
 from stockade.core.catalog_changes import CatalogChanges
@@ -47,6 +48,7 @@ class AttemptServices:
     retries: Retries
     clock: QueueClock
     inline_output_bytes: int
+    metrics: WorkerMetrics
 
 
 class RunningAttempt:
@@ -103,6 +105,7 @@ class RunningAttempt:
         result = replace(result, usage=replace(result.usage, queue_ms=queue_ms))
         completion = await self._completion(result, now_ms)
         if await self._record(completion):
+            services.metrics.ran(self.claim, completion)
             services.retries.observe(self.claim, result, completion.finished_ms)
 
     async def _begin(self, now_ms: int) -> bool:
@@ -236,6 +239,7 @@ class RunningAttempt:
                 await asyncio.sleep(pause)
             else:
                 if not recorded:
+                    self._services.metrics.stale_completion()
                     _log.warning("stale_completion_refused")
                 return recorded
         raise RuntimeError("the last attempt to record neither returned nor raised")

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sandbox_worker.operations_server import is_loopback
 from stockade.core.blob_place import BlobPlace, blob_place
 from stockade.core.durability import Durability
 from stockade.core.walls import DEFAULT_REQUIRED, parse_walls
@@ -58,10 +59,36 @@ class WorkerSettings(BaseSettings):
     lease_seconds: float = Field(default=15.0, gt=0)
     drain_seconds: float = Field(default=30.0, ge=0)
     inline_output_bytes: int = Field(default=32 * 1024, ge=0)
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Where /metrics, /healthz and /readyz are; 0 for nowhere.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="Address for them. Another than loopback needs --metrics-token-file.",
+    )
+    metrics_token_file: Path | None = Field(
+        default=None,
+        description="Token that /metrics asks for as bearer token, since it names tenants.",
+    )
+    metrics_tenants: int = Field(
+        default=20, ge=0, le=1000, description="So many tenants, the busiest, are metrics' labels."
+    )
+    metrics_functions: int = Field(
+        default=100, ge=0, le=10_000, description="So many functions likewise."
+    )
 
     @model_validator(mode="after")
     def _blobs_have_a_place(self) -> Self:
         _ = self.blob_place
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_are_guarded(self) -> Self:
+        if self.metrics_port and not self.metrics_token_file and not is_loopback(self.metrics_host):
+            raise ValueError("metrics_host is reachable from elsewhere: set metrics_token_file")
         return self
 
     @property

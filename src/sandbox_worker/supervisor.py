@@ -60,6 +60,24 @@ class Supervisor:
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
         self._stopping = False
+        self._working = False
+
+    @property
+    def state(self) -> str:
+        """`starting`, `working` or `draining`."""
+        if self._stopping:
+            return "draining"
+        return "working" if self._working else "starting"
+
+    @property
+    def running(self) -> int:
+        """How many attempts are under way."""
+        return len(self._running)
+
+    @property
+    def capacity(self) -> int:
+        """How many may be."""
+        return self._capacity
 
     def stop(self) -> None:
         """Stops claiming; `run` returns when what runs is finished or the drain time is over.
@@ -105,6 +123,7 @@ class Supervisor:
             try:
                 if not self._clock.was_set:
                     await self._clock.set()
+                self._working = True
                 claims = await self._queue.claim(room, _CLAIM_SECONDS)
                 await self._start_or_hand_back(claims)
                 backoff = _FIRST_BACKOFF_SECONDS
@@ -205,15 +224,19 @@ class Supervisor:
         await self._queue.tick(capacity, self._clock.now_ms())
         room = self._capacity - len(self._running)
         if room > 0 and not self._stopping:
-            await self._start_or_hand_back(await self._queue.reclaim(room))
+            claims = await self._queue.reclaim(room)
+            self._services.metrics.reclaimed(len(claims))
+            await self._start_or_hand_back(claims)
 
     async def _forever(self, step: Callable[[], Awaitable[None]], seconds: float) -> None:
         while True:
             try:
                 await step()
             except StockadeError as error:
+                self._services.metrics.upkeep_failed()
                 _log.warning("upkeep_failed", code=error.code)
             except Exception as error:  # noqa: BLE001 - a worker without its upkeep would go on as a ghost
+                self._services.metrics.upkeep_failed()
                 _log.error("upkeep_broke", exc_info=error)
             await asyncio.sleep(seconds)
 
@@ -240,6 +263,7 @@ class Supervisor:
             # Its lease runs out; then another worker takes it over.
             _log.warning("hand_back_failed", invocation=claim.invocation.id, code=error.code)
         else:
+            self._services.metrics.handed_back()
             _log.info("handed_back", invocation=claim.invocation.id, held=held)
 
     @property

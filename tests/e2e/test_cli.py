@@ -172,7 +172,7 @@ async def test_one_round_and_another_on_the_same_data(
     for package in ("gateway", "redis", "sandbox_worker", "stockade"):
         (tmp_path / f"{package}.py").write_text("raise SystemExit('not what was installed')")
     dev = start("--workers-capacity", "1", "--fsync", "everysec")
-    assert dev.ready.keys() == {"ready", "url", "api_key_file"}
+    assert dev.ready.keys() == {"ready", "url", "api_key_file", "worker_metrics_url"}
     assert dev.ready["ready"] is True
     assert dev.data_dir.stat().st_mode & 0o777 == 0o700
     assert Path(dev.ready["api_key_file"]).stat().st_mode & 0o777 == 0o600
@@ -181,6 +181,9 @@ async def test_one_round_and_another_on_the_same_data(
         deploy_echo(client)
         first = client.invoke("echo", b"hello")
         assert first.output == b"hello"
+        async with httpx.AsyncClient() as http:
+            told = (await http.get(dev.ready["worker_metrics_url"])).text
+        assert 'stockade_invocations_total{outcome="completed",tenant="dev"} 1.0' in told
         live_and_let_die(client)
     assert len(dev.children) >= 3
     assert dev.end(signal.SIGTERM) == 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import pytest
 
 from registry.admission import admit
@@ -20,6 +21,7 @@ from registry.verification import verify_module
 from sandbox_worker.bootstrap import build_supervisor
 from sandbox_worker.settings import WorkerSettings
 from sandbox_worker.supervisor import Supervisor
+from stockade.cli.dev.data_dir import free_port
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Invocation, InvocationRecord
@@ -148,6 +150,43 @@ async def test_an_invocation_completes_with_its_output(platform: Platform, size:
     assert record.usage.fuel > 0
     assert record.usage.wall_ms > 0
     assert [attempt.number for attempt in record.attempts] == [1]
+
+
+async def test_its_own_endpoint_tells_whether_it_works_and_what_it_did(
+    platform: Platform, tmp_path: Path
+) -> None:
+    content = await platform.store(guests.ECHO)
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text("t" * 16)
+    wanted = {"metrics_port": free_port(), "metrics_token_file": token}
+    platform.settings = platform.settings.model_copy(update=wanted)
+    url = f"http://127.0.0.1:{wanted['metrics_port']}"
+    headers = {"Authorization": f"Bearer {'t' * 16}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers) as http:
+        async with working(platform) as supervisor:
+            await platform.run(content, b"x")
+            ready = (await http.get("/readyz")).json()
+            assert ready == {
+                "ready": True,
+                "worker": "working",
+                "queue": "ok",
+                "catalog": "ok",
+                "policies": "ok",
+                "why": {},
+            }
+            assert (await http.get("/healthz")).json() == {"ok": True}
+            assert (await httpx.AsyncClient().get(f"{url}/metrics")).status_code == 401
+            told = (await http.get("/metrics")).text
+            supervisor.stop()
+            assert (await http.get("/readyz")).json()["worker"] == "draining"
+        with pytest.raises(httpx.ConnectError):
+            await http.get("/healthz")
+    assert 'stockade_attempts_total{function="f",outcome="completed",tenant="acme"} 1.0' in told
+    assert 'stockade_module_loads_total{source="compiled"} 1.0' in told
+    assert 'stockade_cold_starts_total{what="module"} 1.0' in told
+    assert 'stockade_policies_stale{files="trust"} 0.0' in told
+    assert "stockade_worker_capacity 2.0" in told
 
 
 async def test_payloads_go_when_their_records_are_gone(platform: Platform) -> None:

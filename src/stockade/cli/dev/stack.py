@@ -12,7 +12,7 @@ from typing import Literal
 import structlog
 
 from stockade.cli.dev.child import Child
-from stockade.cli.dev.data_dir import HOST
+from stockade.cli.dev.data_dir import HOST, free_port
 from stockade.cli.dev.readiness import WorkerPresence, until_ready
 from stockade.cli.dev.store import KeptValkey
 from stockade.cli.dev.tenant import KEY_FILE_NAME, ensure_dev_key
@@ -57,6 +57,7 @@ class DevStack:
     def __init__(self, plan: DevPlan) -> None:
         self._plan = plan
         self._valkey = KeptValkey(plan.data_dir / "valkey", plan.fsync)
+        self._metrics_port = free_port()
         self._children: list[Child] = []
         self._stop = asyncio.Event()
 
@@ -86,7 +87,9 @@ class DevStack:
         settings = self._settings()
         gateway = {"STOCKADE_HOST": HOST, "STOCKADE_PORT": str(self._plan.port)}
         capacity = self._plan.capacity
-        worker = {} if capacity is None else {"STOCKADE_CAPACITY": str(capacity)}
+        worker = {"STOCKADE_METRICS_PORT": str(self._metrics_port)}
+        if capacity is not None:
+            worker["STOCKADE_CAPACITY"] = str(capacity)
         self._children = [
             _serving("gateway", settings | gateway),
             _serving("worker", settings | worker),
@@ -111,7 +114,13 @@ class DevStack:
         for child in self._children:
             child.proven = True
         key_file = str(self._plan.data_dir / KEY_FILE_NAME)
-        ready = {"ready": True, "url": self._plan.url, "api_key_file": key_file}
+        metrics_url = f"http://{HOST}:{self._metrics_port}/metrics"
+        ready = {
+            "ready": True,
+            "url": self._plan.url,
+            "api_key_file": key_file,
+            "worker_metrics_url": metrics_url,
+        }
         print(json.dumps(ready), flush=True)
 
     async def _stop_in_order(self) -> None:

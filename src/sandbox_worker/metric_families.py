@@ -1,0 +1,150 @@
+"""What a worker counts: every metric, its meaning and its labels (`docs/reference/metrics.md`).
+
+What stands here is `WorkerMetrics`' own; everybody else calls its methods.
+"""
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+)
+from prometheus_client.process_collector import ProcessCollector
+
+MIB = 1024 * 1024
+_WAITS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
+_RUNS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SHORT = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+_COMPILES = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_MEMORY = tuple(mib * MIB for mib in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096))
+
+# They would double the series, and tell nothing that counters do not.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Families:
+    """All metrics of one worker, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.build = Info("stockade_build", "The release that runs.", registry=self.registry)
+        self._define_runs()
+        self._define_modules()
+        self._define_executors()
+        self._define_worker()
+
+    def _define_runs(self) -> None:
+        named = ["tenant", "function"]
+        self.attempts = self._counter(
+            "attempts", "Attempts whose end this worker recorded.", [*named, "outcome"]
+        )
+        self.invocations = self._counter(
+            "invocations",
+            "Invocations that ended for good with an attempt of this worker.",
+            ["tenant", "outcome"],
+        )
+        self.fuel = self._counter("fuel", "Fuel that attempts used.", named)
+        self.run_seconds = self._counter("run_seconds", "Wall time that attempts took.", named)
+        self.queue_wait = self._histogram(
+            "queue_wait_seconds",
+            "From the time that an invocation could first run to the start of this attempt.",
+            ["tenant"],
+            _WAITS,
+        )
+        self.attempt_seconds = self._histogram(
+            "attempt_seconds",
+            "Wall time of attempts, host calls included and the module's loading not.",
+            ["tenant"],
+            _RUNS,
+        )
+        self.peak_memory = self._histogram(
+            "attempt_peak_memory_bytes",
+            "The most memory that an attempt held.",
+            [],
+            _MEMORY,
+        )
+        self.host_calls = self._counter(
+            "host_calls", "Host calls of guests, by call and how it ended.", ["call", "result"]
+        )
+        self.host_call_seconds = self._histogram(
+            "host_call_seconds", "How long host calls took.", ["call"], _SHORT
+        )
+
+    def _define_modules(self) -> None:
+        self.module_loads = self._counter(
+            "module_loads",
+            "Modules looked up for runs, by where the compiled form was: memory, cache (of this"
+            " host), or compiled (nowhere).",
+            ["source"],
+        )
+        self.compile_seconds = self._histogram(
+            "module_compile_seconds",
+            "How long compiling a module took, waiting for its turn included.",
+            [],
+            _COMPILES,
+        )
+
+    def _define_executors(self) -> None:
+        self.executors = self._gauge(
+            "executors", "Executor processes: lent (running), idle, spare (nobody's).", ["state"]
+        )
+        self.executors_started = self._counter("executors_started", "Executors that were forked.")
+        self.executors_ended = self._counter(
+            "executors_ended",
+            "Executors that ended: spent (its runs or isolation level), idle, grown, works (for"
+            " nobody), died, killed (by us, during a run), closed (the worker stopped).",
+            ["reason"],
+        )
+        self.cold_starts = self._counter(
+            "cold_starts",
+            "Runs that had to wait for a fresh process (process) or for their module to be loaded"
+            " into one (module).",
+            ["what"],
+        )
+        self.executor_wait = self._histogram(
+            "executor_wait_seconds", "How long attempts waited for an executor.", [], _SHORT
+        )
+
+    def _define_worker(self) -> None:
+        self.capacity = self._gauge("worker_capacity", "How many attempts may run at once.")
+        self.running = self._gauge("worker_running", "How many attempts are under way.")
+        self.reclaimed = self._counter(
+            "leases_reclaimed", "Claims taken over from workers whose lease ran out."
+        )
+        self.handed_back = self._counter(
+            "claims_handed_back", "Claims given back unfinished when the worker stopped."
+        )
+        self.stale = self._counter(
+            "stale_completions", "Ends that were not recorded since another worker had taken over."
+        )
+        self.upkeep_failures = self._counter(
+            "upkeep_failures", "Rounds of leases, due work, sweeps and listening that failed."
+        )
+        self.loop_lag = self._histogram(
+            "event_loop_lag_seconds", "How late the event loop was with a timer.", [], _SHORT
+        )
+        self.valkey_seconds = self._histogram(
+            "valkey_seconds",
+            "Round trips to Valkey that do not block, by script or command.",
+            ["command"],
+            _SHORT,
+        )
+        self.policies_stale = self._gauge(
+            "policies_stale",
+            "1 while changed files cannot be used, and those before them are in force.",
+            ["files"],
+        )
+
+    def _counter(self, name: str, text: str, labels: list[str] | None = None) -> Counter:
+        return Counter(f"stockade_{name}", text, labels or [], registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: list[str] | None = None) -> Gauge:
+        return Gauge(f"stockade_{name}", text, labels or [], registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, labels: list[str], buckets: tuple[float, ...]
+    ) -> Histogram:
+        return Histogram(f"stockade_{name}", text, labels, buckets=buckets, registry=self.registry)

@@ -1,0 +1,215 @@
+"""What a worker tells Prometheus. Every method is one plain call of the code that it is about.
+
+Tenants and functions are labels for the busiest alone (`TopNames`); all others share `OTHERS`,
+which none can be called. A counter of the shared label never takes over what a name had counted,
+and a name's own begins at zero when it gets one: every series only grows.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from sandbox_worker.metric_families import Families
+from stockade.core.invocations import Claim, Completion
+from stockade.core.outcomes import Outcome
+from stockade.core.top_names import TopNames
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prometheus_client import Counter
+
+OTHERS = "(other)"
+_OPENMETRICS = "application/openmetrics-text"
+_TRACE_ID_CHARACTERS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class LabelBounds:
+    """How many tenants, and how many functions of all of them, have labels of their own."""
+
+    tenants: int = 20
+    functions: int = 100
+
+
+class _OfTenant:
+    """The series of one tenant, or of all others together."""
+
+    def __init__(self, families: Families, tenant: str) -> None:
+        self.queue_wait = families.queue_wait.labels(tenant)
+        self.attempt_seconds = families.attempt_seconds.labels(tenant)
+        self.invocations = {
+            outcome: families.invocations.labels(tenant, outcome.value) for outcome in Outcome
+        }
+
+
+class _OfFunction:
+    """The series of one function, or of all others of a tenant together."""
+
+    def __init__(self, families: Families, tenant: str, function: str) -> None:
+        self.fuel = families.fuel.labels(tenant, function)
+        self.run_seconds = families.run_seconds.labels(tenant, function)
+        self._labels = tenant, function
+        self._families = families
+        self._attempts: dict[Outcome, Counter] = {}
+
+    def ended(self, outcome: Outcome) -> None:
+        """Counts an attempt. Most functions know few outcomes."""
+        counter = self._attempts.get(outcome)
+        if counter is None:
+            counter = self._families.attempts.labels(*self._labels, outcome.value)
+            self._attempts[outcome] = counter
+        counter.inc()
+
+
+class WorkerMetrics:
+    """The metrics of one worker process.
+
+    Args:
+        bounds: How many names are labels.
+        version: The release.
+    """
+
+    def __init__(self, bounds: LabelBounds | None = None, version: str = "") -> None:
+        bounds = bounds or LabelBounds()
+        self.families = Families()
+        self.families.build.info({"version": version})
+        self._top_tenants: TopNames[str] = TopNames(bounds.tenants)
+        self._top_functions: TopNames[tuple[str, str]] = TopNames(bounds.functions)
+        self._tenants: dict[str, _OfTenant] = {}
+        self._functions: dict[tuple[str, str], _OfFunction] = {}
+
+    def ran(self, claim: Claim, completion: Completion) -> None:
+        """Counts an attempt whose end was recorded."""
+        invocation, attempt = claim.invocation, completion.attempt
+        usage, outcome = attempt.usage, attempt.outcome
+        tenant = invocation.tenant if self._top_tenants.note(invocation.tenant) else OTHERS
+        of_tenant = self._of_tenant(tenant)
+        exemplar = _exemplar(invocation.traceparent)
+        of_tenant.queue_wait.observe(usage.queue_ms / 1000, exemplar)
+        of_tenant.attempt_seconds.observe(usage.wall_ms / 1000, exemplar)
+        if completion.retry_at_ms is None:
+            of_tenant.invocations[outcome].inc()
+        of_function = self._of_function(tenant, invocation.tenant, invocation.function)
+        of_function.ended(outcome)
+        of_function.fuel.inc(usage.fuel)
+        of_function.run_seconds.inc(usage.wall_ms / 1000)
+        self.families.peak_memory.observe(usage.peak_memory_bytes)
+
+    def host_called(self, call: str, result: str, seconds: float) -> None:
+        """Counts a host call; both names are from lists of ours, never a guest's words."""
+        self.families.host_calls.labels(call, result).inc()
+        self.families.host_call_seconds.labels(call).observe(seconds)
+
+    def loaded(self, source: str) -> None:
+        """Counts where a compiled module was found: `memory`, `cache`, or `compiled`."""
+        self.families.module_loads.labels(source).inc()
+
+    def compiled(self, seconds: float) -> None:
+        """Notes how long a module took to compile."""
+        self.families.compile_seconds.observe(seconds)
+
+    def cold_start(self, what: str) -> None:
+        """Counts a run that waited for a fresh `process`, or for its `module` to be loaded."""
+        self.families.cold_starts.labels(what).inc()
+
+    def got_executor(self, seconds: float) -> None:
+        """Notes how long an attempt waited for an executor."""
+        self.families.executor_wait.observe(seconds)
+
+    def executor_started(self) -> None:
+        """Counts a fork."""
+        self.families.executors_started.inc()
+
+    def executor_ended(self, reason: str) -> None:
+        """Counts the end of an executor; the reasons stand in the metric's help."""
+        self.families.executors_ended.labels(reason).inc()
+
+    def executors(self, *, lent: int, idle: int, spare: int) -> None:
+        """Notes how many executors there are."""
+        for state, count in (("lent", lent), ("idle", idle), ("spare", spare)):
+            self.families.executors.labels(state).set(count)
+
+    def works(self, running: int, capacity: int) -> None:
+        """Notes how much runs and might."""
+        self.families.running.set(running)
+        self.families.capacity.set(capacity)
+
+    def reclaimed(self, count: int) -> None:
+        """Counts claims taken over from the dead."""
+        self.families.reclaimed.inc(count)
+
+    def handed_back(self) -> None:
+        """Counts a claim given back unfinished."""
+        self.families.handed_back.inc()
+
+    def stale_completion(self) -> None:
+        """Counts an end that came too late to be recorded."""
+        self.families.stale.inc()
+
+    def upkeep_failed(self) -> None:
+        """Counts a round of upkeep that failed."""
+        self.families.upkeep_failures.inc()
+
+    def loop_was_late(self, seconds: float) -> None:
+        """Notes how late a timer of the event loop came."""
+        self.families.loop_lag.observe(seconds)
+
+    def valkey_answered(self, command: str, seconds: float) -> None:
+        """Notes a round trip to Valkey."""
+        self.families.valkey_seconds.labels(command).observe(seconds)
+
+    def follows(self, files: str, *, stale: bool) -> None:
+        """Notes whether the newest of these policy files is in force."""
+        self.families.policies_stale.labels(files).set(stale)
+
+    def review(self) -> None:
+        """Gives labels to who is busy now, and takes them from who is not any more."""
+        families = self.families
+        for tenant in self._top_tenants.review():
+            self._tenants.pop(tenant, None)
+            for family in (families.queue_wait, families.attempt_seconds, families.invocations):
+                family.remove_by_labels({"tenant": tenant})
+            self._forget((tenant, OTHERS))
+        for named in self._top_functions.review():
+            self._forget(named)
+
+    def text(self, accept: str = "") -> tuple[bytes, str]:
+        """All of it, and its content type: OpenMetrics for who accepts it, with exemplars."""
+        registry = self.families.registry
+        if _OPENMETRICS in accept:
+            body: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+            return body, openmetrics.CONTENT_TYPE_LATEST
+        return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def _of_tenant(self, tenant: str) -> _OfTenant:
+        series = self._tenants.get(tenant)
+        if series is None:
+            series = self._tenants[tenant] = _OfTenant(self.families, tenant)
+        return series
+
+    def _of_function(self, label: str, tenant: str, function: str) -> _OfFunction:
+        named = self._top_functions.note((tenant, function))
+        place = (tenant, function) if named else (label, OTHERS)
+        series = self._functions.get(place)
+        if series is None:
+            series = self._functions[place] = _OfFunction(self.families, *place)
+        return series
+
+    def _forget(self, place: tuple[str, str]) -> None:
+        self._functions.pop(place, None)
+        tenant, function = place
+        families = self.families
+        counters: Sequence[Counter] = (families.attempts, families.fuel, families.run_seconds)
+        for family in counters:
+            family.remove_by_labels({"tenant": tenant, "function": function})
+
+
+def _exemplar(traceparent: str) -> dict[str, str] | None:
+    """The trace's id, for a valid W3C `traceparent`."""
+    parts = traceparent.split("-")
+    if len(parts) < len("vtsf") or len(parts[1]) != _TRACE_ID_CHARACTERS:
+        return None
+    return {"trace_id": parts[1]}

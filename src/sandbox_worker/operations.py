@@ -1,0 +1,118 @@
+"""What the worker's own endpoint says, at `/healthz`, `/readyz` and `/metrics`."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from sandbox_worker.executor_pool import ExecutorPool
+from sandbox_worker.metrics import WorkerMetrics
+from sandbox_worker.operations_server import Answer, Route
+from sandbox_worker.supervisor import Supervisor
+from stockade.core.errors import StockadeError
+
+_JSON = "application/json"
+_CHECK_SECONDS = 1.0
+_LAG_SECONDS = 0.25
+_LOOKS_UNTIL_REVIEW = 120
+"""Every half a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What a worker cannot work without, and what it follows.
+
+    Args:
+        checks: By name; each raises `StockadeError` while it is away.
+        alarms: By kind of policy files, why the newest ones are not in force, or None.
+    """
+
+    checks: Mapping[str, Callable[[], Awaitable[object]]]
+    alarms: Callable[[], Mapping[str, str | None]]
+
+
+class Operations:
+    """Answers for one worker.
+
+    Args:
+        metrics: What it counts.
+        supervisor: Whether it works, and how much.
+        pool: Its executors.
+        needs: Its stores and policies.
+    """
+
+    def __init__(
+        self,
+        metrics: WorkerMetrics,
+        supervisor: Supervisor,
+        pool: ExecutorPool,
+        needs: Dependencies,
+    ) -> None:
+        self._metrics = metrics
+        self._supervisor = supervisor
+        self._pool = pool
+        self._needs = needs
+        self._writing = asyncio.Lock()
+
+    def routes(self) -> Mapping[str, Route]:
+        """What is where. Metrics name tenants, so that they may be guarded."""
+        return {
+            "/healthz": Route(self._healthz),
+            "/readyz": Route(self._readyz),
+            "/metrics": Route(self._scrape, guarded=True),
+        }
+
+    async def measure(self) -> None:
+        """Measures the event loop, and looks who is busy, until cancelled."""
+        loop, looks = asyncio.get_running_loop(), 0
+        while True:
+            due = loop.time() + _LAG_SECONDS
+            await asyncio.sleep(_LAG_SECONDS)
+            self._metrics.loop_was_late(max(0.0, loop.time() - due))
+            looks = (looks + 1) % _LOOKS_UNTIL_REVIEW
+            if looks == 0:
+                self._metrics.review()
+
+    async def _healthz(self, _accept: str) -> Answer:
+        return _told({"ok": True})
+
+    async def _readyz(self, _accept: str) -> Answer:
+        names = list(self._needs.checks)
+        whys = await asyncio.gather(*(_why_not(self._needs.checks[name]) for name in names))
+        away = {name: why for name, why in zip(names, whys, strict=True) if why}
+        works = self._supervisor.state == "working"
+        stale = {files: why for files, why in self._needs.alarms().items() if why}
+        body: dict[str, object] = {"ready": works and not away, "worker": self._supervisor.state}
+        body |= {name: "unavailable" if name in away else "ok" for name in names}
+        body["policies"] = "stale" if stale else "ok"
+        body["why"] = {**away, **stale}
+        return _told(body, HTTPStatus.OK if body["ready"] else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def _scrape(self, accept: str) -> Answer:
+        # One at a time, and beside the event loop: leases go on meanwhile.
+        async with self._writing:
+            self._look()
+            body, content_type = await asyncio.to_thread(self._metrics.text, accept)
+        return Answer(body, content_type)
+
+    def _look(self) -> None:
+        self._metrics.works(self._supervisor.running, self._supervisor.capacity)
+        self._metrics.executors(**self._pool.counts())
+        for files, alarm in self._needs.alarms().items():
+            self._metrics.follows(files, stale=alarm is not None)
+
+
+async def _why_not(check: Callable[[], Awaitable[object]]) -> str | None:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            await check()
+    except StockadeError as error:
+        return f"{error.code}: {error.message}"
+    except TimeoutError:
+        return f"It did not answer within {_CHECK_SECONDS:.0f} second."
+    return None
+
+
+def _told(body: Mapping[str, object], status: HTTPStatus = HTTPStatus.OK) -> Answer:
+    return Answer(json.dumps(body).encode() + b"\n", _JSON, status)
