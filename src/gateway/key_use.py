@@ -1,4 +1,4 @@
-"""Notes when keys were last used, in bundles, and sweeps those of jobs: no request waits for it."""
+"""Notes when keys were last used, in bundles, and sweeps those that ended, beside all requests."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,6 +16,11 @@ NOTE_SECONDS = 30.0
 
 KEPT_SECONDS = 3600.0
 """How long a job's key stays in the list after its end."""
+
+KEY_KEPT_SECONDS = 30 * 24 * 3600.0
+"""How long any other does; the audit log names it for longer."""
+
+_SWEPT_AT_ONCE = 1000
 
 _log = structlog.get_logger()
 
@@ -50,9 +55,11 @@ async def note_use(keys: KeyStore, authenticator: Authenticator) -> None:
 
 
 async def sweep(catalog: Catalog, clock: Clock) -> None:
-    """Deletes keys of jobs a while after their end; what fails is done the next time."""
+    """Deletes keys a while after their end; what fails is done the next time."""
+    now_ms = clock.now_ms()
     try:
-        await catalog.sweep_workloads(clock.now_ms() - int(KEPT_SECONDS * 1000))
+        await catalog.sweep_workloads(now_ms - int(KEPT_SECONDS * 1000))
+        await catalog.sweep_keys(now_ms - int(KEY_KEPT_SECONDS * 1000), _SWEPT_AT_ONCE)
     except StockadeError as error:
         _log.warning("sweep_waits", code=error.code)
 

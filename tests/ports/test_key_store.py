@@ -147,3 +147,17 @@ async def test_times_that_no_store_could_hold_are_refused(catalog: Catalog) -> N
 async def test_a_key_needs_its_tenant(catalog: Catalog) -> None:
     with pytest.raises(StockadeError, match=r"^tenant\.not_found"):
         await catalog.add_key(replace(KEY, tenant="nobody"))
+
+
+async def test_a_sweep_takes_what_ended_long_ago_and_nothing_else(catalog: Catalog) -> None:
+    revoked = replace(KEY, id="abcdefghij03", expires_ms=None, revoked_ms=8_000)
+    for_good = replace(KEY, id="abcdefghij04", expires_ms=None)
+    for key in (KEY, OTHER, revoked, for_good):
+        await catalog.add_key(key)
+    assert await catalog.sweep_keys(8_000, 10) == 0
+    assert await catalog.sweep_keys(9_000, 10) == 1
+    assert await catalog.find_key(revoked.id) is None
+    assert await catalog.sweep_keys(9_001, 1) == 1
+    assert await catalog.sweep_keys(9_001, 10) == 1
+    assert await catalog.sweep_keys(2**60, 10) == 0
+    assert list(await catalog.keys("acme")) == [for_good]

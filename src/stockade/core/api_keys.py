@@ -55,6 +55,10 @@ class ApiKey:
         unexpired = self.expires_ms is None or now_ms < self.expires_ms
         return unexpired and self.revoked_ms is None
 
+    def ended_before(self, now_ms: int) -> bool:
+        """Whether its time was over, or it was revoked, before this."""
+        return any(end is not None and end < now_ms for end in (self.expires_ms, self.revoked_ms))
+
 
 @dataclass(frozen=True, slots=True)
 class PresentedKey:

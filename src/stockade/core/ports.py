@@ -96,6 +96,9 @@ class KeyStore(Protocol):
     async def touch_keys(self, used: Mapping[str, int]) -> None:
         """Notes when keys were last used; earlier times than those known change nothing."""
 
+    async def sweep_keys(self, before_ms: int, most: int) -> int:
+        """Deletes up to `most` keys of any tenant that ended before this; how many."""
+
 
 class Catalog(
     KeyStore, WorkloadStore, TrustStore, FunctionStore, ModuleStore, AttestationStore, Protocol

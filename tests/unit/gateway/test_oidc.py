@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.key_use import sweep
+from gateway.key_use import KEY_KEPT_SECONDS, sweep
 from gateway.sources import BURST
 from gateway.usecases import exchange_token
 from stockade.core.audit import PLATFORM
@@ -363,6 +363,17 @@ async def test_ended_jobs_leave_the_list_after_a_while(ci: Ci) -> None:
     assert len(await ci.gateway.catalog.keys("alice")) == 2
     await sweep(ci.gateway.catalog, Later())
     assert len(await ci.gateway.catalog.keys("alice")) == 1
+
+
+async def test_a_revoked_key_leaves_the_list_after_a_month(ci: Ci) -> None:
+    catalog, clock = ci.gateway.catalog, ci.gateway.services.clock
+    (key,) = await catalog.keys("alice")
+    month_ms = int(KEY_KEPT_SECONDS * 1000)
+    await catalog.add_key(replace(key, id="abcdefghij09", expires_ms=clock.now_ms() - month_ms - 1))
+    recent = clock.now_ms() - month_ms + 60_000
+    await catalog.add_key(replace(key, id="abcdefghij08", revoked_ms=recent))
+    await sweep(catalog, clock)
+    assert {one.id for one in await catalog.keys("alice")} == {key.id, "abcdefghij08"}
 
 
 async def test_a_sweep_that_fails_is_done_the_next_time(

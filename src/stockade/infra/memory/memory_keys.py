@@ -61,6 +61,13 @@ class MemoryKeyStore:
             if key is not None and (key.last_used_ms or 0) < used_ms:
                 self._keys[key_id] = replace(key, last_used_ms=used_ms)
 
+    async def sweep_keys(self, before_ms: int, most: int) -> int:
+        """Deletes up to `most` keys of any tenant that ended before this; how many."""
+        ended = [key.id for key in self._keys.values() if key.ended_before(before_ms)][:most]
+        for key_id in ended:
+            del self._keys[key_id]
+        return len(ended)
+
     def _own(self, tenant: str, key_id: str) -> ApiKey | None:
         key = self._keys.get(key_id)
         return key if key is not None and key.tenant == tenant else None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
 import msgspec
-from sqlalchemy import RowMapping, Update, bindparam, func, or_, select, update
+from sqlalchemy import RowMapping, Update, bindparam, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from stockade.core.api_keys import ApiKey
@@ -72,6 +72,20 @@ class SqlKeyStore:
         if rows:
             async with self._writer.writing() as connection:
                 await connection.execute(note.values(last_used_ms=bindparam("used_ms")), rows)
+
+    async def sweep_keys(self, before_ms: int, most: int) -> int:
+        """Deletes up to `most` keys of any tenant that ended before this; how many."""
+        check_storable(before_ms)
+        times = (api_keys.c.expires_ms, api_keys.c.revoked_ms)
+        ended = or_(*(time < before_ms for time in times))
+        found = select(api_keys.c.id).where(ended).limit(most)
+        async with reading(self._engine) as connection:
+            ids = tuple(await connection.scalars(found))
+        if ids:
+            async with self._writer.writing() as connection:
+                # Once ended, a key stays so: what was found is still to go.
+                await connection.execute(delete(api_keys).where(api_keys.c.id.in_(ids)))
+        return len(ids)
 
     async def _change(self, tenant: str, key_id: str, change: Update) -> bool:
         """Whether the tenant has the key, which is changed where the change applies."""
