@@ -10,6 +10,8 @@ MOST_EXPLORED = 10.0
 """Explorations that a tenant may save up for when they are needed."""
 PROBE_GAP_MS = 5000
 """Between two explorations of a tenant at least."""
+MOST_TENANTS = 10_000
+"""Whose explorations are counted; who comes back after that begins without credit."""
 
 
 @dataclass(slots=True)
@@ -26,7 +28,10 @@ class Explorers:
 
     def earn(self, tenant: str) -> None:
         """A decision."""
-        explorer = self.tenants.setdefault(tenant, _Explorer())
+        explorer = self.tenants.pop(tenant, None) or _Explorer()
+        if len(self.tenants) >= MOST_TENANTS:
+            del self.tenants[next(iter(self.tenants))]
+        self.tenants[tenant] = explorer
         explorer.credit = min(MOST_EXPLORED, explorer.credit + EXPLORED)
 
     def may(self, context: FailureContext) -> bool:

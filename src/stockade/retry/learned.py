@@ -46,13 +46,13 @@ class LearnedRetryPolicy:
     def __init__(self, uniform: Callable[[], float], memory: Memory | None = None) -> None:
         self._uniform = uniform
         self.memory = memory or Memory()
-        self._budgets = Budgets()
+        self._budgets = Budgets(self.memory.account, self.memory.spend)
         self._explorers = Explorers()
 
     def observe(self, observation: AttemptObservation) -> None:
         """Learns from an attempt's end."""
         if observation.outcome is Outcome.COMPLETED:
-            self._budgets.earn(observation.source.tenant)
+            self._budgets.earn(observation.source.tenant, observation.now_ms)
         self.memory.observe(observation)
 
     def decide(self, context: FailureContext) -> RetryDecision:
@@ -80,7 +80,8 @@ class LearnedRetryPolicy:
         return self._consider_chance(context, outage.failures if outage.health.successes else 0)
 
     def _take(self, context: FailureContext, decision: RetryDecision) -> None:
-        self._budgets.take(context.source.tenant, _COST_OF_RAISING if decision.limits else 1.0)
+        cost = _COST_OF_RAISING if decision.limits else 1.0
+        self._budgets.take(context.source.tenant, context.now_ms, cost)
         if decision.code is ReasonCode.OUTAGE:
             self.memory.put_off(context.source)
         if decision.code is ReasonCode.EXPLORE:
@@ -158,8 +159,8 @@ class LearnedRetryPolicy:
     ) -> RetryDecision:
         """The retry, if budget and deadline let it."""
         tenant, settings = context.source.tenant, context.settings
-        wait_ms = self._budgets.wait_ms(tenant, context.now_ms)
-        scarcity = self._budgets.scarcity(tenant) if limits is None else 0.0
+        wait_ms, scarcity = self._budgets.look(tenant, context.now_ms)
+        scarcity = scarcity if limits is None else 0.0
         spaced_ms = int(scarcity * self._uniform() * settings.max_delay_ms)
         delay_ms = max(delay_ms, wait_ms, spaced_ms)
         if delay_ms > settings.max_delay_ms:

@@ -5,40 +5,40 @@ whether others fail too, and the attempt. A function version is remembered by th
 tenant and the platform without the cause, which is the guest's own word.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from stockade.core.outcomes import Outcome
+from stockade.retry.budgets import PLATFORMS, TENANTS, Account, Spending
 from stockade.retry.certainties import RAISABLE_LIMITS
-from stockade.retry.needs import Sketch
+from stockade.retry.journal import Batch, Journal, replay
 from stockade.retry.outages import Outage
-from stockade.retry.rates import FIRST_SHIFT, PRIOR
-from stockade.retry.state import MOST_BASES, MOST_SHARED_BASES, Part
+from stockade.retry.parts import PLATFORM, Key, Lesson, Part, most_bases
+from stockade.retry.rates import PRIOR
 from stockade.retry.types import AttemptObservation, FailureContext, Source
 
 MOST_PARTS = 50_000
 """Parts in memory; those of which nothing was heard for longest go first."""
-MOST_OF_ONE_TENANT = 3.0
-"""Trials that a tenant has in mind when it stops telling the platform's."""
 EXPLORING = "?"
 """Ends the basis of a retry against the estimate: its success is reason enough to begin anew."""
 _LAST_ATTEMPT = 3
 _CAUSE_LENGTH = 12
 _A_RUN = 2
 
-Key = tuple[str, ...]
-
 
 @dataclass(slots=True)
 class Memory:
-    """The parts by their key: `()`, `(tenant,)`, `(tenant, function, version)`, an upstream's."""
+    """The parts by their key. With a journal, what is learned here is noted for the others too."""
 
     parts: dict[Key, Part] = field(default_factory=dict)
     most: int = MOST_PARTS
+    journal: Journal | None = None
 
     def basis(self, context: FailureContext, attempt: int) -> str:
         """The class of this failure, were it of that attempt."""
         many = self.outage(context.source).failures > _A_RUN
-        cause = context.cause[:_CAUSE_LENGTH] if context.cause.isascii() else "other"
+        cause = context.cause[:_CAUSE_LENGTH]
+        cause = cause if cause.isascii() and cause.isprintable() else "other"
         return (
             f"{context.outcome[:3]}.{(context.limit or '')[:1]}.{cause}"
             f".{context.repeats:d}{many:d}{min(attempt, _LAST_ATTEMPT)}"
@@ -59,59 +59,52 @@ class Memory:
 
     def need(self, source: Source, limit: str, share: float, above: float = 0.0) -> float | None:
         """What so many runs of the function version stay within; None when nothing is known."""
-        part = self.parts.get(_function(source))
+        part = self.parts.get(function_key(source))
         sketch = part.needs.get(limit) if part else None
         return sketch.quantile(share, above) if sketch else None
 
     def outage(self, source: Source) -> Outage:
         """That of the upstream if there is one, or of the function version; not to be changed."""
-        part = self.parts.get(_subject(source))
+        part = self.parts.get(subject_key(source))
         return part.outage if part else Outage()
 
     def put_off(self, source: Source) -> None:
         """Counts a retry that waits for an outage's end."""
-        self._part(_subject(source)).outage.waiting += 1
+        self.part(subject_key(source)).outage.waiting += 1
+
+    def account(self, tenant: str) -> Account:
+        """What is left of a tenant's budget, or the platform's (no name); not to be changed."""
+        part = self.parts.get((tenant,) if tenant else PLATFORM)
+        return part.account if part else Account()
+
+    def spend(self, tenant: str, spending: Spending) -> None:
+        """Books what a tenant earned and spent."""
+        if self.journal is not None:
+            self.journal.spend(tenant, spending)
+        charge = self.part((tenant,)).account.spend(spending, TENANTS)
+        if charge:
+            platform = Spending(of_allowance=charge, now_ms=spending.now_ms)
+            self.part(PLATFORM).account.spend(platform, PLATFORMS)
 
     def observe(self, observation: AttemptObservation) -> None:
         """Learns from an attempt's end."""
-        success = observation.outcome is Outcome.COMPLETED
-        source, now_ms = observation.source, max(0, observation.now_ms)
-        self._part(_subject(source)).outage.observe(success=success, now_ms=now_ms)
-        self._learn_need(observation)
-        if observation.attempt == 1:
-            part = self._part(_function(source))
-            if part.firsts.add(float(success), 1.0, now_ms, FIRST_SHIFT):
-                part.renew()
-        if observation.basis:
-            self._learn_chance(source, observation.basis, float(success), now_ms)
+        for key, lesson in _lessons(observation):
+            if self.journal is not None:
+                self.journal.note(key, (lesson,))
+            part = self.part(key)
+            if len(key) == 1 and part.tells(lesson.basis):
+                self.part(PLATFORM).learn(lesson, most_bases(PLATFORM))
+            part.learn(lesson, most_bases(key))
 
-    def _learn_chance(self, source: Source, basis: str, success: float, now_ms: int) -> None:
-        explored, basis = basis.endswith(EXPLORING), basis.removesuffix(EXPLORING)
-        platform, tenant, function = _scopes(source, basis)
-        narrow = self._part(tenant[0]).rate(tenant[1], MOST_SHARED_BASES)
-        if narrow.trials < MOST_OF_ONE_TENANT:
-            wide = self._part(platform[0]).rate(platform[1], MOST_SHARED_BASES)
-            wide.add(success, 1.0, now_ms)
-        narrow.add(success, 1.0, now_ms)
-        part = self._part(function[0])
-        if explored and success:
-            part.renew()
-        part.rate(function[1], MOST_BASES).add(success, 1.0, now_ms)
+    def adopt(self, key: Key, part: Part, unshared: Batch) -> None:
+        """Takes what all workers know of a scope, and adds what they have not been told yet."""
+        waiting = self.part(key).outage.waiting
+        replay(key, part, unshared)
+        part.outage.waiting = waiting if part.outage.failures else 0
+        self.parts[key] = part
 
-    def _learn_need(self, observation: AttemptObservation) -> None:
-        usage, limit = observation.usage, observation.limit
-        needs: dict[str, float]
-        if observation.outcome is Outcome.COMPLETED:
-            needs = {"fuel": usage.fuel, "memory": usage.peak_memory_bytes, "wall": usage.wall_ms}
-        elif limit in RAISABLE_LIMITS:
-            needs = {limit: 2 * getattr(observation.limits, RAISABLE_LIMITS[limit])}
-        else:
-            return
-        part = self._part(_function(observation.source))
-        for name, need in needs.items():
-            part.needs.setdefault(name, Sketch()).add(need)
-
-    def _part(self, key: Key) -> Part:
+    def part(self, key: Key) -> Part:
+        """A scope's part, new if nothing is known."""
         part = self.parts.pop(key, None)
         if part is None:
             part = Part()
@@ -121,16 +114,58 @@ class Memory:
         return part
 
 
-def _function(source: Source) -> Key:
+def scopes_of(source: Source) -> tuple[Key, ...]:
+    """All that a decision about such an attempt may look at."""
+    subject, function = subject_key(source), function_key(source)
+    return PLATFORM, (source.tenant,), function, *((subject,) if subject != function else ())
+
+
+def function_key(source: Source) -> Key:
+    """The function version's."""
     return source.tenant, source.function, str(source.version)
 
 
-def _subject(source: Source) -> Key:
-    return (source.tenant, "", source.upstream) if source.upstream else _function(source)
+def subject_key(source: Source) -> Key:
+    """That of whose outages are followed: the upstream's, or the function version's."""
+    return (source.tenant, "", source.upstream) if source.upstream else function_key(source)
+
+
+def _lessons(observation: AttemptObservation) -> Iterator[tuple[Key, Lesson]]:
+    """What each scope learns; of the platform its tenants decide."""
+    source, now_ms = observation.source, max(0, observation.now_ms)
+    success = observation.outcome is Outcome.COMPLETED
+    explored, basis = observation.basis.endswith(EXPLORING), observation.basis
+    basis = basis.removesuffix(EXPLORING)
+    subject, function = subject_key(source), function_key(source)
+    if subject != function:
+        yield subject, Lesson(now_ms, success, follows=True)
+    first, needs = observation.attempt == 1, _needs(observation)
+    follows = subject == function
+    yield function, Lesson(now_ms, success, follows, first, needs, basis, explored)
+    if basis:
+        yield (source.tenant,), Lesson(now_ms, success, basis=_shared(basis))
+
+
+def _needs(observation: AttemptObservation) -> tuple[tuple[str, float], ...]:
+    usage, limit = observation.usage, observation.limit
+    if observation.outcome is Outcome.COMPLETED:
+        return (
+            ("fuel", usage.fuel),
+            ("memory", usage.peak_memory_bytes),
+            ("wall", usage.wall_ms),
+        )
+    if limit in RAISABLE_LIMITS:
+        return ((limit, 2 * getattr(observation.limits, RAISABLE_LIMITS[limit])),)
+    return ()
+
+
+def _shared(basis: str) -> str:
+    """A basis's name beyond the function: without the cause, which is the guest's own word."""
+    outcome, limit, *_, rest = basis.split(".")
+    return f"{outcome}.{limit}..{rest}"
 
 
 def _scopes(source: Source, basis: str) -> tuple[tuple[Key, str], ...]:
     """From the widest to the narrowest, with the basis's name in each."""
-    outcome, limit, *_, rest = basis.split(".")
-    shared = f"{outcome}.{limit}..{rest}"
-    return ((), shared), ((source.tenant,), shared), (_function(source), basis)
+    shared = _shared(basis)
+    return (PLATFORM, shared), ((source.tenant,), shared), (function_key(source), basis)

@@ -1,7 +1,7 @@
 """What function versions need of fuel, memory and time: quantile sketches.
 
 A sketch counts values in bins whose edges grow by a tenth (as DDSketch: Masson et al., VLDB
-2019), so a quantile is right within a tenth; adding two sketches adds their counts. A value that
+2019), so a quantile is right within a tenth. A value that
 passed its limit is only known to be larger; it counts as twice the limit. The `MOST_BINS` largest
 bins are kept; what is smaller counts in the least of them.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 GROWTH = 1.1
 MEMORY = 400.0
-MOST_BINS = 23
+MOST_BINS = 22
 MOST_BIN = 460
 """The bin of 10^19."""
 _LOG = math.log(GROWTH)
@@ -44,12 +44,6 @@ class Sketch:
             if target <= 1e-9:  # noqa: PLR2004 (what rounding leaves)
                 return float(GROWTH**i)
         return None
-
-    def merged(self, other: "Sketch") -> "Sketch":
-        """What both saw together."""
-        places = self.counts.keys() | other.counts.keys()
-        both = {i: self.counts.get(i, 0.0) + other.counts.get(i, 0.0) for i in places}
-        return Sketch(_largest(both))
 
 
 def bin_of(value: float) -> int:

@@ -19,15 +19,15 @@ SHIFT = 8.0
 FIRST_SHIFT = 3.0
 ALARM = 7.0
 _KNOWN = 8.0
-_CLOCK_ERROR_MS = 3_600_000
+CLOCK_ERROR_MS = 3_600_000
+"""What lies further back than this before what was seen last is told by another clock."""
 
 
 @dataclass(slots=True)
 class Rate:
     """Successes among trials, fading. Times are Unix milliseconds; they may jump.
 
-    `changes` counts how often the memory was void: of two memories of one thing, the one that went
-    through more changes is right.
+    `changes` counts how often the memory was void.
     """
 
     successes: float = 0.0
@@ -38,13 +38,17 @@ class Rate:
     worse: float = 0.0
 
     def add(self, successes: float, trials: float, now_ms: int, shift: float = SHIFT) -> bool:
-        """Counts what was seen; True when it tells of a change."""
+        """Counts what was seen; True when it tells of a change.
+
+        What comes late (another worker saw it) counts as if it had faded beside the others.
+        """
         self.fade(now_ms)
+        weight = 0.5 ** (max(0, self.seen_ms - max(0, now_ms)) / HALF_LIFE_MS)
         changed = self._changed(successes, trials, shift)
         if changed:
             self.renew(0.0 if changed < 0 else PRIOR_TRIALS)
-        self.successes += successes
-        self.trials += trials
+        self.successes += weight * successes
+        self.trials += weight * trials
         if self.trials > MEMORY:
             self.successes *= MEMORY / self.trials
             self.trials = MEMORY
@@ -61,28 +65,13 @@ class Rate:
         kept = self.kept(now_ms)
         self.successes *= kept
         self.trials *= kept
-        if now_ms > self.seen_ms or self.seen_ms - now_ms > _CLOCK_ERROR_MS:
+        if now_ms > self.seen_ms or self.seen_ms - now_ms > CLOCK_ERROR_MS:
             self.seen_ms = max(0, now_ms)
 
     def estimate(self, prior: float, now_ms: int) -> float:
         """The probability of success, given that of the wider scope."""
         kept = self.kept(now_ms)
         return (kept * self.successes + PRIOR_TRIALS * prior) / (kept * self.trials + PRIOR_TRIALS)
-
-    def merged(self, other: "Rate") -> "Rate":
-        """What both saw together. Whoever went through fewer changes saw what is void."""
-        if self.changes != other.changes:
-            return max(self, other, key=lambda rate: rate.changes)
-        now_ms = max(self.seen_ms, other.seen_ms)
-        mine, others = self.kept(now_ms), other.kept(now_ms)
-        return Rate(
-            mine * self.successes + others * other.successes,
-            mine * self.trials + others * other.trials,
-            self.changes,
-            now_ms,
-            max(self.better, other.better),
-            max(self.worse, other.worse),
-        )
 
     def kept(self, now_ms: int) -> float:
         """The share that is left of what was counted."""

@@ -1,20 +1,19 @@
-"""What is learned of one scope: versioned, bounded, mergeable, and told in plain tuples.
+"""A part told in plain tuples: versioned, bounded, checked as if an attacker had sent it.
 
-A part is kept for the platform, for each tenant, each function version and each upstream. Whoever
-stores parts sends each what it saw since it last did (a part too) and merges: in any order, up to
-rounding. Plain forms hold integers and strings alone, so no NaN and no infinity can be in them.
+Plain forms hold integers and strings alone, so no NaN and no infinity can be in them.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
+from stockade.retry.budgets import Account
+from stockade.retry.needs import MEMORY as MOST_NEEDS
 from stockade.retry.needs import MOST_BIN, MOST_BINS, Sketch
-from stockade.retry.outages import BINS, Outage
+from stockade.retry.outages import BINS, MOST_LENGTHS, Outage
+from stockade.retry.parts import MOST_SHARED_BASES, Part
+from stockade.retry.rates import MEMORY as MOST_TRIALS
 from stockade.retry.rates import Rate
 
-VERSION = 1
-MOST_BASES, MOST_SHARED_BASES = 10, 32
-"""Bases of one function version, and of a tenant or the platform; the longest unseen goes first."""
+VERSION = 2
 MOST_BASIS_LENGTH = 24
 SCALE = 100
 """Counts are told in hundredths."""
@@ -22,55 +21,23 @@ LIMITS = ("fuel", "memory", "wall")
 
 Plain = tuple[object, ...]
 Migration = Callable[[Plain], Plain]
-MIGRATIONS: Mapping[int, Migration] = {}
-"""From each older version, its plain form to that of the next version."""
 
 _MOST_MS = 2**53
-_FIELDS = 5
-_RATE_FIELDS = 6
+_FIELDS = 6
+_RATE_FIELDS, _RUN_FIELDS, _ACCOUNT_FIELDS = 6, 4, 4
+_SLACK = 2
+"""What a full sum may hold beyond its bound, by rounding and by the one that was added last."""
 
 
-@dataclass(slots=True)
-class Part:
-    """One scope's memory: success by basis, of first attempts, the outage, and needs by limit."""
-
-    rates: dict[str, Rate] = field(default_factory=dict)
-    firsts: Rate = field(default_factory=Rate)
-    outage: Outage = field(default_factory=Outage)
-    needs: dict[str, Sketch] = field(default_factory=dict)
-
-    def rate(self, basis: str, most: int) -> Rate:
-        """The basis's rate, for learning."""
-        if basis not in self.rates:
-            self.rates = _newest(self.rates, most - 1)
-            self.rates[basis] = Rate()
-        return self.rates[basis]
-
-    def renew(self) -> None:
-        """The world has changed: what was learned of retries is void."""
-        for rate in self.rates.values():
-            rate.renew()
+def _from_1(old: Plain) -> Plain:
+    """Version 2 has the time of the last success behind those of the run, and accounts."""
+    _, rates, firsts, outage, needs = _sized(old, _FIELDS - 1)
+    run, at = _tuple(outage), _RATE_FIELDS + _RUN_FIELDS - 1
+    return 2, rates, firsts, (*run[:at], 0, *run[at:]), needs, ()
 
 
-def merged(one: Part, other: Part, most: int = MOST_BASES) -> Part:
-    """What both saw together."""
-    rates = {
-        basis: one.rates.get(basis, Rate()).merged(other.rates.get(basis, Rate()))
-        for basis in one.rates.keys() | other.rates.keys()
-    }
-    needs = {
-        limit: one.needs.get(limit, Sketch()).merged(other.needs.get(limit, Sketch()))
-        for limit in one.needs.keys() | other.needs.keys()
-    }
-    outage = one.outage.merged(other.outage)
-    return Part(_newest(rates, most), one.firsts.merged(other.firsts), outage, needs)
-
-
-def _newest(rates: dict[str, Rate], most: int) -> dict[str, Rate]:
-    if len(rates) <= most:
-        return rates
-    order = sorted(rates, key=lambda basis: (rates[basis].seen_ms, basis), reverse=True)
-    return {basis: rates[basis] for basis in order[:most]}
+MIGRATIONS: Mapping[int, Migration] = {1: _from_1}
+"""From each older version, its plain form to that of the next version."""
 
 
 # -- to plain ----------------------------------------------------------------------------------
@@ -85,10 +52,16 @@ def plain(part: Part) -> Plain:
         _plain_rate(part.firsts),
         (
             *_plain_rate(outage.health), outage.failures, outage.since_ms, outage.seen_ms,
-            *map(_hundredths, outage.lengths),
+            outage.succeeded_ms, *map(_hundredths, outage.lengths),
         ),
         tuple((limit, *_plain_sketch(sketch)) for limit, sketch in sorted(part.needs.items())),
+        _plain_account(part.account),
     )  # fmt: skip
+
+
+def _plain_account(account: Account) -> tuple[int, ...]:
+    counts = tuple(map(_hundredths, (account.earned, account.drawn, account.charged)))
+    return (*counts, account.seen_ms) if any(counts) else ()
 
 
 def _plain_sketch(sketch: Sketch) -> tuple[int, ...]:
@@ -122,18 +95,22 @@ def part_of(found: object, migrations: Mapping[int, Migration] = MIGRATIONS) -> 
             raise ValueError(f"State of version {version} is unknown to this release.")
         fields = _tuple(migrations[version](fields))
         version = _count(fields[0])
-    if len(fields) != _FIELDS:
-        raise ValueError(f"State has {len(fields)} fields instead of {_FIELDS}.")
-    _, rates, firsts, outage, needs = fields
-    return Part(_rates_of(rates), _rate_of(_tuple(firsts)), _outage_of(outage), _needs_of(needs))
+    _, rates, firsts, outage, needs, account = _sized(fields, _FIELDS)
+    return Part(
+        _rates_of(rates),
+        _rate_of(_tuple(firsts)),
+        _outage_of(outage),
+        _needs_of(needs),
+        _account_of(_tuple(account)),
+    )
 
 
 def _rates_of(found: object) -> dict[str, Rate]:
     rates = {}
     for row in _tuple(found, MOST_SHARED_BASES):
         basis, *numbers = _tuple(row) or (None,)
-        if not isinstance(basis, str) or not 0 < len(basis) <= MOST_BASIS_LENGTH:
-            raise ValueError("The name of a basis is missing or too long.")
+        if not isinstance(basis, str) or not _is_basis(basis):
+            raise ValueError("The name of a basis is missing, too long or not printable.")
         rates[basis] = _rate_of(tuple(numbers))
     return rates
 
@@ -144,17 +121,19 @@ def _rate_of(found: Plain) -> Rate:
     successes, trials, changes, seen_ms, better, worse = map(_count, found)
     if successes > trials:
         raise ValueError("A rate has more successes than trials.")
+    if trials > MOST_TRIALS * SCALE:
+        raise ValueError(f"A rate has more than {MOST_TRIALS:g} trials.")
     return Rate(successes / SCALE, trials / SCALE, changes, seen_ms, better / SCALE, worse / SCALE)
 
 
 def _outage_of(found: object) -> Outage:
-    numbers = _tuple(found)
-    rest = tuple(map(_count, numbers[_RATE_FIELDS:]))
-    if len(rest) != 3 + BINS:
-        raise ValueError(f"An outage has {len(numbers)} fields.")
-    failures, since_ms, seen_ms, *lengths = rest
+    numbers = _sized(_tuple(found), _RATE_FIELDS + _RUN_FIELDS + BINS)
+    failures, since_ms, seen_ms, succeeded_ms, *lengths = map(_count, numbers[_RATE_FIELDS:])
+    if since_ms > seen_ms or sum(lengths) > (MOST_LENGTHS + _SLACK) * SCALE:
+        raise ValueError("An outage ends before it begins, or has too many lengths.")
     health = _rate_of(numbers[:_RATE_FIELDS])
-    return Outage(health, failures, since_ms, seen_ms, [n / SCALE for n in lengths])
+    counts = [n / SCALE for n in lengths]
+    return Outage(health, failures, since_ms, seen_ms, succeeded_ms, counts)
 
 
 def _needs_of(found: object) -> dict[str, Sketch]:
@@ -164,13 +143,32 @@ def _needs_of(found: object) -> dict[str, Sketch]:
         numbers = tuple(map(_count, pairs))
         if limit not in LIMITS or len(numbers) % 2 or max(numbers[::2], default=0) > MOST_BIN:
             raise ValueError("A sketch of needs is malformed.")
+        if sum(numbers[1::2]) > (MOST_NEEDS + _SLACK) * SCALE:
+            raise ValueError(f"A sketch has more than {MOST_NEEDS:g} needs.")
         needs[str(limit)] = Sketch(
             {i: n / SCALE for i, n in zip(numbers[::2], numbers[1::2], strict=True)}
         )
     return needs
 
 
-def _tuple(found: object, most: int = 64) -> Plain:
+def _account_of(found: Plain) -> Account:
+    if not found:
+        return Account()
+    earned, drawn, charged, seen_ms = map(_count, _sized(found, _ACCOUNT_FIELDS))
+    return Account(earned / SCALE, drawn / SCALE, charged / SCALE, seen_ms)
+
+
+def _is_basis(text: str) -> bool:
+    return 0 < len(text) <= MOST_BASIS_LENGTH and text.isascii() and text.isprintable()
+
+
+def _sized(found: Plain, size: int) -> Plain:
+    if len(found) != size:
+        raise ValueError(f"State has {len(found)} fields in one place instead of {size}.")
+    return found
+
+
+def _tuple(found: object, most: int = MOST_SHARED_BASES) -> Plain:
     if not isinstance(found, (tuple, list)) or len(found) > most:
         raise ValueError("State is malformed: a short list is expected.")
     return tuple(found)

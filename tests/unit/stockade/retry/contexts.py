@@ -31,8 +31,10 @@ REJECTED = replace(COMPLETED, outcome=Outcome.REJECTED)
 BASIS = "rej..busy.001"
 
 
-def taught(policy: LearnedRetryPolicy, ends: Iterable[bool], basis: str = BASIS) -> None:
+def taught(
+    policy: LearnedRetryPolicy, ends: Iterable[bool], basis: str = BASIS, source: Source = SOURCE
+) -> None:
     """Retries of one basis that ended so, a second after each other."""
     for i, good in enumerate(ends):
-        end = COMPLETED if good else REJECTED
+        end = replace(COMPLETED if good else REJECTED, source=source)
         policy.observe(replace(end, now_ms=NOW_MS - 100_000 + 1000 * i, attempt=2, basis=basis))

@@ -11,7 +11,8 @@ from stockade.core.limits import CEILINGS, DEFAULT_LIMITS, Limits
 from stockade.core.modules import RetrySettings
 from stockade.core.outcomes import Outcome, Usage
 from stockade.retry.learned import LearnedRetryPolicy
-from stockade.retry.memory import MOST_OF_ONE_TENANT, Memory
+from stockade.retry.memory import Memory
+from stockade.retry.parts import MOST_OF_ONE_TENANT
 from stockade.retry.rates import PRIOR, PRIOR_TRIALS
 from stockade.retry.state import part_of, plain
 from stockade.retry.types import AttemptObservation, FailureContext, Source

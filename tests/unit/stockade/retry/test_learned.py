@@ -7,7 +7,7 @@ import pytest
 
 from stockade.core.limits import CEILINGS, DEFAULT_LIMITS
 from stockade.core.outcomes import Outcome, ReasonCode, Usage
-from stockade.retry.exploring import EXPLORED, PROBE_GAP_MS
+from stockade.retry.exploring import EXPLORED, PROBE_GAP_MS, Explorers
 from stockade.retry.learned import LearnedRetryPolicy
 from stockade.retry.memory import EXPLORING
 from stockade.retry.types import Source
@@ -222,7 +222,7 @@ def test_considering_takes_nothing_however_often() -> None:
     policy = learner()
     out(policy, SOURCE)
     for attempt in (1, 2, 3):
-        taught(policy, [False] * 40, f"{BASIS[:-1]}{attempt}")
+        taught(policy, [False] * 40, f"{BASIS[:-1]}{attempt}", replace(SOURCE, upstream="y:z"))
     elsewhere = replace(FAILED, source=replace(SOURCE, upstream="http_fetch:x"))
     for i in range(300):
         policy.decide(replace(elsewhere, now_ms=NOW_MS + i))
@@ -244,3 +244,14 @@ def test_what_is_not_worth_it_still_names_its_basis_so_that_others_retries_teach
     taught(policy, [False] * 40)
     stopped = policy.consider(replace(FAILED, source=replace(SOURCE, upstream="http_fetch:x")))
     assert (stopped.retry, stopped.code, stopped.basis) == (False, ReasonCode.CHANCE, BASIS)
+
+
+def test_the_tenants_whose_explorations_are_counted_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stockade.retry.exploring.MOST_TENANTS", 3)
+    explorers = Explorers()
+    for i in (*range(9), 6):
+        explorers.earn(f"t{i}")
+    assert list(explorers.tenants) == ["t7", "t8", "t6"]
+    assert explorers.tenants["t6"].credit == pytest.approx(2 * EXPLORED)

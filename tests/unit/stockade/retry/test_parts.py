@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stockade.retry.budgets import EARNED, MOST_EARNED, MOST_OF_PLATFORM, Bucket, Budgets
+from stockade.retry.budgets import (
+    EARNED,
+    MOST_EARNED,
+    PLATFORMS,
+    TENANTS,
+    Account,
+    Budgets,
+    Spending,
+)
+from stockade.retry.memory import Memory
 from stockade.retry.needs import GROWTH, MEMORY, MOST_BINS, Sketch
 from stockade.retry.outages import Outage
 from stockade.retry.rates import HALF_LIFE_MS, PRIOR, Rate
@@ -56,9 +65,11 @@ def test_memory_is_bounded_and_clocks_may_jump() -> None:
     assert rate.trials == 1.0
 
 
-def test_whoever_saw_fewer_changes_is_overruled() -> None:
-    old, new = Rate(90, 100, 1, 5), Rate(1, 9, 2, 4)
-    assert old.merged(new) is new.merged(old) is new
+def test_what_comes_late_counts_as_if_it_had_faded() -> None:
+    rate = Rate()
+    rate.add(0.0, 1.0, 2 * HOUR_MS)
+    rate.add(1.0, 1.0, HOUR_MS)
+    assert (rate.successes, rate.trials, rate.seen_ms) == (0.5, 1.5, 2 * HOUR_MS)
 
 
 def failing(outage: Outage, begin_ms: int, end_ms: int) -> None:
@@ -137,33 +148,77 @@ def test_a_sketch_stays_small_and_follows_what_is_new() -> None:
     assert sketch.quantile(1.0) == pytest.approx(1e19, rel=0.3)
 
 
+def test_ends_are_put_in_the_order_of_their_times() -> None:
+    outage = Outage()
+    failing(outage, 1000, 3000)
+    outage.observe(success=True, now_ms=500)
+    assert (outage.failures, outage.since_ms, outage.health.trials) == (4, 1000, 1)
+    outage.observe(success=True, now_ms=1800)
+    assert (outage.failures, outage.since_ms) == (2, 1800)
+    assert outage.health.trials == pytest.approx(4, abs=0.01)
+    outage.observe(success=False, now_ms=1700)
+    assert outage.failures == 2
+    assert outage.health.trials == pytest.approx(5, abs=0.01)
+    outage.observe(success=False, now_ms=1900)
+    assert (outage.failures, outage.since_ms, outage.seen_ms) == (3, 1800, 2500)
+
+
+def test_a_run_that_another_clock_told_of_begins_anew() -> None:
+    outage = Outage()
+    for now_ms in (10 * HOUR_MS, 10 * HOUR_MS + 5, 9):
+        outage.observe(success=False, now_ms=now_ms)
+    assert (outage.failures, outage.since_ms, outage.seen_ms) == (3, 9, 9)
+    outage.observe(success=True, now_ms=10 * HOUR_MS)
+    outage.observe(success=False, now_ms=10)
+    assert (outage.failures, outage.succeeded_ms) == (1, 10)
+
+
 def test_a_tenant_that_burns_the_platforms_budget_does_not_slow_who_earns() -> None:
-    budgets = Budgets()
-    for number in range(int(MOST_OF_PLATFORM)):
-        budgets.take(f"t{number % 60}")
-    budgets.platform.tokens = -1000
-    assert budgets.wait_ms("t0", 0) > 0
+    memory = Memory()
+    budgets = Budgets(memory.account, memory.spend)
+    for number in range(int(PLATFORMS.most)):
+        budgets.take(f"t{number % 60}", 0)
+    assert memory.account("").drawn == PLATFORMS.most
+    memory.account("").drawn += 1000
+    assert budgets.look("t0", 0)[0] > 0
     for _ in range(4):
-        budgets.earn("honest")
-    assert budgets.wait_ms("honest", 0) == 0
-    budgets.take("honest")
-    assert budgets.earned["honest"] == pytest.approx(4 * EARNED - 1)
-    assert budgets.wait_ms("poor", 0) == pytest.approx(20_020, abs=2)
+        budgets.earn("honest", 0)
+    assert budgets.look("honest", 0) == (0, 0)
+    budgets.take("honest", 0)
+    assert memory.account("honest").earned == pytest.approx(4 * EARNED - 1)
+    assert budgets.look("poor", 0)[0] == pytest.approx(20_020, abs=2)
+    assert ("poor",) not in memory.parts
 
 
 def test_budgets_are_bounded_and_clocks_may_jump() -> None:
-    budgets = Budgets()
+    memory = Memory()
+    budgets = Budgets(memory.account, memory.spend)
     for _ in range(1000):
-        budgets.earn("t")
-    assert budgets.earned["t"] == MOST_EARNED
-    assert budgets.scarcity("t") == 0
-    assert budgets.scarcity("new") == 0
+        budgets.earn("t", 0)
+    assert memory.account("t").earned == MOST_EARNED
+    assert budgets.look("t", 0)[1] == 0
+    assert budgets.look("new", 0)[1] == 0
     for _ in range(200):
-        budgets.take("new")
-    assert budgets.scarcity("new") == 1
-    bucket = Bucket(1.0, 10.0, 0.0)
-    assert bucket.wait_ms(1000) == 1001
-    assert bucket.wait_ms(500) == 1001
-    assert bucket.wait_ms(2000) == 0
-    assert bucket.wait_ms(2**60) == 0
-    assert bucket.tokens == 10.0
+        budgets.take("new", 0)
+    assert budgets.look("new", 0)[1] == 1
+    account = Account(drawn=TENANTS.most)
+    assert account.wait_ms(0, TENANTS) == 1001
+    assert account.wait_ms(500, TENANTS) == 501
+    assert account.wait_ms(0, TENANTS) == 501
+    assert account.wait_ms(1000, TENANTS) == 0
+    assert account.wait_ms(2**60, TENANTS) == 0
+    assert account.drawn == 0
+    account.drawn = TENANTS.most
+    assert account.wait_ms(-1, TENANTS) == 1001
+    assert account.wait_ms(1000, TENANTS) == 0
+
+
+def test_what_several_spent_twice_over_is_a_debt_and_the_platform_is_not_charged_for_it() -> None:
+    account = Account(earned=10)
+    twice = Spending(of_earned=10, of_allowance=80, now_ms=5)
+    assert account.spend(twice, TENANTS) == 80
+    assert account.spend(twice, TENANTS) == 20
+    assert (account.earned, account.drawn) == (0, 170)
+    assert account.wait_ms(5, TENANTS) == 71_001
+    assert account.spend(Spending(of_allowance=1, now_ms=10_005), TENANTS) == 1
+    assert account.spend(Spending(of_allowance=30, now_ms=10_005), TENANTS) == 9

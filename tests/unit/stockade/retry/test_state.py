@@ -9,12 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stockade.core.outcomes import Outcome, Usage
+from stockade.core.outcomes import Usage
+from stockade.retry.budgets import Account
 from stockade.retry.memory import Memory
 from stockade.retry.needs import MEMORY, MOST_BINS, Sketch
 from stockade.retry.outages import BINS, Outage
+from stockade.retry.parts import MOST_BASES, MOST_SHARED_BASES, Part
 from stockade.retry.rates import Rate
-from stockade.retry.state import LIMITS, MOST_BASES, VERSION, Part, merged, part_of, plain
+from stockade.retry.state import LIMITS, MIGRATIONS, VERSION, part_of, plain
 from tests.unit.stockade.retry.contexts import COMPLETED, NOW_MS
 
 
@@ -30,39 +32,22 @@ def a_moment(rng: random.Random) -> int:
 
 def a_part(seed: int) -> Part:
     rng = random.Random(seed)  # noqa: S311 (repeatable)
-    lengths = [rng.randrange(10_000) / 100 for _ in range(BINS)]
-    outage = Outage(a_rate(rng), rng.randrange(99), a_moment(rng), a_moment(rng), lengths)
+    lengths = [rng.randrange(600) / 100 for _ in range(BINS)]
+    run = sorted((a_moment(rng), a_moment(rng)))
+    outage = Outage(a_rate(rng), rng.randrange(99), *run, a_moment(rng), lengths)
     needs = {
         limit: Sketch(
-            {
-                rng.randrange(400): rng.randrange(10_000) / 100
-                for _ in range(rng.randrange(MOST_BINS))
-            }
+            {rng.randrange(400): rng.randrange(1700) / 100 for _ in range(rng.randrange(MOST_BINS))}
         )
         for limit in rng.sample(LIMITS, rng.randrange(4))
     }
     bases = rng.sample("abcdef", rng.randrange(7))
-    return Part({basis: a_rate(rng) for basis in bases}, a_rate(rng), outage, needs)
+    account = Account(rng.randrange(2) * 7.5, rng.randrange(2) * 3.25, 0.0, 9)
+    account = account if account.earned or account.drawn else Account()
+    return Part({basis: a_rate(rng) for basis in bases}, a_rate(rng), outage, needs, account)
 
 
 PARTS = st.integers(0, 2**32).map(a_part)
-
-
-def flat(found: object) -> list[object]:
-    if isinstance(found, tuple):
-        return [leaf for one in found for leaf in flat(one)]
-    return [found]
-
-
-def assert_alike(one: Part, other: Part) -> None:
-    mine, others = flat(plain(one)), flat(plain(other))
-    assert len(mine) == len(others)
-    for a, b in zip(mine, others, strict=True):
-        assert a == b or (
-            isinstance(a, int)
-            and isinstance(b, int)
-            and math.isclose(a, b, rel_tol=1e-9, abs_tol=1)
-        )
 
 
 @settings(deadline=None)
@@ -72,34 +57,15 @@ def test_what_is_told_plainly_is_read_again(part: Part) -> None:
     assert part_of(msgspec.msgpack.decode(msgspec.msgpack.encode(plain(part)))) == part
 
 
-@settings(deadline=None)
-@given(PARTS, PARTS, PARTS)
-def test_parts_merge_in_any_order(one: Part, two: Part, three: Part) -> None:
-    assert_alike(merged(one, two), merged(two, one))
-    assert_alike(merged(merged(one, two), three), merged(one, merged(two, three)))
-    assert_alike(merged(one, Part()), merged(Part(), one))
-
-
-def test_two_workers_together_know_what_one_would() -> None:
-    alone, first, second = Memory(), Memory(), Memory()
-    for i in range(60):
-        end = replace(COMPLETED, now_ms=NOW_MS, attempt=2, basis="rej..busy.001")
-        end = end if i % 3 else replace(end, outcome=Outcome.REJECTED)
-        alone.observe(end)
-        (first if i < 30 else second).observe(end)
-    key = ("acme", "f", "1")
-    together = merged(first.parts[key], second.parts[key]).rates["rej..busy.001"]
-    assert (together.successes, together.trials) == pytest.approx((40, 60))
-    assert together.trials == alone.parts[key].rates["rej..busy.001"].trials
-
-
 def test_a_full_part_of_a_function_takes_a_kilobyte_at_most() -> None:
     rate = Rate(199.99, 200.0, 99, NOW_MS, 4.99, 4.99)
     sketch = Sketch({400 + i: MEMORY / MOST_BINS for i in range(MOST_BINS)})
     bases = {f"lim.f.{'x' * 11}{i}.113": rate for i in range(MOST_BASES)}
-    outage = Outage(rate, 9999, NOW_MS, NOW_MS, [99.99] * BINS)
+    outage = Outage(rate, 9999, NOW_MS, NOW_MS, NOW_MS, [6.25] * BINS)
     part = Part(bases, rate, outage, {"fuel": sketch, "memory": sketch, "wall": sketch})
     assert len(msgspec.msgpack.encode(plain(part))) <= 1024
+    shared = Part({f"{i:021}": rate for i in range(MOST_SHARED_BASES)})
+    assert len(msgspec.msgpack.encode(plain(shared))) <= 5000
 
 
 def test_the_basis_longest_unseen_goes_first() -> None:
@@ -107,9 +73,6 @@ def test_the_basis_longest_unseen_goes_first() -> None:
     for i in range(MOST_BASES + 5):
         part.rate(f"b{i:02}", MOST_BASES).add(1.0, 1.0, NOW_MS + i)
     assert sorted(part.rates) == [f"b{i:02}" for i in range(5, MOST_BASES + 5)]
-    other = Part({"newer": Rate(1, 1, 0, NOW_MS + 99)})
-    assert {"newer", "b06"} <= merged(part, other).rates.keys()
-    assert len(merged(part, other).rates) == MOST_BASES
 
 
 GOOD = plain(Part({"b": Rate(1, 2, 0, 5)}, needs={"fuel": Sketch({3: 1.0})}))
@@ -140,12 +103,18 @@ def with_rate(*numbers: object) -> tuple[object, ...]:
         (GOOD[0], (("x" * 25, 1, 2, 0, 5, 0, 0),), *GOOD[2:]),
         (GOOD[0], ((7, 1, 2, 0, 5, 0, 0),), *GOOD[2:]),
         (GOOD[0], ((),), *GOOD[2:]),
-        (GOOD[0], (("b", 1, 2, 0, 5, 0, 0),) * 33, *GOOD[2:]),
-        (*GOOD[:3], (1, 2, 3), GOOD[4]),
-        (*GOOD[:4], (("fuel", 1),)),
-        (*GOOD[:4], (("fuel", 461, 1),)),
-        (*GOOD[:4], (("disk", 1, 1),)),
-        (*GOOD[:4], (("fuel", *range(100)),)),
+        (GOOD[0], (("b\x1b[2J", 1, 2, 0, 5, 0, 0),), *GOOD[2:]),
+        with_rate(1, 20_001, 0, 5, 0, 0),
+        (GOOD[0], (("b", 1, 2, 0, 5, 0, 0),) * 97, *GOOD[2:]),
+        (*GOOD[:3], (1, 2, 3), *GOOD[4:]),
+        (*GOOD[:3], (0, 0, 0, 0, 0, 0, 1, 9, 8, 0, *[0] * BINS), *GOOD[4:]),
+        (*GOOD[:3], (0, 0, 0, 0, 0, 0, 1, 8, 9, 0, *[700] * BINS), *GOOD[4:]),
+        (*GOOD[:4], (("fuel", 1),), ()),
+        (*GOOD[:4], (("fuel", 461, 1),), ()),
+        (*GOOD[:4], (("disk", 1, 1),), ()),
+        (*GOOD[:4], (("fuel", *range(100)),), ()),
+        (*GOOD[:4], (("fuel", 3, 40_201),), ()),
+        (*GOOD[:5], (1, 2, 3)),
     ],
 )
 def test_what_is_no_state_is_refused(found: object) -> None:
@@ -166,13 +135,24 @@ def test_whatever_else_is_found_is_refused(found: object) -> None:
         part_of(found)
 
 
-def test_an_older_version_is_migrated_step_by_step() -> None:
-    migrations = {
-        -1 + VERSION: lambda old: (VERSION, *old[1:]),
-    }
-    assert part_of((VERSION - 1, *GOOD[1:]), migrations) == part_of(GOOD)
+def test_an_older_version_is_migrated() -> None:
+    version, rates, firsts, run, needs, _ = plain(replace(a_part(7), account=Account()))
+    assert isinstance(run, tuple)
+    found = part_of((1, rates, firsts, (*run[:9], *run[10:]), needs))
+    assert found == part_of((version, rates, firsts, (*run[:9], 0, *run[10:]), needs, ()))
     with pytest.raises(ValueError, match="version 0 is unknown"):
-        part_of((0, *GOOD[1:]), {})
+        part_of((0, *GOOD[1:]))
+
+
+def test_versions_are_migrated_step_by_step() -> None:
+    def to_1(old: tuple[object, ...]) -> tuple[object, ...]:
+        return (1, *old[1:])
+
+    version, rates, firsts, run, needs, _ = GOOD
+    assert isinstance(run, tuple)
+    oldest = (0, rates, firsts, (*run[:9], *run[10:]), needs)
+    assert part_of(oldest, {0: to_1, **MIGRATIONS}) == part_of(GOOD)
+    assert version == VERSION
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0, -5])
