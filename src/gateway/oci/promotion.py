@@ -17,6 +17,7 @@ from registry.oci_module import (
     module_layer,
     signature_layer,
 )
+from stockade.core.catalog_changes import ChangeKind
 from stockade.core.errors import StockadeError
 from stockade.core.oci import OciManifest, OciRepository
 from stockade.core.principals import Principal
@@ -117,7 +118,10 @@ async def _upload_signed(
 async def _upload(
     context: Context, caller: Principal, wasm: bytes, detached: bytes | None
 ) -> Uploaded:
-    return await upload_module(context.services, context.authorizer, caller, wasm, detached)
+    uploaded = await upload_module(context.services, context.authorizer, caller, wasm, detached)
+    # Another signature may be what a function's threshold waits for.
+    await context.memory.changed(ChangeKind.TRUST, caller.tenant)
+    return uploaded
 
 
 async def _attached_signatures(

@@ -7,10 +7,12 @@ import pytest
 
 from gateway.oci import promotion
 from registry.keys import public_bytes
+from stockade.core.catalog_changes import CatalogChange, ChangeKind
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
 from stockade.core.modules import Signer
 from stockade.infra.memory.memory_blobs import MemoryBlobStore
+from stockade.infra.memory.memory_catalog_changes import MemoryCatalogChanges
 from stockade.infra.sql.sql_catalog import SqlCatalog
 from tests.unit.gateway.installation import GOOD, SETTINGS
 from tests.unit.gateway.installation import refused as v1_refused
@@ -76,6 +78,14 @@ async def test_a_signed_module_is_promoted_as_it_is_pushed(
     deployed = await oci.http.put("/v1/functions/f", json={"module": digest_of(BODY)})
     assert deployed.status_code == 201
     assert (await oci.http.get(f"{REPOSITORY}/blobs/{digest_of(GOOD)}")).content == GOOD
+
+
+async def test_workers_hear_of_a_promoted_modules_signatures(oci: OciGateway) -> None:
+    changes = oci.it.services.changes
+    assert isinstance(changes, MemoryCatalogChanges)
+    told = len(changes.told)
+    await pushed(oci, wasm_image(GOOD), GOOD)
+    assert changes.told[told:] == [CatalogChange(ChangeKind.TRUST, "alice")]
 
 
 @pytest.mark.parametrize(
