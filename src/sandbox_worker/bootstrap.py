@@ -10,6 +10,7 @@ from secrets import SystemRandom
 import structlog
 import uvloop
 
+from sandbox_worker.breakers import Breakers
 from sandbox_worker.broker import HostCallBroker
 from sandbox_worker.executor_pool import ExecutorPool, PoolSettings
 from sandbox_worker.executor_watch import ExecutorWatch
@@ -23,6 +24,7 @@ from sandbox_worker.run_attempt import AttemptServices
 from sandbox_worker.settings import WorkerSettings
 from sandbox_worker.supervisor import Supervisor
 from stockade.core.blobs import BlobStore
+from stockade.core.egress import EgressPolicy
 from stockade.core.errors import StockadeError
 from stockade.core.ports import Catalog, ProcessBounds
 from stockade.core.queue_clock import QueueClock
@@ -44,6 +46,7 @@ from stockade.infra.redis.redis_connection import RedisConnections
 from stockade.infra.redis.redis_key_values import RedisKeyValueStore
 from stockade.infra.redis.redis_module_hints import RedisModuleHints
 from stockade.infra.redis.redis_partitions import RedisPartitions
+from stockade.infra.redis.redis_upstreams import RedisUpstreamNews, RedisUpstreamStore
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.secrets_file import read_or_create_secret, read_private
 from stockade.infra.sql.sql_catalog import SqlCatalog
@@ -57,6 +60,7 @@ _log = structlog.get_logger()
 _ARTIFACT_KEY_BYTES = 32
 _LEAST_TOKEN_BYTES, _MOST_TOKEN_BYTES = 16, 1024
 _NOBODY = "nobody"
+_BREAKER_SECONDS = 1.0
 
 
 def run(settings: WorkerSettings) -> None:
@@ -117,7 +121,7 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             payloads=stores.payloads,
             loader=loader,
             pool=pool,
-            broker=_broker(stack, settings, catalog, metrics),
+            broker=await _broker(stack, settings, catalog, metrics),
             retries=Retries(FixedRetryPolicy(uniform), LearnedRetryPolicy(uniform)),
             clock=QueueClock(clock, queue),
             inline_output_bytes=settings.inline_output_bytes,
@@ -185,16 +189,17 @@ async def _module_trust(
     return ModuleTrust(catalog, blobs, policies, rules, SystemClock(), settings.trust_seconds)
 
 
-def _broker(
+async def _broker(
     stack: AsyncExitStack, settings: WorkerSettings, catalog: Catalog, metrics: WorkerMetrics
 ) -> HostCallBroker:
     folder = settings.policy_dir
+    egress = load_egress_policy(folder / "egress.toml")
     quota = load_key_value_quota(folder / "key_values.toml")
     places = RedisPartitions(settings.redis_url, settings.partitions)
     key_values = RedisKeyValueStore(places.connections, quota)
     stack.push_async_callback(key_values.aclose)
     return HostCallBroker(
-        egress=GuardedHttp(load_egress_policy(folder / "egress.toml")),
+        egress=GuardedHttp(egress, gate=await _breakers(stack, settings, egress)),
         key_values=key_values,
         catalog=catalog,
         secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
@@ -208,6 +213,22 @@ def _pool(
     isolation = load_isolation_policy(settings.policy_dir / "isolation.toml")
     bounds = _bounds(settings)
     return ExecutorPool(jail, _pool_settings(settings), isolation, meter, bounds, metrics)
+
+
+async def _breakers(
+    stack: AsyncExitStack, settings: WorkerSettings, egress: EgressPolicy
+) -> Breakers:
+    places = [
+        RedisConnections(settings.redis_url, command_seconds=_BREAKER_SECONDS)
+        for _ in range(settings.partitions)
+    ]
+    store = RedisUpstreamStore(places, egress.breaker)
+    stack.push_async_callback(store.aclose)
+    news = RedisUpstreamNews(RedisConnections(settings.redis_url, command_seconds=_BREAKER_SECONDS))
+    stack.push_async_callback(news.aclose)
+    breakers = Breakers(store, news, egress.breaker, egress.probe_lease_ms)
+    await stack.enter_async_context(breakers.serving())
+    return breakers
 
 
 def _bounds(settings: WorkerSettings) -> ProcessBounds:

@@ -7,7 +7,7 @@ the end of its run.
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sandbox_worker.guest.frames import MAX_HOST_CALL_BYTES, HostCall, HostReply
 from sandbox_worker.guest.host_calls import ABSENT, DONE, FAILED
@@ -18,8 +18,9 @@ from stockade.core.grants import Grants, parse_grants
 from stockade.core.http_messages import build_response, parse_request
 from stockade.core.invocations import Invocation
 from stockade.core.key_values import check_key
-from stockade.core.outcomes import Progress
+from stockade.core.outcomes import Progress, RunResult
 from stockade.core.ports import Catalog, HttpEgress, KeyValueStore, SecretBox
+from stockade.core.upstreams import Met, cause_of_status, met_by_error, teaching
 
 MAX_RUN_BYTES = 16 * MAX_HOST_CALL_BYTES
 """What all host calls of one run may carry, both ways."""
@@ -43,10 +44,14 @@ class HostCallBroker:
 
 
 class HostCallsOfRun:
-    """A `HostCallSession`: one run's calls, and what they left behind."""
+    """A `HostCallSession`: one run's calls, and what they left behind.
+
+    `met` is what became of the last request that was made.
+    """
 
     def __init__(self, broker: HostCallBroker, invocation: Invocation, grants: Grants) -> None:
         self.progress: Progress | None = None
+        self.met: Met | None = None
         self.redaction = Redaction()
         self._broker = broker
         self._tenant = invocation.tenant
@@ -82,6 +87,12 @@ class HostCallsOfRun:
         finally:
             name = call.name if call.name in self._answers else "unknown"
             self._broker.metrics.host_called(name, result, time.monotonic() - began)
+
+    def of_result(self, result: RunResult) -> RunResult:
+        """How the run ended, without the secrets it was given, with the upstream that it met."""
+        met = teaching(result.outcome, retry_hint=result.retry_hint, met=self.met)
+        told = self.redaction.of_result(result)
+        return replace(told, upstream=met.upstream, cause=met.cause)
 
     def _count(self, size: int) -> None:
         self._bytes += size
@@ -136,7 +147,12 @@ class HostCallsOfRun:
                 "http_fetch.too_many",
                 f"One run makes at most {egress.policy.max_fetches} requests. Make fewer.",
             )
-        response = await egress.fetch(self._tenant, request, self._grants.http)
+        try:
+            response = await egress.fetch(self._tenant, request, self._grants.http)
+        except StockadeError as error:
+            self.met = met_by_error(error)
+            raise
+        self.met = Met(response.upstream, cause_of_status(response.status))
         return HostReply(DONE, build_response(response))
 
     def _place(self, text: str, *, write: bool) -> tuple[str, str]:

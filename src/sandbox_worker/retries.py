@@ -86,7 +86,7 @@ class Retries:
     def observe(self, claim: Claim, result: RunResult, now_ms: int) -> None:
         """Learns from the attempt's end, once it is recorded."""
         observation = AttemptObservation(
-            source=_source(claim),
+            source=_source(claim, result),
             outcome=result.outcome,
             now_ms=now_ms,
             usage=result.usage,
@@ -120,7 +120,7 @@ class Retries:
             now_ms=now_ms,
             deadline_ms=invocation.deadline_ms,
             settings=content.retry,
-            source=_source(claim),
+            source=_source(claim, result),
             cause=_cause(result),
             repeats=claim.carry.failure == _failure(result),
             usage=result.usage,
@@ -165,13 +165,15 @@ def _estimated(claim: Claim, result: RunResult, decided: Decided) -> tuple[str, 
     return decided.shadow.basis.removesuffix(EXPLORING), decided.shadow.success
 
 
-def _source(claim: Claim) -> Source:
+def _source(claim: Claim, result: RunResult) -> Source:
     invocation = claim.invocation
-    return Source(invocation.tenant, invocation.function, invocation.version)
+    return Source(invocation.tenant, invocation.function, invocation.version, result.upstream)
 
 
 def _cause(result: RunResult) -> str:
-    """Which trap it was. Only traps are named by the engine; other details are free text."""
+    """What an upstream did, or which trap it was. Other details are free text of the guest's."""
+    if result.cause:
+        return result.cause
     if result.outcome is not Outcome.TRAPPED or result.detail is None:
         return ""
     return result.detail.removeprefix(_TRAPPED).removesuffix(".")

@@ -147,7 +147,7 @@ class RunningAttempt:
             if self._stopped:
                 return RunResult(Outcome.CANCELLED, detail=self._stopped)
             result = await self._executor.run(task, calls)
-            return calls.redaction.of_result(result)
+            return calls.of_result(result)
         finally:
             executor, self._executor = self._executor, None
             await self._services.pool.release(executor)

@@ -5,12 +5,13 @@ A URL is taken apart strictly, so that no two readers of it can differ about its
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import unquote
 
 from stockade.core.addresses import Address, Network, is_public, lies_in
 from stockade.core.errors import StockadeError
+from stockade.core.upstreams import BreakerPolicy
 
 MAX_URL_BYTES = 8192
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -78,6 +79,13 @@ class HttpGrant:
     prefix: str
     subdomains: bool = False
 
+    @property
+    def upstream(self) -> str:
+        """What it leads to, as breakers and retries know it: all paths of a host and port alike."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
+        return f"http_fetch:{'*.' if self.subdomains else ''}{host}{port}"
+
     def covers(self, method: str, url: Url) -> bool:
         """Whether a request may be made under this grant; addresses are another matter."""
         if (self.scheme, self.port) != (url.scheme, url.port):
@@ -108,6 +116,12 @@ class EgressPolicy:
     networks: tuple[Network, ...] = ()
     denied_hosts: tuple[str, ...] = ()
     denied_networks: tuple[Network, ...] = ()
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+
+    @property
+    def probe_lease_ms(self) -> int:
+        """How long a probe can take; one that nobody heard of for longer died with its worker."""
+        return round(self.timeout_seconds * 1000) + 1000
 
     def refusal(self, url: Url) -> str | None:
         """Why no request may go to this URL, grants aside; None when one may."""

@@ -38,11 +38,15 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What came back. Header names are lower case, values printable."""
+    """What came back. Header names are lower case, values printable.
+
+    `upstream` is that of the grant under which the last request was made.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    upstream: str = ""
 
 
 def parse_request(content: bytes) -> HttpRequest:

@@ -91,7 +91,8 @@ class RunResult:
 
     `limit` names the exceeded limit; `detail` is one public sentence; `retry_hint` is the guest's
     own word with `rejected`; `logs_truncated` and `events_truncated` mark that what was beyond the
-    limit of log bytes was dropped.
+    limit of log bytes was dropped. `upstream` and `cause` are what a host call met, as far as it
+    says something of this end; see `stockade.core.upstreams`.
     """
 
     outcome: Outcome
@@ -104,6 +105,8 @@ class RunResult:
     logs_truncated: bool = False
     events: tuple[Event, ...] = ()
     events_truncated: bool = False
+    upstream: str = ""
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from stockade.core.egress import EgressPolicy, HttpGrant, Url, parse_url
 from stockade.core.errors import StockadeError
 from stockade.core.http_messages import HttpRequest, HttpResponse, readable_headers
 from stockade.core.ports import NameResolver
+from stockade.core.upstreams import OpenGate, UpstreamGate
 from stockade.infra.pinned_network import PinnedNetwork, ReadAllowance
 from stockade.infra.system_name_resolver import SystemNameResolver
 
@@ -45,6 +46,7 @@ class GuardedHttp:
         names: Tells names' addresses.
         tls: Which certificates are trusted; the host's and those that come with the dependencies.
         network: Connects to addresses.
+        gate: Stands before every request to an upstream.
     """
 
     def __init__(
@@ -53,8 +55,10 @@ class GuardedHttp:
         names: NameResolver | None = None,
         tls: ssl.SSLContext | None = None,
         network: httpcore.AsyncNetworkBackend | None = None,
+        gate: UpstreamGate | None = None,
     ) -> None:
         self.policy = policy
+        self._gate = gate or OpenGate()
         self._names = names or SystemNameResolver()
         self._tls = tls or _default_tls()
         self._network = network or httpcore.AnyIOBackend()
@@ -62,28 +66,41 @@ class GuardedHttp:
     async def fetch(
         self, tenant: str, request: HttpRequest, grants: Sequence[HttpGrant]
     ) -> HttpResponse:
-        """The response; redirects are followed, each judged like the request itself."""
+        """The response; redirects are followed, each judged like the request itself.
+
+        The response and each refusal name the upstream that was asked last.
+        """
         if len(request.body) > self.policy.max_request_bytes:
             raise StockadeError(
                 "http_fetch.request_too_large",
                 f"A request's body has at most {self.policy.max_request_bytes} bytes. Send less.",
             )
+        asked: list[str] = []
         try:
             async with asyncio.timeout(self.policy.timeout_seconds):
-                return await self._follow(tenant, request, grants)
+                response = await self._follow(tenant, request, grants, asked)
         except TimeoutError:
             raise StockadeError(
                 "http_fetch.timeout",
                 f"No whole response came within {self.policy.timeout_seconds:g} seconds. Try again"
                 " later, or ask for less.",
                 retryable=True,
+                detail={"upstream": asked[-1]},
             ) from None
+        except StockadeError as error:
+            error.detail.setdefault("upstream", asked[-1] if asked else "")
+            raise
+        return replace(response, upstream=asked[-1])
 
     async def _follow(
-        self, tenant: str, request: HttpRequest, grants: Sequence[HttpGrant]
+        self, tenant: str, request: HttpRequest, grants: Sequence[HttpGrant], asked: list[str]
     ) -> HttpResponse:
         for _ in range(_MAX_REDIRECTS + 1):
-            response = await self._one(tenant, request, grants)
+            grant = self._grant(request, grants)
+            asked.append(grant.upstream)
+            with await self._gate.enter(tenant, grant.upstream) as passage:
+                response = await self._one(tenant, request)
+                passage.answered(response.status)
             location = dict(response.headers).get("location")
             if response.status not in _REDIRECTS or location is None:
                 return response
@@ -93,11 +110,11 @@ class GuardedHttp:
             f"There were more than {_MAX_REDIRECTS} redirects. Ask where they lead directly.",
         )
 
-    async def _one(
-        self, tenant: str, request: HttpRequest, grants: Sequence[HttpGrant]
-    ) -> HttpResponse:
+    def _grant(self, request: HttpRequest, grants: Sequence[HttpGrant]) -> HttpGrant:
+        """The grant under which a request may be made: one that names the host, if there is one."""
         url = request.url
-        if not any(grant.covers(request.method, url) for grant in grants):
+        covering = [grant for grant in grants if grant.covers(request.method, url)]
+        if not covering:
             raise StockadeError(
                 "http_fetch.not_granted",
                 f"No grant covers {request.method} {url.scheme}://{url.authority} with this path."
@@ -108,7 +125,10 @@ class GuardedHttp:
                 "http_fetch.address_refused",
                 f"This request may not be made: {reason}. Ask the operator, or another server.",
             )
-        addresses = await self._addresses(tenant, url)
+        return min(covering, key=lambda grant: grant.subdomains)
+
+    async def _one(self, tenant: str, request: HttpRequest) -> HttpResponse:
+        addresses = await self._addresses(tenant, request.url)
         try:
             return await self._exchange(request, addresses)
         except (httpcore.TimeoutException, httpcore.NetworkError, OSError) as error:

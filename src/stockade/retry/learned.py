@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from stockade.core.limits import Limits
 from stockade.core.outcomes import Outcome, ReasonCode
+from stockade.core.upstreams import UPSTREAM_OUT
 from stockade.retry.budgets import Budgets
 from stockade.retry.certainties import RAISABLE_LIMITS, final, late, repeating, stop
 from stockade.retry.exploring import Explorers
@@ -75,7 +76,7 @@ class LearnedRetryPolicy:
             why = "The worker was lost: another one takes the run"
             return self._again(context, 0, ReasonCode.LOST, why)
         outage = self.memory.outage(context.source)
-        if outage.is_out:
+        if outage.is_out or (context.cause == UPSTREAM_OUT and outage.failures):
             return self._wait(context, outage)
         return self._consider_chance(context, outage.failures if outage.health.successes else 0)
 

@@ -105,6 +105,24 @@ async def test_what_is_not_granted_or_malformed_is_an_answer(
     await refused(opened(broker, *grants), call, code)
 
 
+async def test_a_run_tells_which_upstream_it_met_last(broker: HostCallBroker) -> None:
+    egress = broker.egress
+    assert isinstance(egress, FakeEgress)
+    api = "http_fetch:a.example"
+    completed = RunResult(Outcome.COMPLETED)
+    rejected = RunResult(Outcome.REJECTED, retry_hint=True)
+    run = opened(broker, "http_fetch:GET https://a.example")
+    assert run.of_result(completed) == completed
+    egress.response = HttpResponse(200, upstream=api)
+    await run.answer(FETCH)
+    assert run.of_result(completed) == replace(completed, upstream=api)
+    assert run.of_result(rejected) == rejected
+    egress.refusal = StockadeError("http_fetch.unreachable", "", detail={"upstream": api})
+    await run.answer(FETCH)
+    assert run.of_result(rejected) == replace(rejected, upstream=api, cause="connect")
+    assert run.of_result(completed) == completed
+
+
 async def test_a_secret_is_given_and_kept_out_of_what_is_recorded(broker: HostCallBroker) -> None:
     run = opened(broker, "secret:KEY", "secret:GONE")
     assert await run.answer(HostCall("secret_get", "GONE")) == HostReply(1)

@@ -37,6 +37,33 @@ def claim(policy: str = "learned", attempt: int = 1, carry: RetryCarry = NOTHING
     return Claim(invocation, attempt, "1-0", carry=carry)
 
 
+def test_what_an_upstream_did_is_the_cause_and_names_the_source() -> None:
+    desk, first = retries(), claim()
+    upstream = "http_fetch:api.example.org"
+    well = RunResult(Outcome.COMPLETED, upstream=upstream)
+    bad = RunResult(Outcome.REJECTED, retry_hint=True, upstream=upstream, cause="5xx")
+    for _ in range(10):
+        desk.observe(first, well, NOW_MS)
+    for _ in range(4):
+        desk.observe(first, bad, NOW_MS)
+    decision = desk.decide(first, bad, NOW_MS + 2000)
+    assert decision.ruling.reason.startswith(
+        f"{upstream} has been out for 2.0 s (4 failures in a row)"
+    )
+    elsewhere = desk.decide(first, replace(bad, upstream="http_fetch:other"), NOW_MS + 2000)
+    assert "has been out" not in elsewhere.ruling.reason
+    assert desk.carry(first, bad, decision).failure.startswith("rejected..5xx.")
+
+
+def test_a_call_that_was_not_sent_tells_that_its_upstream_is_out() -> None:
+    """Other workers may know of the outage what this one has not learned yet."""
+    desk, first = retries(), claim()
+    refused = RunResult(Outcome.TRAPPED, upstream="http_fetch:x", cause="upstream_out")
+    assert "has been out" not in desk.decide(first, refused, NOW_MS).ruling.reason
+    desk.observe(first, refused, NOW_MS)
+    assert "has been out" in desk.decide(first, refused, NOW_MS + 1).ruling.reason
+
+
 @pytest.mark.parametrize(
     ("policy", "retry"), [("learned", True), ("fixed", False), ("never", False)]
 )

@@ -8,14 +8,30 @@ from stockade.core.addresses import parse_networks
 from stockade.core.egress import EgressPolicy, parse_url
 from stockade.core.errors import StockadeError
 from stockade.core.http_messages import MAX_MESSAGE_BYTES
+from stockade.core.upstreams import BreakerPolicy
 from stockade.infra.policies.toml_files import load_toml
 
 _MAX_TIMEOUT_MS = 600_000
+_BREAKER_BOUNDS = {
+    "failures": (0, 1000),
+    "window_ms": (1, 86_400_000),
+    "probe_ms": (1, 3_600_000),
+    "max_probe_ms": (1, 3_600_000),
+    "max_upstreams": (1, 1000),
+}
 
 
 class _Addresses(msgspec.Struct, forbid_unknown_fields=True):
     allow: list[str]
     deny: list[str]
+
+
+class _Breaker(msgspec.Struct, forbid_unknown_fields=True):
+    failures: int
+    window_ms: int
+    probe_ms: int
+    max_probe_ms: int
+    max_upstreams: int
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -26,10 +42,11 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     plain_http: bool
     denied_hosts: list[str]
     addresses: _Addresses
+    breaker: _Breaker | None = None
 
 
 def load_egress_policy(path: Path) -> EgressPolicy:
-    """The policy in this file, which must say everything.
+    """The policy in this file, which must say everything, and may leave out `[breaker]` as a whole.
 
     Raises:
         StockadeError: `config.egress_invalid`: nothing starts with a policy it cannot read.
@@ -60,7 +77,18 @@ def _policy(file: _File) -> EgressPolicy:
         networks=parse_networks(file.addresses.allow),
         denied_hosts=tuple(_denied_host(text) for text in file.denied_hosts),
         denied_networks=parse_networks(file.addresses.deny),
+        breaker=BreakerPolicy() if file.breaker is None else _breaker(file.breaker),
     )
+
+
+def _breaker(found: _Breaker) -> BreakerPolicy:
+    numbers = msgspec.structs.asdict(found)
+    for name, (least, most) in _BREAKER_BOUNDS.items():
+        if not least <= numbers[name] <= most:
+            raise ValueError(f"breaker.{name} is not between {least} and {most}")
+    if found.max_probe_ms < found.probe_ms:
+        raise ValueError("breaker.max_probe_ms is less than breaker.probe_ms")
+    return BreakerPolicy(**numbers)
 
 
 def _denied_host(text: str) -> str:

@@ -25,6 +25,7 @@ class RedisKeys:
         self.cancels = self.prefix + "cancels"
         self.uploads = self.prefix + "uploads"
         self.changes = self.prefix + "changes"
+        self.upstream_news = self.prefix + "upstream-news"
         self.partitions = self.prefix + "partitions"
 
     def record(self, invocation_id: str) -> str:
