@@ -103,6 +103,7 @@ STATUS: dict[str, int] = {
     "key.scope_invalid": 400,
     "key.too_many": 409,
     "limits.above_ceiling": 400,
+    "limits.not_learned": 400,
     "limits.not_positive": 400,
     "limits.unknown": 400,
     "module.abi_mismatch": 422,

@@ -113,7 +113,6 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
         stack.push_async_callback(hints.aclose)
         changes = RedisCatalogChanges(RedisConnections(settings.redis_url))
         stack.push_async_callback(changes.aclose)
-        uniform = SystemRandom().random
         services = AttemptServices(
             queue=queue,
             hints=hints,
@@ -122,7 +121,7 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             loader=loader,
             pool=pool,
             broker=await _broker(stack, settings, catalog, metrics),
-            retries=Retries(FixedRetryPolicy(uniform), LearnedRetryPolicy(uniform)),
+            retries=_retries(),
             clock=QueueClock(clock, queue),
             inline_output_bytes=settings.inline_output_bytes,
             metrics=metrics,
@@ -131,6 +130,12 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             {"queue": queue.time_ms, "catalog": lambda: catalog.find_key(_NOBODY)}, trust.alarms
         )
         yield await _supervisor(stack, settings, services, ExecutorWatch(pool, meter), needs)
+
+
+def _retries() -> Retries:
+    uniform = SystemRandom().random
+    learned = LearnedRetryPolicy(uniform)
+    return Retries(FixedRetryPolicy(uniform), learned, learned.memory.needs)
 
 
 async def _supervisor(

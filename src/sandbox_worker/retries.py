@@ -4,7 +4,8 @@ The function's settings say which policy decides. The other one decides in its s
 effect, for the record. Every end is learned from, whoever decides.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -12,7 +13,9 @@ from stockade.core.invocations import NOTHING_CARRIED, Claim, RetryCarry
 from stockade.core.limits import Limits
 from stockade.core.outcomes import Attempt, Outcome, ReasonCode, RunResult, ShadowDecision
 from stockade.retry.certainties import RAISABLE_LIMITS, stop
+from stockade.retry.fitting import fitted
 from stockade.retry.memory import EXPLORING
+from stockade.retry.needs import Sketch
 from stockade.retry.types import (
     AttemptObservation,
     ConsideringPolicy,
@@ -26,6 +29,8 @@ _TRAPPED = "The guest trapped: "
 _FIXED, _LEARNED, _NEVER = "fixed", "learned", "never"
 _log = structlog.get_logger()
 
+Needs = Callable[[Source], Mapping[str, Sketch]]
+
 
 @dataclass(frozen=True, slots=True)
 class Decided:
@@ -37,10 +42,28 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """The two policies of a worker."""
+    """The two policies of a worker, and what function versions needed of each limit."""
 
     fixed: ConsideringPolicy
     learned: ConsideringPolicy
+    needs: Needs
+
+    def fitted(self, claim: Claim) -> Claim:
+        """The claim with the limits that its attempt is to have, for as long as it runs."""
+        invocation, carry = claim.invocation, claim.carry
+        content = invocation.content
+        if not content.auto_limits or carry.limits is not None:
+            return claim
+        found = fitted(
+            self.needs(_source(claim)),
+            content.auto_limits,
+            content.limits,
+            invocation.ceilings or content.limits,
+            raisable=content.retry.policy == _LEARNED,
+        )
+        limits = None if found.limits == content.limits else found.limits
+        carry = replace(carry, limits=limits, limits_reason=found.reason)
+        return replace(claim, carry=carry)
 
     def limits(self, claim: Claim) -> Limits:
         """What this attempt may use."""
@@ -71,6 +94,7 @@ class Retries:
             limits=claim.carry.limits,
             code=ruling.code,
             shadow=_shown(_other(claim), decided.shadow),
+            limits_reason=claim.carry.limits_reason,
         )
 
     def carry(self, claim: Claim, result: RunResult, decided: Decided) -> RetryCarry:
@@ -81,12 +105,15 @@ class Retries:
         stopped = claim.carry.shadow_stopped or (shadow is not None and not shadow.retry)
         basis, success = _estimated(claim, result, decided)
         limits = ruling.limits or claim.carry.limits
-        return RetryCarry(limits, basis, _failure(result), success, stopped)
+        told = claim.carry.limits_reason
+        if ruling.limits is not None:
+            told = f"The {result.limit} limit was raised after attempt {claim.attempt}."
+        return RetryCarry(limits, basis, _failure(result), success, stopped, told)
 
     def observe(self, claim: Claim, result: RunResult, now_ms: int) -> None:
         """Learns from the attempt's end, once it is recorded."""
         observation = AttemptObservation(
-            source=_source(claim, result),
+            source=_source(claim, result.upstream),
             outcome=result.outcome,
             now_ms=now_ms,
             usage=result.usage,
@@ -120,7 +147,7 @@ class Retries:
             now_ms=now_ms,
             deadline_ms=invocation.deadline_ms,
             settings=content.retry,
-            source=_source(claim, result),
+            source=_source(claim, result.upstream),
             cause=_cause(result),
             repeats=claim.carry.failure == _failure(result),
             usage=result.usage,
@@ -165,9 +192,9 @@ def _estimated(claim: Claim, result: RunResult, decided: Decided) -> tuple[str, 
     return decided.shadow.basis.removesuffix(EXPLORING), decided.shadow.success
 
 
-def _source(claim: Claim, result: RunResult) -> Source:
+def _source(claim: Claim, upstream: str = "") -> Source:
     invocation = claim.invocation
-    return Source(invocation.tenant, invocation.function, invocation.version, result.upstream)
+    return Source(invocation.tenant, invocation.function, invocation.version, upstream)
 
 
 def _cause(result: RunResult) -> str:

@@ -55,7 +55,7 @@ class RunningAttempt:
     """One claim being worked on. `cancel` and `abandon` may be called while `run` is under way."""
 
     def __init__(self, claim: Claim, services: AttemptServices) -> None:
-        self.claim = claim
+        self.claim = services.retries.fitted(claim)
         self._services = services
         self._calls: HostCallsOfRun | None = None
         self._told: Progress | None = None

@@ -1,6 +1,7 @@
 """What the SQL catalog promises of functions: between gateways, with many versions, upgraded."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -161,6 +162,22 @@ async def test_thousands_of_functions_are_paged_by_an_index(catalog_url: str) ->
         await _analyze(catalog)
         plan = await _plan(catalog, queries.functions_page("acme", 50, "f2499"))
         _assert_goes_by_an_index(plan, "functions")
+
+
+async def test_content_of_before_limits_could_be_automatic_is_equal_to_the_same_deploy_now(
+    catalog_url: str,
+) -> None:
+    async with gateways(catalog_url) as (catalog, _):
+        stored = json.loads(to_json(CONTENT))
+        del stored["auto_limits"]
+        await _add(catalog, functions, [{"tenant": "acme", "name": "old", "latest_version": 1}])
+        await _add(
+            catalog, function_versions, [_version(1, "old") | {"content": json.dumps(stored)}]
+        )
+        again = await catalog.put_function("acme", "old", CONTENT, 2)
+        assert (again[0].version, again[1]) == (1, False)
+        other = replace(CONTENT, auto_limits=("fuel",))
+        assert (await catalog.put_function("acme", "old", other, 3))[1]
 
 
 def _version(number: int, name: str = "hello") -> dict[str, object]:

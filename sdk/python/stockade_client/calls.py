@@ -6,7 +6,7 @@ Both clients send these; neither knows a path or a header.
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -22,6 +22,8 @@ from stockade_client.types import (
 )
 
 _Answer = TypeVar("_Answer")
+AskedLimits = Mapping[str, int | Literal["auto"]] | Literal["auto"]
+"""Limits by name; `"auto"` follows what runs needed, for one limit or for all that can."""
 _WASM = {"Content-Type": "application/wasm"}
 _BYTES = {"Content-Type": "application/octet-stream"}
 _NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -204,7 +206,7 @@ def probe(path: str) -> Call[None]:
 
 def function_content(
     module_digest: str,
-    limits: Mapping[str, int] | None,
+    limits: AskedLimits | None,
     grants: Sequence[str] | None,
     env: Mapping[str, str] | None,
     retry: Mapping[str, object] | None,

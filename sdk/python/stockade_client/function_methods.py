@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from stockade_client import functions as calls
-from stockade_client.calls import Call, function_content
+from stockade_client.calls import AskedLimits, Call, function_content
 from stockade_client.functions import DeletedFunction, Rehearsal, VersionDiff, VersionPage
 from stockade_client.types import Function, FunctionDetails, FunctionVersion
 
@@ -24,7 +24,7 @@ class FunctionMethods(ABC):
         name: str,
         module: str,
         *,
-        limits: Mapping[str, int] | None = None,
+        limits: AskedLimits | None = None,
         grants: Sequence[str] | None = None,
         env: Mapping[str, str] | None = None,
         retry: Mapping[str, object] | None = None,
@@ -38,6 +38,7 @@ class FunctionMethods(ABC):
             name: The function's.
             module: The digest that the upload returned.
             limits: By name, such as `fuel`, `memory_bytes`, `wall_ms`; the rest takes defaults.
+                `"auto"`, for one or for all, follows what runs needed.
             grants: Capabilities the guest may use, such as `log`.
             env: What guests read by `config_get`, WASI guests as their environment.
             retry: `policy`, `max_attempts`, `base_delay_ms`, `max_delay_ms`.
@@ -55,7 +56,7 @@ class FunctionMethods(ABC):
         module: str | bytes,
         *,
         detached_signature: bytes | None = None,
-        limits: Mapping[str, int] | None = None,
+        limits: AskedLimits | None = None,
         grants: Sequence[str] | None = None,
         env: Mapping[str, str] | None = None,
         retry: Mapping[str, object] | None = None,
@@ -126,7 +127,7 @@ class AsyncFunctionMethods(ABC):
         name: str,
         module: str,
         *,
-        limits: Mapping[str, int] | None = None,
+        limits: AskedLimits | None = None,
         grants: Sequence[str] | None = None,
         env: Mapping[str, str] | None = None,
         retry: Mapping[str, object] | None = None,
@@ -140,6 +141,7 @@ class AsyncFunctionMethods(ABC):
             name: The function's.
             module: The digest that the upload returned.
             limits: By name, such as `fuel`, `memory_bytes`, `wall_ms`; the rest takes defaults.
+                `"auto"`, for one or for all, follows what runs needed.
             grants: Capabilities the guest may use, such as `log`.
             env: What guests read by `config_get`, WASI guests as their environment.
             retry: `policy`, `max_attempts`, `base_delay_ms`, `max_delay_ms`.
@@ -157,7 +159,7 @@ class AsyncFunctionMethods(ABC):
         module: str | bytes,
         *,
         detached_signature: bytes | None = None,
-        limits: Mapping[str, int] | None = None,
+        limits: AskedLimits | None = None,
         grants: Sequence[str] | None = None,
         env: Mapping[str, str] | None = None,
         retry: Mapping[str, object] | None = None,

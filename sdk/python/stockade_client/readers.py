@@ -193,6 +193,8 @@ def details_of(fields: Fields) -> FunctionDetails:
         abi=fields.text("abi"),
         deterministic=fields.flag("deterministic"),
         limits=fields.pairs("limits", Fields.count),
+        auto_limits=fields.texts("auto_limits"),
+        retry=fields.nested("retry").rest(),
         grants=fields.texts("grants"),
         env=fields.pairs("env", Fields.text),
         created_ms=fields.maybe_count("created_ms") or 0,
@@ -214,6 +216,7 @@ def _attempt(fields: Fields) -> Attempt:
         code=fields.maybe_text("code") or "",
         success=fields.maybe_number("success"),
         limits=fields.pairs("limits", Fields.count),
+        limits_reason=fields.maybe_text("limits_reason") or "",
         shadow=_shadow(fields.nested("shadow")),
     )
 

@@ -36,7 +36,11 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class FunctionDetails:
-    """A version in full; `created_by` is who deployed it, at `created_ms` (Unix milliseconds)."""
+    """A version in full; `created_by` is who deployed it, at `created_ms` (Unix milliseconds).
+
+    `auto_limits` names the limits that follow what runs needed. `retry` is when a failed attempt is
+    tried again: `policy`, `max_attempts`, `base_delay_ms`, `max_delay_ms`.
+    """
 
     name: str
     version: int
@@ -44,6 +48,8 @@ class FunctionDetails:
     abi: str
     deterministic: bool
     limits: Mapping[str, int] = field(default_factory=dict)
+    auto_limits: tuple[str, ...] = ()
+    retry: Mapping[str, object] = field(default_factory=dict)
     grants: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     created_ms: int = 0
@@ -123,7 +129,7 @@ class Attempt:
 
     `policy` is the retry policy that decided, `success` its estimate that the next attempt
     completes, None where it made none. `limits` are the attempt's own where they differ from the
-    version's, empty otherwise.
+    version's, empty otherwise; `limits_reason` says where learned ones come from.
     """
 
     number: int
@@ -136,6 +142,7 @@ class Attempt:
     code: str = ""
     success: float | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
+    limits_reason: str = ""
     shadow: ShadowDecision | None = None
 
 

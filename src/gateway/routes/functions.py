@@ -214,6 +214,7 @@ def _shown(version: FunctionVersion) -> dict[str, object]:
         "abi": version.content.abi,
         "deterministic": version.content.deterministic,
         "limits": content["limits"],
+        "auto_limits": content["auto_limits"],
         "grants": content["grants"],
         "retry": content["retry"],
         "concurrency": version.content.concurrency,

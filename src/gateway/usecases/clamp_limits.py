@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from gateway.services import Services
 from stockade.core.limits import Limits
-from stockade.core.modules import FunctionContent, FunctionVersion
+from stockade.core.modules import FunctionContent, FunctionVersion, may_rise
+from stockade.core.plans import Plan
 
 
 def clamped_content(services: Services, version: FunctionVersion) -> FunctionContent:
@@ -18,9 +19,14 @@ def clamped_content(services: Services, version: FunctionVersion) -> FunctionCon
 
 
 def raise_ceilings(services: Services, tenant: str, content: FunctionContent) -> Limits | None:
-    """How far a failed attempt's limits may rise; None when they never do."""
-    learned = content.retry.policy == "learned"
-    return services.plans.current.of(tenant).ceilings if learned else None
+    """How far an attempt's limits may rise; None when they never do."""
+    return services.plans.current.of(tenant).ceilings if may_rise(content) else None
+
+
+def most_limits(plan: Plan, content: FunctionContent) -> Limits:
+    """The most that an attempt of the version may get: what policies are asked about."""
+    most = {name: getattr(plan.ceilings, name) for name in may_rise(content)}
+    return replace(content.limits, **most) if most else content.limits
 
 
 def input_bound(services: Services, version: FunctionVersion) -> int:

@@ -4,12 +4,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import msgspec
 
 from gateway.authorizer import Authorizer
 from gateway.services import Services
 from gateway.usecases.attest_module import provenance_of
+from gateway.usecases.clamp_limits import most_limits
 from gateway.usecases.refusals import Refusals
 from gateway.usecases.trust_function import check_function_trust
 from gateway.usecases.upload_module import find_module
@@ -22,7 +24,7 @@ from stockade.core.errors import StockadeError
 from stockade.core.functions import check_note, is_deleted
 from stockade.core.grants import MAX_GRANTS, Grants, missing_grants, parse_grants
 from stockade.core.host_functions import STOCKADE_MODULE
-from stockade.core.limits import Limits
+from stockade.core.limits import Limits, split_auto
 from stockade.core.modules import (
     RETRY_POLICIES,
     Abi,
@@ -41,6 +43,7 @@ from stockade.core.principals import Principal
 _MAX_ATTEMPTS, _MAX_DELAY_MS = 20, 24 * 3600 * 1000
 _MAX_CONCURRENCY = 10_000
 _MAX_ENV_ENTRIES, _MAX_ENV_BYTES = 64, 32 * 1024
+_NO_LIMITS: tuple[dict[str, int], tuple[str, ...]] = ({}, ())
 _NO_ENVIRONMENT: tuple[tuple[str, str], ...] = ()
 
 
@@ -57,7 +60,7 @@ class DeployRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a deploy asks for."""
 
     module: str
-    limits: dict[str, int] = {}
+    limits: dict[str, int | Literal["auto"]] | Literal["auto"] = {}
     grants: list[str] = []
     retry: RetryRequest = RetryRequest()
     concurrency: int | None = None
@@ -130,7 +133,9 @@ async def plan_deploy(
     await refusals.looking(_check_free(services, caller.tenant, name), None)
     found = await refusals.looking(candidate(), None)
     module = None if found is None else found.module
-    limits = _limits(services.plans.current.of(caller.tenant), asked.limits, refusals)
+    plan = services.plans.current.of(caller.tenant)
+    numbers, auto = refusals.of(lambda: split_auto(asked.limits), _NO_LIMITS)
+    limits = _limits(plan, numbers, refusals)
     grants = _grants(services, asked.grants, None if module is None else module.facts, refusals)
     retry = refusals.of(lambda: _retry(asked.retry), RetrySettings())
     concurrency = refusals.of(lambda: _concurrency(asked.concurrency), None)
@@ -148,6 +153,7 @@ async def plan_deploy(
         retry=retry,
         concurrency=concurrency,
         env=env,
+        auto_limits=auto,
     )
     trust = check_function_trust(services, name, module, found.body)
     counting = await refusals.looking(trust, None)
@@ -156,7 +162,7 @@ async def plan_deploy(
     if found.stored:
         provenance = await refusals.looking(provenance_of(services, module), provenance)
     resource = module_resource(module, signers, provenance)
-    question = _question(caller, name, content, resource)
+    question = _question(caller, name, content, most_limits(plan, content), resource)
     refusals.of(lambda: authorizer.check_question(question), None)
     return content, module
 
@@ -171,9 +177,11 @@ async def _check_free(services: Services, tenant: str, name: str) -> None:
         check_new_name("function", name)
 
 
-def _question(caller: Principal, name: str, content: FunctionContent, module: Resource) -> Question:
+def _question(
+    caller: Principal, name: str, content: FunctionContent, limits: Limits, module: Resource
+) -> Question:
     """May the caller deploy this module with these grants and limits under this name?"""
-    context = deploy_context(content.grants, content.limits)
+    context = deploy_context(content.grants, limits)
     function = Resource(ResourceKind.FUNCTION, caller.tenant, name)
     return Question(caller, Action.DEPLOY, function, context, module)
 

@@ -17,11 +17,11 @@ def print_attempts(attempts: Sequence["Attempt"]) -> None:
     """How each ended and why it was tried again or not; what the shadow policy made of it."""
     head = ("ATTEMPT", "OUTCOME", "WALL MS", "FUEL", "POLICY", "CODE", "CHANCE", "REASON")
     print_table(head, map(_row, attempts))
-    own = [item for item in attempts if item.limits]
+    own = [item for item in attempts if item.limits or item.limits_reason]
     if own:
         typer.echo()
-        rows = ((item.number, _limits(item.limits)) for item in own)
-        print_table(("ATTEMPT", "ITS OWN LIMITS"), rows)
+        rows = ((item.number, _limits(item.limits), item.limits_reason) for item in own)
+        print_table(("ATTEMPT", "ITS OWN LIMITS", "WHY"), rows)
     shadows = [row for item in attempts for row in _shadow_rows(item)]
     if shadows:
         typer.echo()
@@ -49,4 +49,6 @@ def _shadow_rows(item: "Attempt") -> list[tuple[object, ...]]:
 
 
 def _limits(limits: Mapping[str, int]) -> str:
+    if not limits:
+        return "as deployed"
     return " ".join(f"{name}={limits[name]}" for name in _LEARNED_LIMITS if name in limits)

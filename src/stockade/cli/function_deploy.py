@@ -8,9 +8,9 @@ import typer
 
 from stockade.cli.connection import connected
 from stockade.cli.diff_words import print_changes
-from stockade.cli.function_options import FunctionName
+from stockade.cli.function_options import FunctionName, asked_limits, asked_retry
 from stockade.cli.modules import upload
-from stockade.cli.options import JsonFlag, SignatureFile, pairs, whole_numbers
+from stockade.cli.options import JsonFlag, SignatureFile, pairs
 from stockade.cli.reporting import hint_for
 from stockade.cli.words import EXIT_REFUSED, print_facts, print_json, say
 
@@ -31,8 +31,33 @@ _Limits = Annotated[
         "--limit",
         metavar="NAME=N",
         help="A ceiling for each run: fuel, memory_bytes, table_elements, wall_ms, input_bytes, "
-        "output_bytes, log_bytes, host_calls. Repeatable; the rest takes defaults.",
+        "output_bytes, log_bytes, host_calls. Repeatable; the rest takes defaults. "
+        "fuel=auto (and memory_bytes, wall_ms) follows what runs needed.",
     ),
+]
+_AllLimits = Annotated[
+    str | None,
+    typer.Option(
+        "--limits",
+        metavar="auto",
+        help="auto: fuel, memory_bytes and wall_ms follow what runs needed, but for those that "
+        "--limit names.",
+        show_default=False,
+    ),
+]
+_Retry = Annotated[
+    str | None,
+    typer.Option(
+        "--retry",
+        metavar="fixed|learned|never",
+        help="When a failed run is tried again: by backoff (the default), by what was learned, or "
+        "never.",
+        show_default=False,
+    ),
+]
+_MaxAttempts = Annotated[
+    int | None,
+    typer.Option(min=1, help="Attempts at most, the first one counted.", show_default=False),
 ]
 _Grants = Annotated[
     list[str] | None,
@@ -80,6 +105,9 @@ def deploy(  # noqa: PLR0913 - one for each option
     module: _Module,
     signature: SignatureFile = None,
     limit: _Limits = None,
+    limits: _AllLimits = None,
+    retry: _Retry = None,
+    max_attempts: _MaxAttempts = None,
     grant: _Grants = None,
     env: _Environment = None,
     message: _Message = None,
@@ -94,16 +122,18 @@ def deploy(  # noqa: PLR0913 - one for each option
 
     Example: stockade functions deploy hello --module hello.signed.wasm --limit fuel=50_000_000
     """
-    limits, variables = whole_numbers("--limit", limit or []), pairs("--env", env or [])
+    asked, variables = asked_limits(limit or [], limits), pairs("--env", env or [])
+    retries = asked_retry(retry, max_attempts)
     grants, labels = grant or [], pairs("--label", label or []) or None
     if dry_run:
         found = client.rehearse_function(
             name,
             _rehearsed(module),
             detached_signature=None if signature is None else signature.read_bytes(),
-            limits=limits,
+            limits=asked,
             grants=grants,
             env=variables,
+            retry=retries,
             against=against,
         )
         _tell(found, as_json=as_json)
@@ -112,7 +142,14 @@ def deploy(  # noqa: PLR0913 - one for each option
         raise typer.BadParameter("--against goes with --dry-run.")
     digest = _named(client, module) or upload(client, _existing(module), signature).digest
     made = client.put_function(
-        name, digest, limits=limits, grants=grants, env=variables, message=message, labels=labels
+        name,
+        digest,
+        limits=asked,
+        grants=grants,
+        env=variables,
+        retry=retries,
+        message=message,
+        labels=labels,
     )
     facts = asdict(made) | {"module": digest}
     if as_json:

@@ -64,13 +64,18 @@ def show(
     if as_json:
         print_json(facts)
         return
-    limits = {f"limit {limit}": value for limit, value in facts.pop("limits").items()}
+    auto = facts.pop("auto_limits")
+    limits = {
+        f"limit {limit}": f"auto ({value} at first)" if limit in auto else value
+        for limit, value in facts.pop("limits").items()
+    }
+    retry = {f"retry {key}": value for key, value in facts.pop("retry").items()}
     variables = {f"env {key}": value for key, value in facts.pop("env").items()}
     labels = {f"label {key}": value for key, value in facts.pop("labels").items()}
     grants = {"grants": ", ".join(facts["grants"]) or "none"}
     made = {"deployed": when(facts.pop("created_ms")), "by": facts.pop("created_by") or None}
     message = {"message": facts.pop("message") or None}
-    print_facts(facts | grants | limits | variables | made | message | labels)
+    print_facts(facts | grants | limits | retry | variables | made | message | labels)
 
 
 @app.command()

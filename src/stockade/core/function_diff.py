@@ -15,13 +15,17 @@ _PARTS = ("limits", "retry")
 
 
 def content_diff(before: FunctionContent, after: FunctionContent) -> Diff:
-    """By `module`, `abi`, `deterministic`, `concurrency`, `limits`, `retry`, `grants`, `env`."""
+    """By `module`, `abi`, `deterministic`, `concurrency`, `limits`, `retry`, `grants`, `env`.
+
+    `auto_limits` are the names of limits that follow what runs needed.
+    """
     found: Diff = {"module": _moved(before.digest, after.digest)}
     found |= {name: _moved(getattr(before, name), getattr(after, name)) for name in _WHOLE}
     for name in _PARTS:
         old, new = asdict(getattr(before, name)), asdict(getattr(after, name))
         moves = {key: _moved(old[key], new[key]) for key in old}
         found[name] = {key: move for key, move in moves.items() if move}
+    found["auto_limits"] = _sets(before.auto_limits, after.auto_limits)
     found["grants"] = _sets(before.grants, after.grants)
     found["env"] = _environment(dict(before.env), dict(after.env))
     return {name: part for name, part in found.items() if part}

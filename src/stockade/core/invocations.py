@@ -68,6 +68,7 @@ class RetryCarry:
     retry's success was estimated from, so that its end teaches the same, and `success` is that
     estimate; `failure` tells how the attempt before failed, so that the same failure is known
     again. With `shadow_stopped` the policy that does not rule would have ended the invocation.
+    `limits_reason` is one sentence on where the limits come from.
     """
 
     limits: Limits | None = None
@@ -75,6 +76,7 @@ class RetryCarry:
     failure: str = ""
     success: float | None = None
     shadow_stopped: bool = False
+    limits_reason: str = ""
 
 
 NOTHING_CARRIED = RetryCarry()

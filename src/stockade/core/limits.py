@@ -1,6 +1,8 @@
 """Limits: the ceilings of one attempt, and how a request is clamped to its tenant's ceilings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 from stockade.core.errors import StockadeError
 
@@ -22,6 +24,12 @@ class Limits:
 
 
 LIMIT_NAMES = tuple(field.name for field in fields(Limits))
+
+LEARNED_LIMITS = ("fuel", "memory_bytes", "wall_ms")
+"""Limits that may follow what earlier runs needed, up to their ceilings."""
+
+AUTO: Literal["auto"] = "auto"
+"""What a deploy asks for instead of a number when a limit is to follow what runs needed."""
 
 DEFAULT_LIMITS = Limits()
 """What a function gets for each limit that it does not name."""
@@ -51,6 +59,26 @@ HARD_CEILINGS = Limits(
 """What no profile may allow: the executors' own walls stand here."""
 
 
+def split_auto(asked: Mapping[str, int | str] | str) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The numbers that a deploy asks for, and the names of the limits that are to be learned.
+
+    Raises:
+        StockadeError: `limits.unknown` or `limits.not_learned`.
+    """
+    if isinstance(asked, str):
+        return {}, LEARNED_LIMITS
+    auto = tuple(sorted(name for name, value in asked.items() if value == AUTO))
+    for name in auto:
+        _check_known(name)
+        if name not in LEARNED_LIMITS:
+            raise StockadeError(
+                "limits.not_learned",
+                f"The limit {name!r} must be a number: only {', '.join(LEARNED_LIMITS)} can be"
+                f" {AUTO!r}.",
+            )
+    return {name: value for name, value in asked.items() if isinstance(value, int)}, auto
+
+
 def limits_from_request(
     asked: dict[str, int],
     defaults: Limits = DEFAULT_LIMITS,
@@ -68,10 +96,7 @@ def limits_from_request(
 
 
 def _check_limit(name: str, value: int, ceilings: Limits, plan: str) -> None:
-    if name not in LIMIT_NAMES:
-        raise StockadeError(
-            "limits.unknown", f"There is no limit {name!r}. Limits are: {', '.join(LIMIT_NAMES)}."
-        )
+    _check_known(name)
     if value <= 0:
         raise StockadeError(
             "limits.not_positive", f"The limit {name!r} must be 1 or more, not {value}."
@@ -83,4 +108,11 @@ def _check_limit(name: str, value: int, ceilings: Limits, plan: str) -> None:
             f"The limit {name!r} is {value}; this tenant's ceiling is {ceiling}, by the plan"
             f" {plan!r}. Ask for less.",
             detail={"limit": name, "asked": value, "ceiling": ceiling, "plan": plan},
+        )
+
+
+def _check_known(name: str) -> None:
+    if name not in LIMIT_NAMES:
+        raise StockadeError(
+            "limits.unknown", f"There is no limit {name!r}. Limits are: {', '.join(LIMIT_NAMES)}."
         )

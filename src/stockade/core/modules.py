@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from stockade.core.limits import Limits
+from stockade.core.limits import LEARNED_LIMITS, Limits
 
 
 class Abi(StrEnum):
@@ -74,7 +74,8 @@ class FunctionContent:
     """What a deploy fixes; two deploys with equal content are one version.
 
     `grants` are names of capabilities (host calls such as `log`); `env` is read by WASI guests as
-    environment.
+    environment. `auto_limits` names those of `LEARNED_LIMITS` that follow what runs needed; until
+    enough is known, what stands in `limits` counts.
     """
 
     digest: str
@@ -85,6 +86,12 @@ class FunctionContent:
     retry: RetrySettings = field(default_factory=RetrySettings)
     concurrency: int | None = None
     env: tuple[tuple[str, str], ...] = ()
+    auto_limits: tuple[str, ...] = ()
+
+
+def may_rise(content: FunctionContent) -> tuple[str, ...]:
+    """The limits that an attempt may have more of than the content says, up to their ceilings."""
+    return LEARNED_LIMITS if content.retry.policy == "learned" else content.auto_limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ class Attempt:
     `code` is the reason's class (a `ReasonCode`); `policy` is the retry policy that decided,
     `success` its estimate that the next attempt completes, None where nothing was estimated;
     `limits` are those of this attempt where they differ from the version's. `shadow` is what the
-    other policy made of the same failure.
+    other policy made of the same failure. `limits_reason` says where learned limits come from.
     """
 
     number: int
@@ -146,3 +146,4 @@ class Attempt:
     limits: Limits | None = None
     code: str = ""
     shadow: ShadowDecision | None = None
+    limits_reason: str = ""

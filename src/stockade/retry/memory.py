@@ -5,13 +5,14 @@ whether others fail too, and the attempt. A function version is remembered by th
 tenant and the platform without the cause, which is the guest's own word.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from stockade.core.outcomes import Outcome
 from stockade.retry.budgets import PLATFORMS, TENANTS, Account, Spending
 from stockade.retry.certainties import RAISABLE_LIMITS
 from stockade.retry.journal import Batch, Journal, replay
+from stockade.retry.needs import Sketch
 from stockade.retry.outages import Outage
 from stockade.retry.parts import PLATFORM, Key, Lesson, Part, most_bases
 from stockade.retry.rates import PRIOR
@@ -62,6 +63,11 @@ class Memory:
         part = self.parts.get(function_key(source))
         sketch = part.needs.get(limit) if part else None
         return sketch.quantile(share, above) if sketch else None
+
+    def needs(self, source: Source) -> Mapping[str, Sketch]:
+        """What runs of the function version needed, by limit; not to be changed."""
+        part = self.parts.get(function_key(source))
+        return part.needs if part else {}
 
     def outage(self, source: Source) -> Outage:
         """That of the upstream if there is one, or of the function version; not to be changed."""

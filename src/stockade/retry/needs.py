@@ -23,6 +23,11 @@ class Sketch:
 
     counts: dict[int, float] = field(default_factory=dict)
 
+    @property
+    def runs(self) -> float:
+        """How many runs it remembers, `MEMORY` at most."""
+        return sum(self.counts.values())
+
     def add(self, value: float) -> None:
         """Counts a need; what is no size is passed over."""
         if not (value >= 1 and math.isfinite(value)):

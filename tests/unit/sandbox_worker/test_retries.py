@@ -20,7 +20,8 @@ TRAPPED = RunResult(Outcome.TRAPPED, detail="The guest trapped: unreachable.", u
 
 
 def retries() -> Retries:
-    return Retries(FixedRetryPolicy(lambda: 0.5), LearnedRetryPolicy(lambda: 0.5))
+    learned = LearnedRetryPolicy(lambda: 0.5)
+    return Retries(FixedRetryPolicy(lambda: 0.5), learned, learned.memory.needs)
 
 
 def claim(policy: str = "learned", attempt: int = 1, carry: RetryCarry = NOTHING_CARRIED) -> Claim:
@@ -169,7 +170,7 @@ class Broken(FixedRetryPolicy):
 
 
 def test_a_shadow_that_fails_is_left_out() -> None:
-    desk = Retries(FixedRetryPolicy(lambda: 0.5), Broken(lambda: 0.5))
+    desk = Retries(FixedRetryPolicy(lambda: 0.5), Broken(lambda: 0.5), lambda _source: {})
     decided = desk.decide(claim("fixed"), TRAPPED, NOW_MS)
     assert (decided.ruling.retry, decided.shadow) == (True, None)
     assert desk.carry(claim("fixed"), TRAPPED, decided).basis == ""
@@ -225,3 +226,57 @@ def test_caps_deadline_and_ceilings_hold_whichever_policy_decides(policy: str) -
             assert ruling.retry is False or policy != "never"
             if ruling.limits is not None:
                 assert ruling.limits.fuel <= 3000
+
+
+def automatic(policy: str, ceiling: int = 10**10) -> Claim:
+    base = claim(policy)
+    content = replace(base.invocation.content, auto_limits=("fuel",))
+    ceilings = replace(CEILINGS, fuel=ceiling)
+    return replace(base, invocation=replace(base.invocation, content=content, ceilings=ceilings))
+
+
+def ran(desk: Retries, fuel: int, runs: int = 40) -> None:
+    done = RunResult(Outcome.COMPLETED, usage=Usage(fuel, 2**20, 5))
+    for _ in range(runs):
+        desk.observe(claim(), done, NOW_MS)
+
+
+def test_automatic_limits_are_the_first_attempts_own_and_stand_in_its_record() -> None:
+    desk = retries()
+    early = desk.fitted(automatic("learned"))
+    assert (early.carry.limits, desk.limits(early)) == (None, LIMITS)
+    assert "0 of 30 runs seen" in early.carry.limits_reason
+    ran(desk, 5_000_000)
+    held = desk.fitted(automatic("learned"))
+    assert 5_000_000 < desk.limits(held).fuel < 7_000_000
+    assert replace(desk.limits(held), fuel=LIMITS.fuel) == LIMITS
+    # What is learned while it runs changes nothing for it.
+    ran(desk, 8_000_000, 400)
+    shown = desk.attempt(held, TRAPPED, desk.decide(held, TRAPPED, NOW_MS))
+    assert shown.limits == desk.limits(held)
+    assert shown.limits_reason == "Automatic limits: fuel by the need of 40 runs."
+
+
+@pytest.mark.parametrize("policy", ["learned", "fixed", "never"])
+def test_automatic_limits_keep_to_the_ceilings_of_the_invocation(policy: str) -> None:
+    desk = retries()
+    ran(desk, 5_000_000_000)
+    assert desk.limits(desk.fitted(automatic(policy, 6000))).fuel == 6000
+    old = automatic(policy)
+    old = replace(old, invocation=replace(old.invocation, ceilings=None))
+    assert desk.limits(desk.fitted(old)) == LIMITS
+
+
+def test_a_raised_limit_stays_raised_where_limits_are_automatic() -> None:
+    desk, first = retries(), automatic("learned")
+    carry = desk.carry(first, OUT_OF_FUEL, desk.decide(first, OUT_OF_FUEL, NOW_MS))
+    assert carry.limits_reason == "The fuel limit was raised after attempt 1."
+    ran(desk, 200_000)
+    second = desk.fitted(replace(first, attempt=2, carry=carry))
+    assert second.carry == carry
+
+
+def test_limits_of_other_functions_are_as_deployed() -> None:
+    desk, plain = retries(), claim()
+    ran(desk, 5_000_000)
+    assert desk.fitted(plain) is plain

@@ -35,6 +35,38 @@ def test_a_deploy_says_why(cli: CommandLine) -> None:
     assert (sent["message"], sent["labels"]) == ("Why", {"commit": "abc", "by": "me"})
 
 
+@pytest.mark.parametrize(
+    ("words", "limits", "retry"),
+    [
+        (("--limits", "auto"), dict.fromkeys(("fuel", "memory_bytes", "wall_ms"), "auto"), None),
+        (("--limit", "fuel=auto", "--limit", "wall_ms=7"), {"fuel": "auto", "wall_ms": 7}, None),
+        (
+            ("--limits", "auto", "--limit", "fuel=9", "--retry", "learned"),
+            {"fuel": 9, "memory_bytes": "auto", "wall_ms": "auto"},
+            {"policy": "learned"},
+        ),
+        (("--retry", "fixed", "--max-attempts", "5"), {}, {"policy": "fixed", "max_attempts": 5}),
+    ],
+)
+def test_a_deploy_asks_for_automatic_limits_and_retries(
+    cli: CommandLine, words: tuple[str, ...], limits: object, retry: object
+) -> None:
+    cli.gateway.on("PUT /v1/functions/hello", answer({"name": "hello", "version": 1}))
+    result = cli.run("functions", "deploy", "hello", "--module", DIGEST, *words)
+    assert result.exit_code == 0, result.stderr
+    sent = cli.gateway.last_json
+    assert isinstance(sent, dict)
+    assert (sent["limits"], sent.get("retry")) == (limits, retry)
+
+
+@pytest.mark.parametrize("words", [("--limits", "all"), ("--limit", "fuel=many")])
+def test_limits_that_are_neither_numbers_nor_automatic(
+    cli: CommandLine, words: tuple[str, ...]
+) -> None:
+    assert cli.run("functions", "deploy", "hello", "--module", DIGEST, *words).exit_code == 2
+    assert cli.gateway.requests == []
+
+
 def test_a_rehearsal_tells_changes_and_refusals_and_ends_as_refused(cli: CommandLine) -> None:
     cli.gateway.on("PUT /v1/functions/hello", answer(REHEARSAL))
     words = ("functions", "deploy", "hello", "--module", DIGEST, "--dry-run")
