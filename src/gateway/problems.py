@@ -64,6 +64,7 @@ STATUS: dict[str, int] = {
     "function.name_reserved": 400,
     "function.not_found": 404,
     "function.retry_invalid": 400,
+    "function.too_many": 409,
     "alias.changed": 412,
     "alias.name_invalid": 400,
     "alias.name_reserved": 400,
@@ -225,6 +226,7 @@ STATUS: dict[str, int] = {
     "trust.threshold_invalid": 400,
     "version.in_use": 409,
     "version.not_found": 404,
+    "version.too_many": 409,
 }
 """Every code that a caller can see."""
 

@@ -7,6 +7,7 @@ import pytest
 
 from stockade.core.aliases import Stamp, pointed
 from stockade.core.errors import StockadeError
+from stockade.core.functions import FunctionQuota
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi, FunctionContent, FunctionVersion, RetrySettings
 from stockade.core.ports import Catalog
@@ -104,3 +105,45 @@ async def test_a_refused_deploy_leaves_no_function_behind(catalog: Catalog) -> N
         await catalog.put_function("acme", "hello", replace(CONTENT, env=(("A", "\ud800"),)), 1_000)
     with pytest.raises(StockadeError, match=r"^function\.not_found"):
         await catalog.change_alias("acme", "hello", "prod", pointed(((1, 1),)), Stamp("", 0))
+
+
+async def test_a_tenant_has_no_more_functions_than_its_quota(catalog: Catalog) -> None:
+    two = FunctionQuota(functions=2)
+    for name in ("a", "b"):
+        await catalog.put_function("acme", name, CONTENT, 1_000, quota=two)
+    with pytest.raises(StockadeError) as refusal:
+        await catalog.put_function("acme", "c", CONTENT, 1_000, quota=two)
+    assert refusal.value.code == "function.too_many"
+    assert await catalog.function_version("acme", "c", None) is None
+    # Versions of those that are there, and other tenants' functions, do not count.
+    _, created = await catalog.put_function("acme", "b", replace(CONTENT, env=()), 1_000, quota=two)
+    assert created
+    await catalog.ensure_tenant("rival")
+    await catalog.put_function("rival", "c", CONTENT, 1_000, quota=two)
+
+
+async def test_a_deleted_function_counts_until_its_grace_is_over(catalog: Catalog) -> None:
+    one = FunctionQuota(functions=1)
+    await catalog.put_function("acme", "a", CONTENT, 1_000, quota=one)
+    await catalog.delete_function("acme", "a", Stamp("key", 2_000), 3_000)
+    with pytest.raises(StockadeError, match="as many as it may"):
+        await catalog.put_function("acme", "b", CONTENT, 2_500, quota=one)
+    assert await catalog.purge_functions(3_000, 10) == 1
+    made, _ = await catalog.put_function("acme", "b", CONTENT, 3_000, quota=one)
+    assert made.version == 1
+    with pytest.raises(StockadeError, match="as many as it may"):
+        await catalog.put_function("acme", "a", CONTENT, 3_000, quota=one)
+
+
+async def test_a_function_has_no_more_versions_than_its_quota(catalog: Catalog) -> None:
+    two = FunctionQuota(versions=2)
+    contents = [replace(CONTENT, limits=Limits(fuel=fuel)) for fuel in (1, 2, 3)]
+    for content in contents[:2]:
+        await catalog.put_function("acme", "a", content, 1_000, quota=two)
+    with pytest.raises(StockadeError) as refusal:
+        await catalog.put_function("acme", "a", contents[2], 1_000, quota=two)
+    assert refusal.value.code == "version.too_many"
+    assert await catalog.put_function("acme", "a", contents[1], 1_000, quota=two)
+    await catalog.delete_version("acme", "a", 1)
+    made, _ = await catalog.put_function("acme", "a", contents[2], 1_000, quota=two)
+    assert made.version == 3

@@ -103,8 +103,9 @@ async def put_version(
         StockadeError: `function.…`.
     """
     note = check_note(caller.id, asked.message, asked.labels)
+    quota = services.storage.quota(caller.tenant).of_functions
     return await services.catalog.put_function(
-        caller.tenant, name, content, services.clock.now_ms(), note
+        caller.tenant, name, content, services.clock.now_ms(), note, quota
     )
 
 

@@ -15,6 +15,49 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionQuota:
+    """How many functions a tenant may have, and how many versions each of them.
+
+    Deleted functions count until their grace is over.
+    """
+
+    functions: int = 10_000
+    versions: int = 10_000
+
+    def check_functions(self, wanted: int) -> None:
+        """Passes when there may be so many.
+
+        Raises:
+            StockadeError: `function.too_many`.
+        """
+        if wanted > self.functions:
+            raise StockadeError(
+                "function.too_many",
+                f"This tenant has {self.functions} functions, as many as it may (deleted ones count"
+                " until their grace is over). Delete some, or ask the operator for more.",
+                detail={"most": self.functions},
+            )
+
+    def check_versions(self, name: str, wanted: int) -> None:
+        """Passes when a function may have so many.
+
+        Raises:
+            StockadeError: `version.too_many`.
+        """
+        if wanted > self.versions:
+            raise StockadeError(
+                "version.too_many",
+                f"The function {name!r} has {self.versions} versions, as many as it may. Delete old"
+                " ones (`stockade functions delete NAME --version N`), or ask the operator for"
+                " more.",
+                detail={"most": self.versions},
+            )
+
+
+DEFAULT_FUNCTION_QUOTA = FunctionQuota()
+
+
+@dataclass(frozen=True, slots=True)
 class DeletedFunction:
     """A function that was deleted, and can be restored until its grace is over."""
 
@@ -40,11 +83,13 @@ class FunctionStore(Protocol):
         content: FunctionContent,
         created_ms: int,
         note: VersionNote = VersionNote(),  # noqa: B008 - it is frozen
+        quota: FunctionQuota = DEFAULT_FUNCTION_QUOTA,
     ) -> tuple[FunctionVersion, bool]:
         """Makes the next version, or returns the latest when its content is equal (then False).
 
         Raises:
-            StockadeError: `function.deleted` within the grace of a deleted function.
+            StockadeError: `function.deleted` within the grace of a deleted function;
+                `function.too_many` or `version.too_many` beyond the quota.
         """
 
     async def function_version(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stockade.core.errors import StockadeError
+from stockade.core.functions import FunctionQuota
 from stockade.core.modules import StoredModule
 
 BlobStep = Callable[[str], Awaitable[bool]]
@@ -21,11 +22,21 @@ class StorageUsage:
 
 @dataclass(frozen=True, slots=True)
 class StorageQuota:
-    """What a tenant's modules may take at most; `oci_bytes` is what it pushed under `/v2/`."""
+    """What a tenant's modules may take at most; `oci_bytes` is what it pushed under `/v2/`.
+
+    `functions` are how many it may have, `versions` how many each of them.
+    """
 
     module_bytes: int
     modules: int
     oci_bytes: int = 10 * 1024**3
+    functions: int = 10_000
+    versions: int = 10_000
+
+    @property
+    def of_functions(self) -> FunctionQuota:
+        """How many functions and versions there may be."""
+        return FunctionQuota(self.functions, self.versions)
 
     def check(self, usage: StorageUsage) -> None:
         """Passes when this usage is within the quota.

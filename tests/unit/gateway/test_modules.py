@@ -145,7 +145,13 @@ async def test_an_upload_over_the_quota_is_neither_compiled_nor_stored() -> None
         used = (await gateway.http.get("/v1/usage/storage")).json()
         assert used == {
             "used": {"module_bytes": len(BODY), "modules": 1, "oci_bytes": 0},
-            "limit": {"module_bytes": len(BODY), "modules": 1, "oci_bytes": 10 << 30},
+            "limit": {
+                "module_bytes": len(BODY),
+                "modules": 1,
+                "oci_bytes": 10 << 30,
+                "functions": 10_000,
+                "versions": 10_000,
+            },
         }
 
 

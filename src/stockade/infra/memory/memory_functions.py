@@ -14,7 +14,13 @@ from stockade.core.aliases import (
     decide,
 )
 from stockade.core.errors import not_found
-from stockade.core.functions import DeletedFunction, is_deleted, version_in_use
+from stockade.core.functions import (
+    DEFAULT_FUNCTION_QUOTA,
+    DeletedFunction,
+    FunctionQuota,
+    is_deleted,
+    version_in_use,
+)
 from stockade.core.modules import Alias, FunctionContent, FunctionVersion, VersionNote
 from stockade.infra.catalog_values import (
     check_note_storable,
@@ -74,13 +80,16 @@ class MemoryFunctionStore:
         content: FunctionContent,
         created_ms: int,
         note: VersionNote = _NO_NOTE,
+        quota: FunctionQuota = DEFAULT_FUNCTION_QUOTA,
     ) -> tuple[FunctionVersion, bool]:
         """Makes the next version, or returns the latest when its content is equal (then False)."""
         check_storable(tenant, name, created_ms)
         check_note_storable(note)
         to_json(content)
         self._check_function_tenant(tenant)
-        own = self._functions.setdefault((tenant, name), _Function())
+        own = self._functions.get((tenant, name), _Function())
+        if not (own.versions or own.deleted):
+            quota.check_functions(self._count(tenant) + 1)
         if own.deleted is not None:
             if created_ms < own.deleted.restorable_until_ms:
                 raise is_deleted(name, own.deleted.restorable_until_ms)
@@ -89,10 +98,17 @@ class MemoryFunctionStore:
         if latest is not None and latest.content == content:
             return latest, False
         self._check_module(tenant, content.digest)
+        quota.check_versions(name, len(own.versions) + 1)
+        self._functions[tenant, name] = own
         own.latest += 1
         made = FunctionVersion(tenant, name, own.latest, content, created_ms, note)
         own.versions[own.latest] = made
         return made, True
+
+    def _count(self, tenant: str) -> int:
+        return sum(
+            owner == tenant and bool(one.versions) for (owner, _), one in self._functions.items()
+        )
 
     def versions_made_of(self, tenant: str, digest: str) -> Sequence[tuple[str, int]]:
         """The versions that are made of a module, those of deleted functions too."""

@@ -9,19 +9,29 @@ from stockade.core.errors import StockadeError
 from stockade.core.module_store import StoragePolicy, StorageQuota
 from stockade.infra.policies.toml_files import load_toml
 
-_MOST = {"module_bytes": 2**50, "modules": 10_000_000, "oci_bytes": 2**50}
+_MOST = {
+    "module_bytes": 2**50,
+    "modules": 10_000_000,
+    "oci_bytes": 2**50,
+    "functions": 1_000_000,
+    "versions": 1_000_000,
+}
 
 
 class _Quota(msgspec.Struct, forbid_unknown_fields=True):
     module_bytes: int
     modules: int
     oci_bytes: int = 10 * 1024**3
+    functions: int = 10_000
+    versions: int = 10_000
 
 
 class _TenantQuota(msgspec.Struct, forbid_unknown_fields=True):
     module_bytes: int | None = None
     modules: int | None = None
     oci_bytes: int | None = None
+    functions: int | None = None
+    versions: int | None = None
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):

@@ -9,13 +9,25 @@ from dataclasses import fields
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, false, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    and_,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stockade.core.alias_weights import Weights
 from stockade.core.aliases import KEPT_CHANGES, KEPT_DELETED, AliasChange, Stamp, Verb
 from stockade.core.errors import not_found
-from stockade.core.functions import DeletedFunction
+from stockade.core.functions import DeletedFunction, FunctionQuota
 from stockade.core.modules import Alias, FunctionContent, FunctionVersion, VersionNote
 from stockade.infra.catalog_values import no_version, storable_version, to_json
 from stockade.infra.sql.sql_schema import aliases, function_versions, functions
@@ -91,6 +103,35 @@ async def read_versions(
 ) -> Sequence[FunctionVersion]:
     """What one of the pages holds."""
     return tuple(map(_to_version, await connection.execute(query)))
+
+
+async def check_quota(
+    connection: AsyncConnection, tenant: str, name: str, made: int, quota: FunctionQuota
+) -> None:
+    """Checks that a function that is locked may have one version more; `made` were made before.
+
+    Functions that are made at the same moment may pass together on PostgreSQL.
+
+    Raises:
+        StockadeError: `function.too_many`, `version.too_many`.
+    """
+    versions = select(func.count()).where(_is_version(tenant, name))
+    there = 0
+    if made:
+        there = await connection.scalar(versions) or 0
+    if made >= quota.versions:
+        quota.check_versions(name, there + 1)
+    if there:
+        return
+    # A purged function keeps its row, for the numbers of its versions.
+    has_version = exists().where(
+        function_versions.c.tenant == functions.c.tenant,
+        function_versions.c.name == functions.c.name,
+    )
+    used = (
+        select(func.count()).select_from(functions).where(functions.c.tenant == tenant, has_version)
+    )
+    quota.check_functions((await connection.scalar(used) or 0) + 1)
 
 
 async def add_version(connection: AsyncConnection, made: FunctionVersion) -> None:

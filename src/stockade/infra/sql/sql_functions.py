@@ -7,7 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stockade.core.aliases import AliasChange, AliasRule, AliasView, Stamp, decide
 from stockade.core.errors import not_found
-from stockade.core.functions import DeletedFunction, is_deleted, version_in_use
+from stockade.core.functions import (
+    DEFAULT_FUNCTION_QUOTA,
+    DeletedFunction,
+    FunctionQuota,
+    is_deleted,
+    version_in_use,
+)
 from stockade.core.modules import Alias, FunctionContent, FunctionVersion, VersionNote
 from stockade.infra.catalog_values import check_note_storable, check_storable, storable
 from stockade.infra.catalog_values import storable_version as storable_number
@@ -35,6 +41,7 @@ class SqlFunctionStore:
         content: FunctionContent,
         created_ms: int,
         note: VersionNote = _NO_NOTE,
+        quota: FunctionQuota = DEFAULT_FUNCTION_QUOTA,
     ) -> tuple[FunctionVersion, bool]:
         """Makes the next version, or returns the latest when its content is equal (then False)."""
         check_storable(tenant, name, created_ms)
@@ -52,6 +59,7 @@ class SqlFunctionStore:
             if latest is not None and latest.content == content:
                 return latest, False
             await check_not_deleted(connection, tenant, content.digest)
+            await queries.check_quota(connection, tenant, name, row.latest_version, quota)
             number = row.latest_version + 1
             made = FunctionVersion(tenant, name, number, content, created_ms, note)
             await queries.add_version(connection, made)
