@@ -229,10 +229,11 @@ class RedisConnections:
     async def _evaluate_many(
         self, script: RedisScript, prefix: str, calls: Sequence[tuple[Part, ...]]
     ) -> list[Any]:
-        await self._exchange((b"SCRIPT", b"LOAD", script.text), 0.0)
-        commands = [(b"EVALSHA", script.sha, 1, prefix, *arguments) for arguments in calls]
+        # Loaded in the same breath: a cluster may have these keys at another node than others.
+        commands: list[tuple[Part, ...]] = [(b"SCRIPT", b"LOAD", script.text)]
+        commands += [(b"EVALSHA", script.sha, 1, prefix, *arguments) for arguments in calls]
         async with self._slots:
-            return await self._exchange_confirmed(commands)
+            return (await self._exchange_confirmed(commands))[1:]
 
     async def _exchange(self, parts: tuple[Part, ...], block_seconds: float) -> Any:  # noqa: ANN401
         if block_seconds:
