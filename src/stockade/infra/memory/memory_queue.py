@@ -26,7 +26,7 @@ from stockade.infra.queue_answers import (
 from stockade.infra.queue_settings import QueueSettings
 
 _DEFAULTS = QueueSettings()
-_LOST = "The worker stopped renewing its lease."
+LEASE_LOST = "The worker stopped renewing its lease."
 _STOPPED = "The worker was stopped before the run was over."
 _DIES_OUT = (Outcome.CRASHED, Outcome.LOST)
 
@@ -281,7 +281,7 @@ class MemoryInvocationQueue:
         return not job.cancel_requested
 
     def _lose(self, job: Job, now_ms: int) -> bool:
-        job.attempts.append(_lost(job.attempt, _LOST))
+        job.attempts.append(_lost(job.attempt, LEASE_LOST))
         job.state = State.QUEUED
         job.attempt += 1
         job.deaths += 1

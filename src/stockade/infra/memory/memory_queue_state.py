@@ -124,6 +124,21 @@ class MemoryQueueState:
         """How many of all tenants' wait."""
         return sum(map(len, (*self._backlog.values(), *self._parked.values(), self._due)))
 
+    def later(self, tenant: str | None = None) -> int:
+        """How many wait for their time, of a tenant or of all."""
+        return sum(tenant in {None, self.jobs[key].invocation.tenant} for key in self._due)
+
+    def oldest_ms(self, now_ms: int, tenant: str | None = None) -> int:
+        """Since when the first in line waits, of a tenant, or of all that are not at their cap."""
+        tenants = self._active if tenant is None else [tenant]
+        firsts = [
+            min(self._backlog[one].items(), key=lambda of: of[1])
+            for one in tenants
+            if self._backlog[one]
+        ]
+        since = [score - self.jobs[key].invocation.priority * _AGING_MS for key, score in firsts]
+        return min(since, default=now_ms)
+
     def in_flight(self) -> Iterator[Job]:
         """What a worker holds."""
         return (job for job in self.ready.values() if job.holder is not None)

@@ -27,10 +27,15 @@ class RedisKeys:
         self.changes = self.prefix + "changes"
         self.upstream_news = self.prefix + "upstream-news"
         self.partitions = self.prefix + "partitions"
+        self.workers = self.prefix + "workers"
 
     def record(self, invocation_id: str) -> str:
         """The hash that is the invocation's record."""
         return f"{self.prefix}inv:{invocation_id}"
+
+    def report(self, worker: str) -> str:
+        """What a worker said of itself last."""
+        return f"{self.prefix}report:{worker}"
 
     def reply(self, gateway: str) -> str:
         """The stream of hints for one gateway."""

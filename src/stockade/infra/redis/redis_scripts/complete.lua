@@ -29,6 +29,7 @@ elseif retry_at and deaths < MAX_DEATHS then
   leave_slots(id, r[9], r[11], r[12])
   if retry_at > now then push_due(id, r[9], retry_at) else push_backlog(id, r[9], retry_at, r[10]) end
 else
+  if retry_at then call('HINCRBY', TOTALS, 'quarantined', 1) end
   finish(id, outcome, finished, unpack(ARGV, 14))
   if outcome == 'completed' then call('HDEL', key, 'input') end
 end

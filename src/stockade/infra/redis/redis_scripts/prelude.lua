@@ -7,6 +7,7 @@ local READY, GROUP, ACTIVE, DUE = P .. 'ready', 'workers', P .. 'active', P .. '
 local DEADLINES, WORKERS, CAPACITY = P .. 'deadlines', P .. 'workers', P .. 'capacity'
 local SHARES, TURNS, PAUSED, LANES = P .. 'shares', P .. 'turns', P .. 'paused', P .. 'lanes'
 local CANCELS, WAITS, WAITING, SERVING = P .. 'cancels', P .. 'waits', P .. 'waiting', P .. 'serving'
+local TOTALS = P .. 'totals' -- what happened how often, since there is a store (see status)
 local AGING_MS = 60000       -- how long one step of priority can hold back an older invocation
 local HINTS, HINT_MS = 10000, 3600000
 local DEAD = { trapped = true, limit_exceeded = true, crashed = true, lost = true, expired = true }
@@ -145,6 +146,7 @@ local function finish(id, outcome, at_ms, ...)
   local r = call('HMGET', key, 'tenant', 'entry', 'reply_to', 'deadline_ms', 'slot', 'lane')
   call('HSET', key, 'state', 'done', 'outcome', outcome, 'finished_ms', at_ms, ...)
   call('PEXPIRE', key, RETENTION_MS)
+  if outcome ~= 'completed' then call('HINCRBY', TOTALS, outcome, 1) end
   if DEAD[outcome] then
     call('ZADD', dead_key(r[1]), 0, id)
     call('PEXPIRE', dead_key(r[1]), RETENTION_MS)

@@ -20,12 +20,14 @@ local function lose(id)
   local lost = cmsgpack.pack({ number = tonumber(r[1]), outcome = 'lost', code = 'lost', usage = { fuel = 0 },
     reason = 'The worker stopped renewing its lease.' })
   local deaths = r[2] + 1
+  call('HINCRBY', TOTALS, 'reclaimed', 1)
   call('HSET', key, 'state', 'queued', 'attempt', r[1] + 1, 'deaths', deaths,
     'attempts', (r[3] or '') .. lost, 'attempts_count', (r[4] or 0) + 1)
   call('HSETNX', key, 'first_failure_ms', now)
   if r[5] then
     finish(id, 'cancelled', now)
   elseif deaths >= MAX_DEATHS then
+    call('HINCRBY', TOTALS, 'quarantined', 1)
     finish(id, 'lost', now, 'detail', 'Its worker died ' .. deaths .. ' times; it will not be tried again.')
   elseif r[6] and tonumber(r[6]) <= now then
     finish(id, 'expired', now, 'detail', 'The deadline passed after its worker died.')
