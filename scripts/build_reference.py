@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics import MetricWrapperBase
 
 from gateway.metrics import GatewayMetrics
 from gateway.problems import STATUS
@@ -136,9 +135,9 @@ def metrics_page() -> str:
 def metrics_of(registry: CollectorRegistry) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
     """Name, type, labels and meaning of each metric of ours in a registry."""
     for collector in registry._collector_to_names:  # noqa: SLF001 - there is no public way to labels
-        if isinstance(collector, MetricWrapperBase):
-            family = next(iter(collector.describe()))
-            yield _told_name(family), family.type, collector._labelnames, family.documentation  # noqa: SLF001
+        for family in getattr(collector, "describe", tuple)():
+            labels = getattr(collector, "_labelnames", None) or getattr(family, "_labelnames", ())
+            yield _told_name(family), family.type, tuple(labels), family.documentation
 
 
 def _told_name(family: Any) -> str:  # noqa: ANN401 - the client's own types are untyped

@@ -17,7 +17,7 @@ from sandbox_worker.executor_watch import ExecutorWatch
 from sandbox_worker.metrics import LabelBounds, WorkerMetrics
 from sandbox_worker.module_loader import ModuleLoader
 from sandbox_worker.module_trust import ModuleTrust
-from sandbox_worker.operations import Dependencies, Operations
+from sandbox_worker.operations import Dependencies, Identity, Operations
 from sandbox_worker.operations_server import OperationsServer
 from sandbox_worker.retries import Retries
 from sandbox_worker.run_attempt import AttemptServices
@@ -46,6 +46,7 @@ from stockade.infra.redis.redis_connection import RedisConnections
 from stockade.infra.redis.redis_key_values import RedisKeyValueStore
 from stockade.infra.redis.redis_module_hints import RedisModuleHints
 from stockade.infra.redis.redis_partitions import RedisPartitions
+from stockade.infra.redis.redis_status import RedisStatusBoard
 from stockade.infra.redis.redis_upstreams import RedisUpstreamNews, RedisUpstreamStore
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.secrets_file import read_or_create_secret, read_private
@@ -88,16 +89,22 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
         catalog = await SqlCatalog.open(settings.database_url)
         stack.push_async_callback(catalog.aclose)
         clock = SystemClock()
+        metrics = _metrics(settings)
         partitions = RedisPartitions(
-            settings.redis_url, settings.partitions, settings.durability, settings.replicas
+            settings.redis_url,
+            settings.partitions,
+            settings.durability,
+            settings.replicas,
+            metrics.valkey_answered,
         )
-        lease_ms = round(settings.lease_seconds * 1000)
-        bounds = QueueSettings(partitions=settings.partitions, lease_ms=lease_ms)
-        queue = partitions.queue(bounds, consumer=clock.new_id())
+        bounds = QueueSettings(
+            partitions=settings.partitions, lease_ms=round(settings.lease_seconds * 1000)
+        )
+        name = clock.new_id()
+        queue = partitions.queue(bounds, consumer=name)
         stack.push_async_callback(queue.aclose)
         await partitions.check()
         meter = ProcMeter()
-        metrics = _metrics(settings)
         pool = _pool(settings, jail, meter, metrics)
         stack.push_async_callback(pool.aclose)
         stores = await open_blob_stores(settings.blob_place, clock)
@@ -127,9 +134,14 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             metrics=metrics,
         )
         needs = Dependencies(
-            {"queue": queue.time_ms, "catalog": lambda: catalog.find_key(_NOBODY)}, trust.alarms
+            {"queue": queue.time_ms, "catalog": lambda: catalog.find_key(_NOBODY)},
+            trust.alarms,
+            RedisStatusBoard(partitions.connections, bounds),
         )
-        yield await _supervisor(stack, settings, services, ExecutorWatch(pool, meter), needs)
+        identity = Identity(name, version("stockade"), jail.weak_walls)
+        yield await _supervisor(
+            stack, settings, services, ExecutorWatch(pool, meter), needs, identity
+        )
 
 
 def _retries() -> Retries:
@@ -144,12 +156,13 @@ async def _supervisor(
     services: AttemptServices,
     watch: ExecutorWatch,
     needs: Dependencies,
+    identity: Identity,
 ) -> Supervisor:
     """The supervisor, with the endpoint that tells of it."""
     supervisor = Supervisor(
         services, watch, settings.capacity, settings.lease_seconds, settings.drain_seconds
     )
-    operations = Operations(services.metrics, supervisor, services.pool, needs)
+    operations = Operations(services.metrics, supervisor, services.pool, needs, identity)
     await _open_endpoint(stack, settings, operations)
     return supervisor
 
@@ -157,8 +170,8 @@ async def _supervisor(
 async def _open_endpoint(
     stack: AsyncExitStack, settings: WorkerSettings, operations: Operations
 ) -> None:
-    measuring = asyncio.ensure_future(operations.measure())
-    stack.callback(measuring.cancel)
+    for telling in (operations.measure(), operations.report()):
+        stack.callback(asyncio.ensure_future(telling).cancel)
     if not settings.metrics_port:
         return
     server = OperationsServer(operations.routes(), _metrics_token(settings))

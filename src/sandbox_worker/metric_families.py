@@ -13,6 +13,8 @@ from prometheus_client import (
 )
 from prometheus_client.process_collector import ProcessCollector
 
+from sandbox_worker.queue_metrics import QueueCollector
+
 MIB = 1024 * 1024
 _WAITS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 _RUNS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -30,8 +32,11 @@ class Families:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self.queue = QueueCollector()
+        self.registry.register(self.queue)
         self.build = Info("stockade_build", "The release that runs.", registry=self.registry)
         self._define_runs()
+        self._define_retries()
         self._define_modules()
         self._define_executors()
         self._define_worker()
@@ -71,6 +76,38 @@ class Families:
         )
         self.host_call_seconds = self._histogram(
             "host_call_seconds", "How long host calls took.", ["call"], _SHORT
+        )
+
+    def _define_retries(self) -> None:
+        self.retry_decisions = self._counter(
+            "retry_decisions",
+            "What followed failed attempts: retry or stop, the reason's class, the ruling policy.",
+            ["decision", "reason", "policy"],
+        )
+        self.retry_estimates = self._counter(
+            "retry_estimates",
+            "Ends of attempts whose success had been estimated, by tenth of the estimate.",
+            ["predicted"],
+        )
+        self.retry_expected = self._counter(
+            "retry_expected_successes", "Sum of those estimates.", ["predicted"]
+        )
+        self.retry_successes = self._counter(
+            "retry_observed_successes", "How many of those attempts completed.", ["predicted"]
+        )
+        self.retry_saved = self._counter(
+            "retry_attempts_saved",
+            "Attempts that the learned policy saves against the fixed one, estimated; where the"
+            " fixed one rules, those that it would.",
+            ["policy"],
+        )
+        self.retry_added = self._counter(
+            "retry_attempts_added",
+            "Attempts that the learned policy makes where the fixed one would have stopped.",
+            ["policy"],
+        )
+        self.retry_fuel_saved = self._counter(
+            "retry_fuel_saved", "Fuel of the attempts saved, estimated.", ["policy"]
         )
 
     def _define_modules(self) -> None:

@@ -12,6 +12,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from sandbox_worker.metric_families import Families
+from sandbox_worker.recent_runs import RecentRuns
+from sandbox_worker.retry_metrics import RetryMetrics
+from stockade.core.installation_status import QueueFigures
 from stockade.core.invocations import Claim, Completion
 from stockade.core.outcomes import Outcome
 from stockade.core.top_names import TopNames
@@ -76,6 +79,8 @@ class WorkerMetrics:
         bounds = bounds or LabelBounds()
         self.families = Families()
         self.families.build.info({"version": version})
+        self.recent = RecentRuns()
+        self._retries = RetryMetrics(self.families)
         self._top_tenants: TopNames[str] = TopNames(bounds.tenants)
         self._top_functions: TopNames[tuple[str, str]] = TopNames(bounds.functions)
         self._tenants: dict[str, _OfTenant] = {}
@@ -92,6 +97,8 @@ class WorkerMetrics:
         of_tenant.attempt_seconds.observe(usage.wall_ms / 1000, exemplar)
         if completion.retry_at_ms is None:
             of_tenant.invocations[outcome].inc()
+            self.recent.ended(invocation.tenant, outcome)
+        self._retries.ended(claim, completion)
         of_function = self._of_function(tenant, invocation.tenant, invocation.function)
         of_function.ended(outcome)
         of_function.fuel.inc(usage.fuel)
@@ -160,6 +167,14 @@ class WorkerMetrics:
     def valkey_answered(self, command: str, seconds: float) -> None:
         """Notes a round trip to Valkey."""
         self.families.valkey_seconds.labels(command).observe(seconds)
+
+    def queue_stands(self, figures: QueueFigures) -> None:
+        """Notes how the queue stands."""
+        self.families.queue.show(figures)
+
+    def queue_is_away(self) -> None:
+        """Says nothing of the queue any more: old figures would look like new ones."""
+        self.families.queue.show(None)
 
     def follows(self, files: str, *, stale: bool) -> None:
         """Notes whether the newest of these policy files is in force."""

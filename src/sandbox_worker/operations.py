@@ -2,19 +2,26 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+
+import structlog
 
 from sandbox_worker.executor_pool import ExecutorPool
 from sandbox_worker.metrics import WorkerMetrics
 from sandbox_worker.operations_server import Answer, Route
 from sandbox_worker.supervisor import Supervisor
 from stockade.core.errors import StockadeError
+from stockade.core.installation_status import StatusBoard, WorkerReport
 
 _JSON = "application/json"
 _CHECK_SECONDS = 1.0
 _LAG_SECONDS = 0.25
+_REPORT_SECONDS = 2.0
+_WEAK = "This wall of the host is missing or has a gap; 'stockade doctor' says how to mend it."
+_log = structlog.get_logger()
 _LOOKS_UNTIL_REVIEW = 120
 """Every half a minute."""
 
@@ -26,10 +33,21 @@ class Dependencies:
     Args:
         checks: By name; each raises `StockadeError` while it is away.
         alarms: By kind of policy files, why the newest ones are not in force, or None.
+        board: Tells how the queue stands, and others of this worker.
     """
 
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     alarms: Callable[[], Mapping[str, str | None]]
+    board: StatusBoard
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which worker it is: its name, its release, the walls of its host that are not whole."""
+
+    name: str
+    version: str
+    weak_walls: tuple[str, ...] = ()
 
 
 class Operations:
@@ -40,6 +58,7 @@ class Operations:
         supervisor: Whether it works, and how much.
         pool: Its executors.
         needs: Its stores and policies.
+        identity: Which worker it is.
     """
 
     def __init__(
@@ -48,11 +67,14 @@ class Operations:
         supervisor: Supervisor,
         pool: ExecutorPool,
         needs: Dependencies,
+        identity: Identity,
     ) -> None:
         self._metrics = metrics
         self._supervisor = supervisor
         self._pool = pool
         self._needs = needs
+        self._identity = identity
+        self._started = time.monotonic()
         self._writing = asyncio.Lock()
 
     def routes(self) -> Mapping[str, Route]:
@@ -74,6 +96,32 @@ class Operations:
             if looks == 0:
                 self._metrics.review()
 
+    async def report(self) -> None:
+        """Tells others of this worker, again and again, until cancelled."""
+        while True:
+            try:
+                await self._needs.board.report(self._own_report())
+            except StockadeError as error:
+                _log.info("worker_not_reported", code=error.code)
+            await asyncio.sleep(_REPORT_SECONDS)
+
+    def _own_report(self) -> WorkerReport:
+        supervisor, identity = self._supervisor, self._identity
+        return WorkerReport(
+            name=identity.name,
+            version=identity.version,
+            state=supervisor.state,
+            capacity=supervisor.capacity,
+            uptime_seconds=int(time.monotonic() - self._started),
+            running=supervisor.shares(),
+            recent=self._metrics.recent.told(),
+            stale=tuple(sorted(self._stale())),
+            weak_walls=identity.weak_walls,
+        )
+
+    def _stale(self) -> dict[str, str]:
+        return {files: why for files, why in self._needs.alarms().items() if why}
+
     async def _healthz(self, _accept: str) -> Answer:
         return _told({"ok": True})
 
@@ -82,25 +130,32 @@ class Operations:
         whys = await asyncio.gather(*(_why_not(self._needs.checks[name]) for name in names))
         away = {name: why for name, why in zip(names, whys, strict=True) if why}
         works = self._supervisor.state == "working"
-        stale = {files: why for files, why in self._needs.alarms().items() if why}
+        stale = self._stale()
         body: dict[str, object] = {"ready": works and not away, "worker": self._supervisor.state}
         body |= {name: "unavailable" if name in away else "ok" for name in names}
         body["policies"] = "stale" if stale else "ok"
-        body["why"] = {**away, **stale}
+        body["walls"] = "weak" if self._identity.weak_walls else "ok"
+        weak = dict.fromkeys(self._identity.weak_walls, _WEAK)
+        body["why"] = {**away, **stale, **weak}
         return _told(body, HTTPStatus.OK if body["ready"] else HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def _scrape(self, accept: str) -> Answer:
         # One at a time, and beside the event loop: leases go on meanwhile.
         async with self._writing:
-            self._look()
+            await self._look()
             body, content_type = await asyncio.to_thread(self._metrics.text, accept)
         return Answer(body, content_type)
 
-    def _look(self) -> None:
+    async def _look(self) -> None:
         self._metrics.works(self._supervisor.running, self._supervisor.capacity)
         self._metrics.executors(**self._pool.counts())
         for files, alarm in self._needs.alarms().items():
             self._metrics.follows(files, stale=alarm is not None)
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                self._metrics.queue_stands(await self._needs.board.queue())
+        except (StockadeError, TimeoutError):
+            self._metrics.queue_is_away()
 
 
 async def _why_not(check: Callable[[], Awaitable[object]]) -> str | None:

@@ -1,7 +1,7 @@
 """The supervisor: claims work, keeps the leases, takes over from the dead, and drains."""
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import structlog
@@ -11,6 +11,7 @@ from sandbox_worker.executor_watch import ExecutorWatch
 from sandbox_worker.run_attempt import AttemptServices, RunningAttempt
 from stockade.core.catalog_changes import ChangeKind
 from stockade.core.errors import StockadeError
+from stockade.core.installation_status import MOST_TOLD, RunningShare
 from stockade.core.invocations import Claim
 from stockade.core.ports import InvocationQueue
 from stockade.core.queue_clock import QueueClock
@@ -73,6 +74,11 @@ class Supervisor:
     def running(self) -> int:
         """How many attempts are under way."""
         return len(self._running)
+
+    def shares(self) -> tuple[RunningShare, ...]:
+        """What runs, the most of it first; bounded."""
+        counts = Counter((one.runs[0], one.runs[2]) for one in self._running.values())
+        return tuple(RunningShare(*of, count) for of, count in counts.most_common(MOST_TOLD))
 
     @property
     def capacity(self) -> int:

@@ -32,9 +32,11 @@ from stockade.core.queue_clock import QueueClock
 from stockade.core.trust import FunctionTrust
 from stockade.infra.blobs.directory_blobs import DirectoryBlobStore
 from stockade.infra.blobs.directory_payloads import DirectoryPayloadStore
+from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis.embedded_valkey import EmbeddedValkey
 from stockade.infra.redis.redis_connection import RedisConnections
 from stockade.infra.redis.redis_queue import RedisInvocationQueue
+from stockade.infra.redis.redis_status import RedisStatusBoard
 from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
 from tests.guest import guests
@@ -173,7 +175,8 @@ async def test_its_own_endpoint_tells_whether_it_works_and_what_it_did(
                 "queue": "ok",
                 "catalog": "ok",
                 "policies": "ok",
-                "why": {},
+                "walls": ready["walls"],
+                "why": ready["why"],
             }
             assert (await http.get("/healthz")).json() == {"ok": True}
             assert (await httpx.AsyncClient().get(f"{url}/metrics")).status_code == 401
@@ -187,6 +190,18 @@ async def test_its_own_endpoint_tells_whether_it_works_and_what_it_did(
     assert 'stockade_cold_starts_total{what="module"} 1.0' in told
     assert 'stockade_policies_stale{files="trust"} 0.0' in told
     assert "stockade_worker_capacity 2.0" in told
+    assert "stockade_queue_in_flight 0.0" in told
+    assert 'stockade_valkey_seconds_count{command="complete"} 1.0' in told
+
+
+async def test_others_can_ask_what_a_worker_says_of_itself(platform: Platform) -> None:
+    connections = RedisConnections(platform.settings.redis_url)
+    board = RedisStatusBoard([connections], QueueSettings())
+    async with working(platform), asyncio.timeout(30):
+        while not (reports := await board.workers()):
+            await asyncio.sleep(0.01)
+    await connections.close()
+    assert [(report.capacity, report.stale) for report in reports] == [(2, ())]
 
 
 async def test_payloads_go_when_their_records_are_gone(platform: Platform) -> None:

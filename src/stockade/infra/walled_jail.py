@@ -19,5 +19,7 @@ async def open_jail(policy_dir: Path, required: str) -> ZygoteJail:
         StockadeError: `jail.wall_missing`, or `jail.probe_failed`.
     """
     walls, seccomp_policy = parse_walls(required), policy_dir / "seccomp" / "guest.toml"
-    await asyncio.to_thread(require_walls, seccomp_policy, walls)
-    return ZygoteJail(seccomp_policy, landlock_required=Wall.LANDLOCK in walls)
+    weak = await asyncio.to_thread(require_walls, seccomp_policy, walls)
+    return ZygoteJail(
+        seccomp_policy, landlock_required=Wall.LANDLOCK in walls, weak_walls=tuple(map(str, weak))
+    )

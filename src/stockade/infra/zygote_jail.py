@@ -66,7 +66,14 @@ class ZygoteJail:
         landlock_required: Whether a child that cannot put Landlock up ends itself.
     """
 
-    def __init__(self, seccomp_policy: Path, *, landlock_required: bool = True) -> None:
+    def __init__(
+        self,
+        seccomp_policy: Path,
+        *,
+        landlock_required: bool = True,
+        weak_walls: tuple[str, ...] = (),
+    ) -> None:
+        self.weak_walls = weak_walls
         self._policy = seccomp_policy
         self._options = () if landlock_required else (LANDLOCK_OPTIONAL,)
         self._process: subprocess.Popen[bytes] | None = None

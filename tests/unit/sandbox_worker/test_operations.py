@@ -6,8 +6,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from sandbox_worker.metrics import WorkerMetrics
-from sandbox_worker.operations import Dependencies, Operations
+from sandbox_worker.operations import Dependencies, Identity, Operations
 from stockade.core.errors import StockadeError
+from stockade.core.installation_status import (
+    QueueFigures,
+    RecentEnds,
+    RunningShare,
+    WorkerReport,
+)
+from stockade.core.outcomes import Outcome
+from stockade.infra.memory.memory_queue_state import MemoryQueueState
+from stockade.infra.memory.memory_status import MemoryStatusBoard
+from stockade.infra.queue_settings import QueueSettings
+from stockade.infra.system_clock import SystemClock
+
+CLOCK = SystemClock()
 
 
 @dataclass
@@ -16,10 +29,26 @@ class FakeSupervisor:
     running: int = 3
     capacity: int = 8
 
+    def shares(self) -> tuple[RunningShare, ...]:
+        return (RunningShare("acme", "resize", self.running),)
+
 
 class FakePool:
     def counts(self) -> dict[str, int]:
         return {"lent": 3, "idle": 2, "spare": 1}
+
+
+def board() -> MemoryStatusBoard:
+    return MemoryStatusBoard(CLOCK, MemoryQueueState(QueueSettings()))
+
+
+class BoardAway(MemoryStatusBoard):
+    async def queue(self) -> QueueFigures:
+        raise StockadeError("queue.unavailable", "Try again.", retryable=True)
+
+    async def report(self, report: WorkerReport) -> None:
+        del report
+        raise StockadeError("queue.unavailable", "Try again.", retryable=True)
 
 
 @dataclass
@@ -28,10 +57,14 @@ class Fakes:
     alarm: str | None = None
     supervisor: FakeSupervisor = field(default_factory=FakeSupervisor)
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+    board: MemoryStatusBoard = field(default_factory=board)
+    weak_walls: tuple[str, ...] = ()
 
     def operations(self) -> Operations:
-        needs = Dependencies({"queue": self.queue}, lambda: {"trust": self.alarm})
-        return Operations(self.metrics, self.supervisor, FakePool(), needs)  # type: ignore[arg-type]
+        needs = Dependencies({"queue": self.queue}, lambda: {"trust": self.alarm}, self.board)
+        identity = Identity("w1", "1.2.3", self.weak_walls)
+        pool, supervisor = FakePool(), self.supervisor
+        return Operations(self.metrics, supervisor, pool, needs, identity)  # type: ignore[arg-type]
 
     async def ready(self) -> tuple[int, dict[str, object]]:
         answer = await self.operations().routes()["/readyz"].answer("")
@@ -76,6 +109,47 @@ async def test_a_scrape_tells_how_things_stand_at_that_moment() -> None:
     assert "stockade_worker_running 3.0" in told
     assert 'stockade_executors{state="idle"} 2.0' in told
     assert 'stockade_policies_stale{files="trust"} 1.0' in told
+
+
+async def test_a_queue_that_is_away_is_not_told_with_old_figures() -> None:
+    fakes = Fakes(fine)
+    scrape = fakes.operations().routes()["/metrics"].answer
+    assert b"stockade_queue_backlog 0.0" in (await scrape("")).body
+    fakes.board = BoardAway(CLOCK, MemoryQueueState(QueueSettings()))
+    answer = await fakes.operations().routes()["/metrics"].answer("")
+    assert b"stockade_queue_backlog" not in answer.body
+    assert b"stockade_worker_running 3.0" in answer.body
+
+
+async def test_weak_walls_are_told_and_it_works_all_the_same() -> None:
+    status, body = await Fakes(fine, weak_walls=("landlock",)).ready()
+    assert (status, body["walls"]) == (200, "weak")
+    assert "stockade doctor" in body["why"]["landlock"]  # type: ignore[index]
+
+
+async def test_a_worker_tells_others_of_itself_while_it_lives() -> None:
+    fakes = Fakes(fine, alarm="broken", weak_walls=("nobody",))
+    fakes.metrics.recent.ended("acme", Outcome.TRAPPED)
+    task = asyncio.ensure_future(fakes.operations().report())
+    async with asyncio.timeout(30):
+        while not await fakes.board.workers():
+            await asyncio.sleep(0)
+    task.cancel()
+    [report] = await fakes.board.workers()
+    assert (report.name, report.version, report.state) == ("w1", "1.2.3", "working")
+    assert report.running == (RunningShare("acme", "resize", 3),)
+    assert report.recent == (RecentEnds("acme", 1, 1),)
+    assert (report.stale, report.weak_walls) == (("trust",), ("nobody",))
+
+
+async def test_a_board_that_is_away_does_not_end_the_telling() -> None:
+    fakes = Fakes(fine)
+    fakes.board = BoardAway(CLOCK, MemoryQueueState(QueueSettings()))
+    task = asyncio.ensure_future(fakes.operations().report())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not task.done()
+    task.cancel()
 
 
 async def test_the_event_loops_lag_is_measured() -> None:

@@ -48,8 +48,8 @@ def survey_walls(
     return tuple(sorted(reports, key=lambda report: order.index(report.wall)))
 
 
-def require_walls(seccomp_policy: Path, required: frozenset[Wall]) -> None:
-    """Returns when the required walls stand; logs which others do not.
+def require_walls(seccomp_policy: Path, required: frozenset[Wall]) -> tuple[Wall, ...]:
+    """Returns when the required walls stand: those that are not whole, which it logs.
 
     Raises:
         StockadeError: `jail.wall_missing`, or `jail.probe_failed`.
@@ -67,3 +67,4 @@ def require_walls(seccomp_policy: Path, required: frozenset[Wall]) -> None:
     missing = missing_walls(reports, required)
     if missing:
         raise walls_missing(missing)
+    return tuple(report.wall for report in reports if report.state is not WallState.OK)

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import importlib.resources
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -43,6 +44,8 @@ from stockade.infra.redis.redis_confirmation import (
 )
 
 Part = str | bytes | int
+OnAnswer = Callable[[str, float], None]
+_SCRIPT_NAMES: dict[str, str] = {}
 
 _FAILURES = (RedisError, OSError, TimeoutError, UnconfirmedError)
 _PASSING = (
@@ -93,7 +96,12 @@ class RedisScript:
         folder = importlib.resources.files("stockade.infra.redis") / "redis_scripts"
         text = (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
         sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        _SCRIPT_NAMES[sha] = _SCRIPT_NAMES[text] = name
         return cls(text, sha, acknowledges)
+
+
+def nobody_listens(asked: str, seconds: float) -> None:
+    """Hears of answers where nobody wants to."""
 
 
 class RedisConnections:
@@ -106,6 +114,7 @@ class RedisConnections:
         retry_seconds: How long a command that may be repeated is retried before the failure shows.
         durability: What scripts that acknowledge wait for.
         replicas: How many of them must have it on disk, where replicas are asked for.
+        on_answer: Hears what was asked, and how many seconds it took, unless it was to wait.
     """
 
     def __init__(
@@ -117,7 +126,9 @@ class RedisConnections:
         retry_seconds: float = 5.0,
         durability: Durability = Durability.MEMORY,
         replicas: int = 1,
+        on_answer: OnAnswer = nobody_listens,
     ) -> None:
+        self._on_answer = on_answer
         self._confirmation = confirmation_of(durability, replicas, int(command_seconds * 500))
         self._addresses = RedisAddresses(url, command_seconds)
         self._command_seconds = command_seconds
@@ -259,6 +270,7 @@ class RedisConnections:
         if self._closed:
             raise RedisConnectionError("The queue was closed.")
         connection, fresh = await self._taken()
+        began = time.monotonic()
         try:
             async with asyncio.timeout(seconds):
                 if fresh:
@@ -282,6 +294,8 @@ class RedisConnections:
             self._addresses.turn()
             raise
         await self._give_back(connection)
+        if seconds <= self._command_seconds:
+            self._on_answer(_asked(commands[0]), time.monotonic() - began)
         return replies if many else replies[0]
 
     async def _taken(self) -> tuple[AbstractConnection, bool]:
@@ -316,6 +330,13 @@ def _is_closed(connection: AbstractConnection) -> bool:
 def _is_demoted(refusal: ResponseError) -> bool:
     """Whether this says that the server is a primary no more."""
     return isinstance(refusal, ReadOnlyError) or str(refusal).startswith(_DEMOTED_WORDS)
+
+
+def _asked(parts: tuple[Part, ...]) -> str:
+    """The script or command, in lower case."""
+    if parts[0] in {b"EVALSHA", b"EVAL"}:
+        return _SCRIPT_NAMES[str(parts[1])]
+    return parts[0].lower() if isinstance(parts[0], str) else "script"
 
 
 def _packed(parts: tuple[Part, ...]) -> bytes:

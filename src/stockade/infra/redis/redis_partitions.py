@@ -4,7 +4,7 @@ from stockade.core.durability import Durability
 from stockade.core.errors import StockadeError
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis.partitioned_queue import PartitionedInvocationQueue
-from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_connection import OnAnswer, RedisConnections, nobody_listens
 from stockade.infra.redis.redis_keys import RedisKeys
 from stockade.infra.redis.redis_queue import RedisInvocationQueue
 
@@ -17,6 +17,7 @@ class RedisPartitions:
         count: How many partitions there are.
         durability: What acknowledgements wait for.
         replicas: How many replicas must have it, where replicas are asked for.
+        on_answer: See `RedisConnections`.
     """
 
     def __init__(
@@ -25,9 +26,11 @@ class RedisPartitions:
         count: int = 1,
         durability: Durability = Durability.MEMORY,
         replicas: int = 1,
+        on_answer: OnAnswer = nobody_listens,
     ) -> None:
         self.connections = [
-            RedisConnections(url, durability=durability, replicas=replicas) for _ in range(count)
+            RedisConnections(url, durability=durability, replicas=replicas, on_answer=on_answer)
+            for _ in range(count)
         ]
 
     async def check(self) -> None:
