@@ -31,6 +31,7 @@ from gateway.routes import (
     schedules,
     secrets,
     signers,
+    upstreams,
 )
 from gateway.routes.aliases import AliasRequest, PromotionRequest
 from gateway.routes.attestations import EnvelopeRequest
@@ -93,6 +94,7 @@ def create_app(services: Services) -> FastAPI:
         signers,
         schedules,
         secrets,
+        upstreams,
         keys,
         oci_modules,
         oci,

@@ -26,6 +26,7 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings, StorageSettings
 from gateway.waiters import Waiters
 from stockade.core.audit import AuditLog, HeadSigner
+from stockade.core.egress import EgressPolicy
 from stockade.core.oci import OciBounds
 from stockade.infra.audit_key import Ed25519HeadSigner
 from stockade.infra.blobs.blob_stores import open_area, open_blob_stores
@@ -45,6 +46,7 @@ from stockade.infra.redis.redis_catalog_changes import RedisCatalogChanges
 from stockade.infra.redis.redis_connection import RedisConnections
 from stockade.infra.redis.redis_module_hints import RedisModuleHints
 from stockade.infra.redis.redis_partitions import RedisPartitions
+from stockade.infra.redis.redis_upstreams import RedisUpstreamNews, RedisUpstreamStore
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
@@ -165,6 +167,8 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             RedisConnections(settings.redis_url, command_seconds=_ANNOUNCE_SECONDS)
         )
         stack.push_async_callback(changes.aclose)
+        egress_policy = load_egress_policy(settings.policy_dir / "egress.toml")
+        upstreams, upstream_news = _upstreams(stack, settings, egress_policy)
         yield Services(
             name=name,
             settings=settings,
@@ -188,7 +192,9 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             shares=shares,
             identity=identity,
             issuer_keys=issuer_keys,
-            egress_policy=load_egress_policy(settings.policy_dir / "egress.toml"),
+            egress_policy=egress_policy,
+            upstreams=upstreams,
+            upstream_news=upstream_news,
         )
 
 
@@ -202,6 +208,19 @@ async def open_collector(settings: StorageSettings) -> AsyncIterator[BlobCollect
         yield BlobCollector(catalog, stores.modules, clock, settings.blob_grace_seconds)
     finally:
         await catalog.aclose()
+
+
+def _upstreams(
+    stack: AsyncExitStack, settings: GatewaySettings, policy: EgressPolicy
+) -> tuple[RedisUpstreamStore, RedisUpstreamNews]:
+    *places, place = (
+        RedisConnections(settings.redis_url, command_seconds=_ANNOUNCE_SECONDS)
+        for _ in range(settings.partitions + 1)
+    )
+    store, news = RedisUpstreamStore(places, policy.breaker), RedisUpstreamNews(place)
+    stack.push_async_callback(store.aclose)
+    stack.push_async_callback(news.aclose)
+    return store, news
 
 
 def _collector(services: Services) -> BlobCollector:

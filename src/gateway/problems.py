@@ -225,6 +225,7 @@ STATUS: dict[str, int] = {
     "trust.signers_invalid": 400,
     "trust.threshold_invalid": 400,
     "version.in_use": 409,
+    "upstream.not_found": 404,
     "version.not_found": 404,
     "version.too_many": 409,
 }

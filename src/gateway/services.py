@@ -26,6 +26,7 @@ from stockade.core.ports import (
 from stockade.core.schedules import CronCalendar
 from stockade.core.shares import SharePolicy
 from stockade.core.trust import TrustRules
+from stockade.core.upstreams import UpstreamNews, UpstreamStore
 from stockade.core.workloads import FixedIdentity, IdentityRules, IssuerKeys, NoIssuerKeys
 
 _MOST_WAITING = 256
@@ -51,6 +52,8 @@ class Services:
     secret_box: SecretBox
     hints: ModuleHints
     changes: CatalogChanges
+    upstreams: UpstreamStore
+    upstream_news: UpstreamNews
     schedules: ScheduleStore
     calendar: CronCalendar
     oci: OciContent

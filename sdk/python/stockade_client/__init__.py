@@ -46,6 +46,7 @@ from stockade_client.types import (
     ShadowDecision,
     Usage,
 )
+from stockade_client.upstreams import Upstream
 
 __all__ = [
     "Alias",
@@ -92,6 +93,7 @@ __all__ = [
     "StockadeApiError",
     "StockadeClientError",
     "StorageUsage",
+    "Upstream",
     "Usage",
     "VersionDiff",
     "VersionPage",

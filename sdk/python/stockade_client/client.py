@@ -27,6 +27,7 @@ from stockade_client.types import (
     Module,
     Secret,
 )
+from stockade_client.upstreams import UpstreamMethods
 
 _Answer = TypeVar("_Answer")
 
@@ -40,6 +41,7 @@ class Client(
     ModuleMethods,
     ScheduleMethods,
     TrustMethods,
+    UpstreamMethods,
 ):
     """Talks to one gateway as one tenant; close it, or use it in `with`.
 

@@ -25,6 +25,7 @@ from stockade.core.outcomes import Attempt, LogLine, Outcome, Usage
 from stockade.core.plans import FixedPlans
 from stockade.core.shares import SharePolicy
 from stockade.core.trust import TrustPolicy
+from stockade.core.upstreams import BreakerPolicy
 from stockade.infra.audit_key import Ed25519HeadSigner
 from stockade.infra.cronsim_calendar import CronsimCalendar
 from stockade.infra.memory.memory_audit import MemoryAuditLog
@@ -34,6 +35,7 @@ from stockade.infra.memory.memory_catalog_changes import MemoryCatalogChanges
 from stockade.infra.memory.memory_payloads import MemoryPayloadStore
 from stockade.infra.memory.memory_queue import MemoryInvocationQueue
 from stockade.infra.memory.memory_queue_state import MemoryQueueState
+from stockade.infra.memory.memory_upstreams import MemoryUpstreamNews, MemoryUpstreamStore
 from stockade.infra.policies.cedar_policies import CedarPolicies
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.secret_box import AesGcmSecretBox
@@ -205,6 +207,8 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         shares=SharePolicy(),
         hints=Hints(),
         changes=MemoryCatalogChanges(),
+        upstreams=MemoryUpstreamStore(SystemClock(), BreakerPolicy()),
+        upstream_news=MemoryUpstreamNews([]),
         schedules=catalog.schedule_store(),
         audit=MemoryAuditLog(Ed25519HeadSigner((b"a" * 32,))),
         calendar=CronsimCalendar(),
