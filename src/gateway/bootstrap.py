@@ -47,6 +47,7 @@ from stockade.infra.redis.redis_connection import RedisConnections
 from stockade.infra.redis.redis_module_hints import RedisModuleHints
 from stockade.infra.redis.redis_partitions import RedisPartitions
 from stockade.infra.redis.redis_upstreams import RedisUpstreamNews, RedisUpstreamStore
+from stockade.infra.sealed_recordings import SealedRecordings
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
@@ -169,6 +170,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         stack.push_async_callback(changes.aclose)
         egress_policy = load_egress_policy(settings.policy_dir / "egress.toml")
         upstreams, upstream_news = _upstreams(stack, settings, egress_policy)
+        secret_box = AesGcmSecretBox.from_file(settings.secrets_key_file)
         yield Services(
             name=name,
             settings=settings,
@@ -188,7 +190,8 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             oci=_oci_content(settings, catalog, clock),
             storage=load_storage_policy(settings.policy_dir / "storage.toml"),
             audit=catalog.audit_log(Ed25519HeadSigner.from_file(_audit_key_file(settings))),
-            secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
+            secret_box=secret_box,
+            recordings=SealedRecordings(stores.payloads, secret_box),
             shares=shares,
             identity=identity,
             issuer_keys=issuer_keys,

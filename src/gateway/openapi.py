@@ -56,6 +56,11 @@ OUTPUT: dict[int | str, _Schema] = {
 }
 """The answers of calls that return an output."""
 
+BYTES: dict[int | str, _Schema] = {
+    200: {"description": "The bytes.", "content": {"application/octet-stream": _BINARY}}
+}
+"""The answer of calls that return bytes as they were given."""
+
 _SIZE_WARNING: _Schema = {
     "description": "Sent with an input above 80 % of the bytes that the function takes.",
     "schema": {"type": "string"},

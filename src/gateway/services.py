@@ -23,6 +23,7 @@ from stockade.core.ports import (
     ScheduleStore,
     SecretBox,
 )
+from stockade.core.recordings import RecordingStore
 from stockade.core.schedules import CronCalendar
 from stockade.core.shares import SharePolicy
 from stockade.core.trust import TrustRules
@@ -50,6 +51,7 @@ class Services:
     egress_policy: EgressPolicy
     shares: SharePolicy
     secret_box: SecretBox
+    recordings: RecordingStore
     hints: ModuleHints
     changes: CatalogChanges
     upstreams: UpstreamStore

@@ -19,6 +19,7 @@ from sandbox_worker.module_loader import ModuleLoader
 from sandbox_worker.module_trust import ModuleTrust
 from sandbox_worker.operations import Dependencies, Identity, Operations
 from sandbox_worker.operations_server import OperationsServer
+from sandbox_worker.recording import Recordings
 from sandbox_worker.retries import Retries
 from sandbox_worker.run_attempt import AttemptServices
 from sandbox_worker.settings import WorkerSettings
@@ -26,7 +27,8 @@ from sandbox_worker.supervisor import Supervisor
 from stockade.core.blobs import BlobStore
 from stockade.core.egress import EgressPolicy
 from stockade.core.errors import StockadeError
-from stockade.core.ports import Catalog, ProcessBounds
+from stockade.core.jail_control import engine_of
+from stockade.core.ports import Catalog, PayloadStore, ProcessBounds
 from stockade.core.queue_clock import QueueClock
 from stockade.infra.blobs.blob_stores import open_blob_stores
 from stockade.infra.cgroup import CgroupBounds, NoBounds
@@ -48,6 +50,7 @@ from stockade.infra.redis.redis_module_hints import RedisModuleHints
 from stockade.infra.redis.redis_partitions import RedisPartitions
 from stockade.infra.redis.redis_status import RedisStatusBoard
 from stockade.infra.redis.redis_upstreams import RedisUpstreamNews, RedisUpstreamStore
+from stockade.infra.sealed_recordings import SealedRecordings
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.secrets_file import read_or_create_secret, read_private
 from stockade.infra.sql.sql_catalog import SqlCatalog
@@ -129,6 +132,7 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             pool=pool,
             broker=await _broker(stack, settings, catalog, metrics),
             retries=_retries(),
+            recordings=await _recordings(settings, stores.payloads, jail),
             clock=QueueClock(clock, queue),
             inline_output_bytes=settings.inline_output_bytes,
             metrics=metrics,
@@ -247,6 +251,13 @@ async def _breakers(
     breakers = Breakers(store, news, egress.breaker, egress.probe_lease_ms)
     await stack.enter_async_context(breakers.serving())
     return breakers
+
+
+async def _recordings(
+    settings: WorkerSettings, payloads: PayloadStore, jail: ZygoteJail
+) -> Recordings:
+    box = AesGcmSecretBox.from_file(settings.secrets_key_file)
+    return Recordings(SealedRecordings(payloads, box), engine_of(await jail.engine_fingerprint()))
 
 
 def _bounds(settings: WorkerSettings) -> ProcessBounds:

@@ -133,6 +133,8 @@ class ExecutorClient:
             ran = await self._load_and_run(task, session, patience)
         if self._received:
             raise frames.FrameError("the executor says more than it was asked for")
+        if task.recorder is not None:
+            task.recorder.ended(ran)
         return believe(ran, self._output(ran, task), task)
 
     async def _load_and_run(
@@ -157,7 +159,8 @@ class ExecutorClient:
         """How the run ended; None when the module has to be loaded first."""
         limits = task.limits
         told = limits.output_bytes + 2 * WORST_TEXT_EXPANSION * limits.log_bytes
-        bound = max(told, _MAX_CALL_BYTES) + _FRAME_SLACK_BYTES
+        noted = 0 if task.recorder is None else task.recorder.room_bytes
+        bound = max(told + noted, _MAX_CALL_BYTES) + _FRAME_SLACK_BYTES
         self._started = time.monotonic()
         deadline = _now() + limits.wall_ms / 1000
         patience.reschedule(deadline + GRACE_SECONDS)
@@ -173,31 +176,39 @@ class ExecutorClient:
                 case frames.HostCall():
                     calls += 1
                     counted_out = calls > limits.host_calls
-                    await self._reply(answer, session, deadline, counted_out=counted_out)
+                    reply = await self._reply(answer, session, deadline, counted_out=counted_out)
+                    if task.recorder is not None:
+                        task.recorder.answered(answer, reply)
+                    await self._send(frames.encode(reply))
                 case frames.Loaded():
                     raise frames.FrameError("the executor answers another question")
 
     async def _reply(
         self, call: frames.HostCall, session: HostCallSession, deadline: float, *, counted_out: bool
-    ) -> None:
+    ) -> frames.HostReply:
         if len(call.text) + len(call.data) > _MAX_CALL_BYTES:
             raise frames.FrameError("the executor asks with more than a host call may carry")
         if counted_out:
-            reply = frames.HostReply(stop="host_calls")
-        else:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    reply = await session.answer(call)
-            except TimeoutError:
-                reply = frames.HostReply(stop="wall")
-        await self._send(frames.encode(reply))
+            return frames.HostReply(stop="host_calls")
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await session.answer(call)
+        except TimeoutError:
+            return frames.HostReply(stop="wall")
 
     def _run_frame(self, task: Task) -> bytes:
-        if self._shared is None or not goes_shared(len(task.data)):
-            run = frames.Run(task.digest, task.limits, task.data, env=task.env)
-        else:
+        shares = self._shared is not None and goes_shared(len(task.data))
+        if self._shared is not None and shares:
             self._shared.write(task.data)
-            run = frames.Run(task.digest, task.limits, shared_bytes=len(task.data), env=task.env)
+        run = frames.Run(
+            task.digest,
+            task.limits,
+            b"" if shares else task.data,
+            len(task.data) if shares else 0,
+            task.env,
+            0 if task.recorder is None else task.recorder.room_bytes,
+            task.replays,
+        )
         return frames.encode(run)
 
     def _output(self, ran: frames.Ran, task: Task) -> bytes:

@@ -4,13 +4,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sandbox_worker.guest.frames import HostCall, HostReply
+from sandbox_worker.recording import RunRecorder
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One run to make: a verified, compiled module and an input."""
+    """One run to make: a verified, compiled module and an input.
+
+    What varies is written down by `recorder`; with `replays`, the session answers it too.
+    """
 
     digest: str
     abi: Abi
@@ -18,6 +22,8 @@ class Task:
     data: bytes
     limits: Limits
     env: tuple[tuple[str, str], ...]
+    recorder: RunRecorder | None = None
+    replays: bool = False
 
 
 class HostCallSession(Protocol):

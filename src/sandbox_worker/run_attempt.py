@@ -12,6 +12,7 @@ from sandbox_worker.executor_pool import ExecutorPool
 from sandbox_worker.executor_task import Task
 from sandbox_worker.metrics import WorkerMetrics
 from sandbox_worker.module_loader import ModuleLoader
+from sandbox_worker.recording import Recordings, RunRecorder
 from sandbox_worker.retries import Retries
 from stockade.core.catalog_changes import CatalogChanges
 from stockade.core.errors import StockadeError
@@ -46,6 +47,7 @@ class AttemptServices:
     pool: ExecutorPool
     broker: HostCallBroker
     retries: Retries
+    recordings: Recordings
     clock: QueueClock
     inline_output_bytes: int
     metrics: WorkerMetrics
@@ -58,6 +60,7 @@ class RunningAttempt:
         self.claim = services.retries.fitted(claim)
         self._services = services
         self._calls: HostCallsOfRun | None = None
+        self._recorder: RunRecorder | None = None
         self._told: Progress | None = None
         self._executor: ExecutorClient | None = None
         self._stopped: str | None = None
@@ -189,7 +192,8 @@ class RunningAttempt:
                 "invocation.input_lost", "The input is no longer in the blob store."
             )
         limits = self._services.retries.limits(self.claim)
-        return Task(content.digest, content.abi, artifact, data, limits, content.env)
+        recorder = self._recorder = self._services.recordings.open(self.claim)
+        return Task(content.digest, content.abi, artifact, data, limits, content.env, recorder)
 
     def _ready_ms(self) -> int:
         invocation = self.claim.invocation
@@ -208,8 +212,10 @@ class RunningAttempt:
         retries = self._services.retries
         decided = retries.decide(self.claim, result, now_ms)
         ruling = decided.ruling
+        attempt = retries.attempt(self.claim, result, decided)
+        recordings = self._services.recordings
         return Completion(
-            attempt=retries.attempt(self.claim, result, decided),
+            attempt=await recordings.keep(self.claim, attempt, self._recorder),
             started_ms=started_ms,
             finished_ms=now_ms,
             retry_at_ms=now_ms + ruling.delay_ms if ruling.retry else None,
@@ -220,6 +226,7 @@ class RunningAttempt:
             events=result.events,
             events_truncated=result.events_truncated,
             carry=retries.carry(self.claim, result, decided),
+            keep_input=self.claim.invocation.content.record,
         )
 
     async def _put(self, output: bytes) -> str:

@@ -295,6 +295,43 @@ async def test_one_idempotency_key_is_one_invocation(installation: Installation)
     assert len(await drain_order(queue)) == 1
 
 
+@pytest.mark.parametrize(
+    ("size", "keep", "left"),
+    [(1024, False, 1024), (1025, False, None), (1025, True, 1025), (0, False, 0)],
+)
+async def test_a_short_input_stays_with_its_record(
+    installation: Installation, size: int, *, keep: bool, left: int | None
+) -> None:
+    gateway = worker = installation.queue()
+    data = b"x" * size
+    invocation = asked(input_inline=data)
+    await gateway.submit(invocation)
+    assert await gateway.invocation("acme", invocation.id) == invocation
+    assert await gateway.invocation("other", invocation.id) is None
+    claim = await claim_one(worker)
+    assert await worker.complete(claim, ended(keep_input=keep))
+    found = await gateway.invocation("acme", invocation.id)
+    assert found == replace(invocation, input_inline=None if left is None else data)
+
+
+async def test_an_input_in_the_blob_store_is_still_named(installation: Installation) -> None:
+    gateway = worker = installation.queue()
+    invocation = asked(input_inline=None, input_blob="sha256:" + "c" * 64)
+    await gateway.submit(invocation)
+    claim = await claim_one(worker)
+    assert await worker.complete(claim, ended())
+    assert await gateway.invocation("acme", invocation.id) == invocation
+
+
+async def test_a_failed_runs_input_stays(installation: Installation) -> None:
+    gateway = worker = installation.queue()
+    invocation = asked(input_inline=b"x" * 2000)
+    await gateway.submit(invocation)
+    claim = await claim_one(worker)
+    assert await worker.complete(claim, ended(Outcome.TRAPPED))
+    assert await gateway.invocation("acme", invocation.id) == invocation
+
+
 @pytest.mark.parametrize("changes", [{"input_inline": b"other"}, {"function": "other"}])
 async def test_a_key_used_for_something_else_is_refused(
     installation: Installation, changes: dict[str, Any]

@@ -219,6 +219,7 @@ def _shown(version: FunctionVersion) -> dict[str, object]:
         "retry": content["retry"],
         "concurrency": version.content.concurrency,
         "env": dict(version.content.env),
+        "record": version.content.record,
         "created_ms": version.created_ms,
         "created_by": version.note.by,
         "message": version.note.message,

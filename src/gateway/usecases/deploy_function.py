@@ -65,6 +65,7 @@ class DeployRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retry: RetryRequest = RetryRequest()
     concurrency: int | None = None
     env: dict[str, str] = {}
+    record: bool = False
     message: str = ""
     labels: dict[str, str] = {}
 
@@ -155,6 +156,7 @@ async def plan_deploy(
         concurrency=concurrency,
         env=env,
         auto_limits=auto,
+        record=asked.record,
     )
     trust = check_function_trust(services, name, module, found.body)
     counting = await refusals.looking(trust, None)

@@ -89,10 +89,17 @@ def _use_pool(config: Config) -> None:
 
 
 def engine_fingerprint() -> str:
-    """Names all that a compiled artifact depends on: engine version, settings and processor."""
-    settings = sorted((_SETTINGS | _POOL).items())
-    facts = f"{version('wasmtime')} {settings} {platform.machine()} {_cpu_flags()}"
-    return hashlib.sha256(facts.encode()).hexdigest()[:32]
+    """Names all that a compiled artifact depends on: engine version, settings and processor.
+
+    Four parts: `wasmtime-VERSION-SETTINGS-MACHINE-MODEL`, the settings and the processor's model as
+    digests. See `engine_of`.
+    """
+    settings = _digest(str(sorted((_SETTINGS | _POOL).items())))
+    return f"wasmtime-{version('wasmtime')}-{settings}-{platform.machine()}-{_digest(_cpu_flags())}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _cpu_flags() -> str:

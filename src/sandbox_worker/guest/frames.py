@@ -32,7 +32,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
 class Run(msgspec.Struct, frozen=True, tag="run", omit_defaults=True):
     """Run a loaded module; the answer is `Ran`, perhaps after some `HostCall`s.
 
-    The input is `data`, or so many bytes of the shared file.
+    The input is `data`, or so many bytes of the shared file. `note_bytes` is how much of what
+    varies may be noted in the answer; with `replays`, what varies is asked of the supervisor.
     """
 
     digest: str
@@ -40,6 +41,8 @@ class Run(msgspec.Struct, frozen=True, tag="run", omit_defaults=True):
     data: bytes = b""
     shared_bytes: int = 0
     env: tuple[tuple[str, str], ...] = ()
+    note_bytes: int = 0
+    replays: bool = False
 
 
 class Share(msgspec.Struct, frozen=True, tag="share"):
@@ -59,18 +62,32 @@ class HostReply(msgspec.Struct, frozen=True, tag="host_reply", omit_defaults=Tru
 
 
 class HostCall(msgspec.Struct, frozen=True, tag="host_call", omit_defaults=True):
-    """A call that only the supervisor can answer; which fields count depends on the call."""
+    """A call that only the supervisor can answer; which fields count depends on the call.
+
+    `at` is its place among all of the run's host calls, where that is recorded or replayed.
+    """
 
     name: str
     text: str = ""
     data: bytes = b""
     number: int = 0
+    at: int = 0
+
+
+class Note(msgspec.Struct, frozen=True, array_like=True):
+    """A call that the executor answered itself, and differently another time."""
+
+    at: int
+    name: str
+    arguments: bytes
+    answer: bytes
 
 
 class Ran(msgspec.Struct, frozen=True, tag="ran", omit_defaults=True):
     """The run's end as the executor tells it. See `RunResult` and `Usage` for the fields.
 
-    The output is `output`, or so many bytes of the shared file.
+    The output is `output`, or so many bytes of the shared file. `notes_cut` is the first call that
+    found no room in `notes`; 0 when all did.
     """
 
     outcome: Outcome
@@ -87,6 +104,8 @@ class Ran(msgspec.Struct, frozen=True, tag="ran", omit_defaults=True):
     logs_truncated: bool = False
     events: tuple[Event, ...] = ()
     events_truncated: bool = False
+    notes: tuple[Note, ...] = ()
+    notes_cut: int = 0
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):

@@ -5,14 +5,16 @@ holds grants, keys and sockets. A wrong pointer, length or text ends the run; a 
 outside is an answer to the guest.
 """
 
-import os
 import time
 from collections.abc import Callable
+
+import msgspec
 
 from sandbox_worker.guest.faults import GuestFault, LimitHit
 from sandbox_worker.guest.frames import MAX_HOST_CALL_BYTES, HostCall, HostReply
 from sandbox_worker.guest.machine import HostCaller
 from sandbox_worker.guest.run_state import RunState
+from sandbox_worker.guest.varying import AskSupervisor
 
 DONE, ABSENT, FAILED = 0, 1, 2
 _MASK = 0xFFFFFFFF
@@ -22,8 +24,6 @@ _MAX_RANDOM_BYTES = 65_536
 _MAX_EVENT_NAME_BYTES = 64
 _MAX_PROGRESS_BYTES = 256
 _WHOLE = 100
-
-AskSupervisor = Callable[[HostCall], HostReply]
 
 
 def nobody_answers(_call: HostCall) -> HostReply:
@@ -104,7 +104,13 @@ class HostCalls:
 
     def now_ms(self, caller: HostCaller) -> int:
         """Unix time in milliseconds, on the run's own clock."""
-        now_ns = self._current.state.clock.now_ns(time.CLOCK_REALTIME, caller.fuel_left())
+        state, clock = self._current.state, time.CLOCK_REALTIME
+        now_ns = state.varying.time_ns(
+            state.host_calls,
+            "now_ms",
+            clock,
+            lambda: state.clock.now_ns(clock, caller.fuel_left()),
+        )
         return now_ns // 1_000_000
 
     def random(self, caller: HostCaller, pointer: int, length: int) -> None:
@@ -114,7 +120,8 @@ class HostCalls:
             raise GuestFault(f"{size} random bytes are more than {_MAX_RANDOM_BYTES}")
         memory = caller.memory()
         memory.check(pointer, size)
-        memory.write(pointer, os.urandom(size))
+        state = self._current.state
+        memory.write(pointer, state.varying.random(state.host_calls, "random", size))
 
     def secret_get(self, caller: HostCaller, name: int, size: int) -> int:
         """A secret of the tenant's."""
@@ -158,10 +165,13 @@ class HostCalls:
         return _hand_over(caller, reply.status, reply.data)
 
     def _ask(self, caller: HostCaller, call: HostCall) -> HostReply:
+        state = self._current.state
+        if state.varying.numbers_calls:
+            call = msgspec.structs.replace(call, at=state.host_calls)
         reply = self._current.ask(call)
         if reply.stop:
             raise LimitHit(reply.stop)
-        self._current.state.clock.catch_up(caller.fuel_left())
+        state.clock.catch_up(caller.fuel_left())
         return reply
 
 

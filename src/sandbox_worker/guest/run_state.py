@@ -2,6 +2,7 @@
 
 from sandbox_worker.guest.faults import LimitHit
 from sandbox_worker.guest.fuel_clock import FuelClock
+from sandbox_worker.guest.varying import FRESH, Varying
 from stockade.core.limits import Limits
 from stockade.core.outcomes import Event, LogLine
 
@@ -28,6 +29,7 @@ class RunState:
         self.stdout_bytes = 0
         self._partial_line = b""
         self.clock = FuelClock(limits.fuel)
+        self.varying: Varying = FRESH
 
     def count_host_call(self) -> None:
         """Counts one call of the guest into the host.

@@ -12,11 +12,12 @@ from sandbox_worker.guest.deadline import NoTimer, RunTimer
 from sandbox_worker.guest.faults import GuestFault, LimitHit
 from sandbox_worker.guest.frames import Ran, Run
 from sandbox_worker.guest.guest_memory import Window
-from sandbox_worker.guest.host_calls import AskSupervisor, CurrentRun
+from sandbox_worker.guest.host_calls import CurrentRun
 from sandbox_worker.guest.machine import Machine, Prepared, choose_machine
 from sandbox_worker.guest.run_state import RunState
 from sandbox_worker.guest.shared_file import SharedFile, goes_shared
 from sandbox_worker.guest.stockade_abi import Rejection
+from sandbox_worker.guest.varying import AskSupervisor, Noting, Replayed
 from sandbox_worker.guest.wasi_preview1 import ProcessExit
 from stockade.core.modules import Abi
 from stockade.core.outcomes import Outcome
@@ -79,6 +80,10 @@ class Runner:
         prepared, abi = self._loaded[command.digest]
         run = _Run(self._machine, command, self.shared)
         self._current.state = run.state
+        if command.replays:
+            run.state.varying = Replayed(self._current.ask)
+        elif command.note_bytes:
+            run.state.varying = Noting(command.note_bytes)
         self._deadline.arm(command.limits.wall_ms / 1000)
         try:
             return run.execute(prepared, abi)
@@ -193,6 +198,8 @@ class _Run:
             state.logs_truncated,
             tuple(state.events),
             state.events_truncated,
+            tuple(state.varying.notes),
+            state.varying.notes_cut,
         )
 
     def _memory_bytes(self) -> int:

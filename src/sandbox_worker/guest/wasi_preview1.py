@@ -5,7 +5,6 @@ own implementation starts threads of a runtime, which the jail forbids, and know
 bounds nor the run's deadline. Types and numbers follow the WASI preview 1 witx files.
 """
 
-import os
 import time
 from collections.abc import Callable
 
@@ -29,6 +28,7 @@ _MAX_SUBSCRIPTIONS = 64
 _CLOCKS = {0: time.CLOCK_REALTIME, 1: time.CLOCK_MONOTONIC}
 _ARGUMENTS = (b"task",)
 _LONGEST_SLEEP_SECONDS = 1e6
+_MASK64 = (1 << 64) - 1
 
 
 class ProcessExit(Exception):
@@ -119,13 +119,21 @@ class _Calls:
     def clock_time_get(self, caller: HostCaller, clock: int, _precision: int, result: int) -> int:
         if clock not in _CLOCKS:
             return _INVAL
-        now_ns = self._current.state.clock.now_ns(_CLOCKS[clock], caller.fuel_left())
-        return _put_u64(caller, result, now_ns)
+        state = self._current.state
+        now_ns = state.varying.time_ns(
+            state.host_calls,
+            "clock_time_get",
+            clock,
+            lambda: state.clock.now_ns(_CLOCKS[clock], caller.fuel_left()),
+        )
+        return _put_u64(caller, result, now_ns & _MASK64)
 
     def random_get(self, caller: HostCaller, buffer: int, length: int) -> int:
         if not 0 <= length <= _MAX_RANDOM_BYTES:
             return _INVAL
-        caller.memory().write(buffer, os.urandom(length))
+        state = self._current.state
+        content = state.varying.random(state.host_calls, "random_get", length)
+        caller.memory().write(buffer, content)
         return _SUCCESS
 
     def sched_yield(self, _caller: HostCaller) -> int:
@@ -188,9 +196,15 @@ class _Calls:
         slots = [
             raw[at : at + _SUBSCRIPTION_BYTES] for at in range(0, len(raw), _SUBSCRIPTION_BYTES)
         ]
-        ready = self._wait_for_first(caller, slots)
-        memory.write(events, b"".join(ready))
-        return _put_u32(caller, result, len(ready))
+        state = self._current.state
+        ready = state.varying.wait(
+            state.host_calls,
+            "poll_oneoff",
+            raw,
+            lambda: b"".join(self._wait_for_first(caller, slots)),
+        )
+        memory.write(events, ready)
+        return _put_u32(caller, result, len(ready) // _EVENT_BYTES)
 
     def _wait_for_first(self, caller: HostCaller, slots: list[bytes]) -> list[bytes]:
         """Events for what is ready now, else for the shortest clock. Long sleeps are killed."""

@@ -28,6 +28,7 @@ class Action(StrEnum):
     DELETE_FUNCTION = "delete_function"
     DELETE_MODULE = "delete_module"
     SCHEDULE = "schedule"
+    REPLAY = "replay"
     MANAGE_KEYS = "manage_keys"
     MANAGE_SIGNERS = "manage_signers"
     MANAGE_SECRETS = "manage_secrets"
@@ -63,6 +64,7 @@ _GROUPS = {
             Action.DELETE_FUNCTION,
             Action.DELETE_MODULE,
             Action.SCHEDULE,
+            Action.REPLAY,
         ),
         Group.DEPLOY,
     ),

@@ -10,12 +10,12 @@ from dataclasses import asdict
 from stockade.core.modules import FunctionContent, ModuleFacts
 
 Diff = dict[str, object]
-_WHOLE = ("abi", "deterministic", "concurrency")
+_WHOLE = ("abi", "deterministic", "concurrency", "record")
 _PARTS = ("limits", "retry")
 
 
 def content_diff(before: FunctionContent, after: FunctionContent) -> Diff:
-    """By `module`, `abi`, `deterministic`, `concurrency`, `limits`, `retry`, `grants`, `env`.
+    """By `module` and `env`, each of `_WHOLE` and `_PARTS`, and `grants`.
 
     `auto_limits` are the names of limits that follow what runs needed.
     """

@@ -105,6 +105,7 @@ class Completion:
 
     Exactly one of `output_inline` and `output_blob` is set when the outcome is `completed`.
     `started_ms` counts when nothing was said of the beginning before. `carry` goes to that attempt.
+    `keep_input` has the input stay for as long as the record, whatever its size.
     """
 
     attempt: Attempt
@@ -118,6 +119,7 @@ class Completion:
     events: tuple[Event, ...] = ()
     events_truncated: bool = False
     carry: RetryCarry = NOTHING_CARRIED
+    keep_input: bool = False
 
 
 @dataclass(frozen=True, slots=True)

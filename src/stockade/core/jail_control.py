@@ -31,6 +31,14 @@ class JailEvent:
     status: int | None = None
 
 
+def engine_of(fingerprint: str) -> str:
+    """The part of an engine's fingerprint that decides what guests do and what fuel they use.
+
+    What is left out is the processor's model, which compiled code depends on.
+    """
+    return fingerprint.rpartition("-")[0]
+
+
 MAX_DATAGRAM_BYTES = 4096
 LANDLOCK_OPTIONAL = "landlock-optional"
 """The zygote's argument that lets its children live on kernels without Landlock."""

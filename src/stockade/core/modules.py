@@ -75,7 +75,8 @@ class FunctionContent:
 
     `grants` are names of capabilities (host calls such as `log`); `env` is read by WASI guests as
     environment. `auto_limits` names those of `LEARNED_LIMITS` that follow what runs needed; until
-    enough is known, what stands in `limits` counts.
+    enough is known, what stands in `limits` counts. `record` keeps what a run can be replayed from:
+    its input, and what varied.
     """
 
     digest: str
@@ -87,6 +88,7 @@ class FunctionContent:
     concurrency: int | None = None
     env: tuple[tuple[str, str], ...] = ()
     auto_limits: tuple[str, ...] = ()
+    record: bool = False
 
 
 def may_rise(content: FunctionContent) -> tuple[str, ...]:

@@ -133,6 +133,8 @@ class Attempt:
     `success` its estimate that the next attempt completes, None where nothing was estimated;
     `limits` are those of this attempt where they differ from the version's. `shadow` is what the
     other policy made of the same failure. `limits_reason` says where learned limits come from.
+    `engine` names what it ran in, and `recording` what varied in it (`stockade.core.recordings`),
+    None where that was not recorded.
     """
 
     number: int
@@ -147,3 +149,5 @@ class Attempt:
     code: str = ""
     shadow: ShadowDecision | None = None
     limits_reason: str = ""
+    engine: str = ""
+    recording: str | None = None

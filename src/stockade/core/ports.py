@@ -192,6 +192,12 @@ class InvocationQueue(Protocol):
     async def record(self, tenant: str, invocation_id: str) -> InvocationRecord | None:
         """The record, or None when absent or another tenant's."""
 
+    async def invocation(self, tenant: str, invocation_id: str) -> Invocation | None:
+        """What was asked, or None when absent or another tenant's.
+
+        An inline input that was not kept is left out. The tenant's share is as it is by default.
+        """
+
     async def cancel(self, tenant: str, invocation_id: str, now_ms: int) -> bool | None:
         """Ends a queued invocation as `cancelled` and asks the worker to stop a running one.
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from stockade.core.shedding import DEFAULT_SHEDDING, Shedding
 
 HOUR_MS = 3_600_000
+KEPT_INPUT_BYTES = 1024
+"""An inline input no longer than this stays with its record, so that the run can be replayed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from stockade.infra.memory.memory_queue_state import MemoryQueueState
 from stockade.infra.memory.memory_upstreams import MemoryUpstreamNews, MemoryUpstreamStore
 from stockade.infra.policies.cedar_policies import CedarPolicies
 from stockade.infra.queue_settings import QueueSettings
+from stockade.infra.sealed_recordings import SealedRecordings
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.system_clock import SystemClock
 from tests.unit.registry.signed_modules import BODY, SIGNER, signed
@@ -54,6 +55,7 @@ SETTINGS = GatewaySettings(
     policy_dir=Path("none"),
     secrets_key_file=Path("none"),
 )
+BOX = AesGcmSecretBox((b"k" * 32,))
 OCI_BOUNDS = OciBounds(blob_bytes=100_000, grace_ms=3_600_000)
 
 
@@ -212,7 +214,8 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         schedules=catalog.schedule_store(),
         audit=MemoryAuditLog(Ed25519HeadSigner((b"a" * 32,))),
         calendar=CronsimCalendar(),
-        secret_box=AesGcmSecretBox((b"k" * 32,)),
+        secret_box=BOX,
+        recordings=SealedRecordings(payloads, BOX),
         storage=StoragePolicy(StorageQuota(1 << 30, 1000)),
         oci=OciContent(
             NO_OCI,

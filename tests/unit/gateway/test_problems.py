@@ -29,6 +29,7 @@ NEVER_OVER_HTTP = (
     "host_call.",
     "http_fetch.",
     "kv.",
+    "replay.",
 )
 AT_START_ONLY = {"queue.port_busy", "queue.data_dir_busy", "queue.start_failed"}
 APP = FastAPI()

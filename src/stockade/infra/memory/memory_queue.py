@@ -73,6 +73,11 @@ class MemoryInvocationQueue:
         job = self._job(tenant, invocation_id)
         return None if job is None else job.as_record()
 
+    async def invocation(self, tenant: str, invocation_id: str) -> Invocation | None:
+        """What was asked, or None when absent or another tenant's."""
+        job = self._job(tenant, invocation_id)
+        return None if job is None else job.invocation
+
     async def cancel(self, tenant: str, invocation_id: str, now_ms: int) -> bool | None:
         """Ends a queued invocation as `cancelled` and asks the worker to stop a running one.
 
@@ -183,6 +188,7 @@ class MemoryInvocationQueue:
             self._state.requeue(job, again, completion.finished_ms, self._clock.now_ms())
         else:
             job.result = completion
+            job.drop_input()
             outcome, limit = completion.attempt.outcome, completion.attempt.limit
             detail = completion.attempt.detail
             self._state.finish(job, outcome, completion.finished_ms, limit=limit, detail=detail)

@@ -14,7 +14,7 @@ from stockade.core.invocations import (
     RetryCarry,
 )
 from stockade.core.outcomes import Attempt, Outcome, Progress, State, Usage
-from stockade.infra.queue_settings import QueueSettings
+from stockade.infra.queue_settings import KEPT_INPUT_BYTES, QueueSettings
 
 _AGING_MS = 60_000
 _DEAD = {Outcome.TRAPPED, Outcome.LIMIT_EXCEEDED, Outcome.CRASHED, Outcome.LOST, Outcome.EXPIRED}
@@ -48,6 +48,14 @@ class Job:
     def is_dead(self, tenant: str) -> bool:
         """Whether it is a dead letter of this tenant's."""
         return self.invocation.tenant == tenant and self.outcome in _DEAD
+
+    def drop_input(self) -> None:
+        """Lets go of an inline input that a completed run has no use for."""
+        of, result = self.invocation, self.result
+        done = result is not None and result.attempt.outcome is Outcome.COMPLETED
+        kept = result is not None and result.keep_input
+        if done and not kept and len(of.input_inline or b"") > KEPT_INPUT_BYTES:
+            self.invocation = replace(of, input_inline=None)
 
     def overdue(self, now_ms: int) -> bool:
         """Whether the deadline passed."""

@@ -67,6 +67,10 @@ class PartitionedInvocationQueue:
         """The record, or None when absent or another tenant's."""
         return await self._of(tenant).record(tenant, invocation_id)
 
+    async def invocation(self, tenant: str, invocation_id: str) -> Invocation | None:
+        """What was asked, or None when absent or another tenant's."""
+        return await self._of(tenant).invocation(tenant, invocation_id)
+
     async def cancel(self, tenant: str, invocation_id: str, now_ms: int) -> bool | None:
         """Ends a queued invocation as `cancelled` and asks the worker to stop a running one."""
         return await self._of(tenant).cancel(tenant, invocation_id, now_ms)

@@ -33,6 +33,7 @@ from stockade.infra.redis.redis_keys import RedisKeys, idempotency_name
 from stockade.infra.redis.redis_ready import RedisReadyStream
 from stockade.infra.redis.redis_records import (
     RECORD_FIELDS,
+    decode_invocation,
     decode_record,
     encode_attempt,
     encode_carry,
@@ -118,6 +119,12 @@ class RedisInvocationQueue:
         """The record, or None when absent or another tenant's."""
         values = await self._fields(tenant, invocation_id, RECORD_FIELDS)
         return None if values is None else decode_record(values)
+
+    async def invocation(self, tenant: str, invocation_id: str) -> Invocation | None:
+        """What was asked, or None when absent or another tenant's."""
+        names = ("tenant", "spec", "input")
+        values = await self._fields(tenant, invocation_id, names)
+        return None if values is None else decode_invocation(values[1] or b"", values[2])
 
     async def cancel(self, tenant: str, invocation_id: str, now_ms: int) -> bool | None:
         """Ends a queued invocation as `cancelled` and asks the worker to stop a running one.

@@ -99,8 +99,11 @@ def encode_spec(invocation: Invocation) -> bytes:
     )
 
 
-def decode_invocation(spec: bytes, body: bytes) -> Invocation:
-    """The whole invocation again: `body` is its input unless that stands in the blob store."""
+def decode_invocation(spec: bytes, body: bytes | None) -> Invocation:
+    """The whole invocation again.
+
+    `body` is its input, unless that stands in the blob store or was not kept.
+    """
     s = _decode_spec(spec)
     return Invocation(
         s.id,
@@ -181,6 +184,7 @@ def result_fields(completion: Completion) -> list[str | bytes | int]:
         "logs_truncated": b"1" if completion.logs_truncated else None,
         "events": _encode(completion.events) if completion.events else None,
         "events_truncated": b"1" if completion.events_truncated else None,
+        "input_kept": b"1" if completion.keep_input else None,
     }
     return [part for name, value in fields.items() if value is not None for part in (name, value)]
 

@@ -1,5 +1,7 @@
 """What runs in jailed children, run here without the jail."""
 
+import platform
+import re
 import socket
 import struct
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from sandbox_worker.guest.jail import load_allowed_calls
 from sandbox_worker.guest.runner import Runner
 from sandbox_worker.guest.seccomp import MAX_CALLS, build_filter
 from sandbox_worker.guest.warm_up import warm_up
-from stockade.core.jail_control import COMPILED, REFUSED
+from stockade.core.jail_control import COMPILED, REFUSED, engine_of
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
 from stockade.core.outcomes import Outcome
@@ -125,7 +127,9 @@ def test_the_warm_up_runs_a_guest_of_our_own(engine: Engine) -> None:
 
 def test_the_fingerprint_is_the_same_for_the_same_engine() -> None:
     assert engine_fingerprint() == engine_fingerprint()
-    assert len(engine_fingerprint()) == 32
+    assert re.fullmatch(r"wasmtime-[0-9.]+-[0-9a-f]{16}-\w+-[0-9a-f]{16}", engine_fingerprint())
+    assert engine_fingerprint().startswith(f"{engine_of(engine_fingerprint())}-")
+    assert engine_of(engine_fingerprint()).endswith(platform.machine())
 
 
 @pytest.mark.parametrize("text", ["", "allow = 1", "[allow]\nread = 1"])

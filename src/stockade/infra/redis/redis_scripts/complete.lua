@@ -1,5 +1,6 @@
 -- ARGV: id, entry, attempt, nonce of this call, encoded attempt, its outcome, finished_ms, retry_at_ms or '',
 -- started_ms or '' (kept when `begin` told it before), what the next attempt is handed or '', then the result's fields. Answers 1 when recorded (also when this very call was recorded before), else 0.
+local KEPT_INPUT_BYTES = 1024 -- queue_settings.py says the same
 local id, entry, token, nonce = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local attempt, outcome, finished, retry_at = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
 local key = record_key(id)
@@ -31,7 +32,9 @@ elseif retry_at and deaths < MAX_DEATHS then
 else
   if retry_at then call('HINCRBY', TOTALS, 'quarantined', 1) end
   finish(id, outcome, finished, unpack(ARGV, 14))
-  if outcome == 'completed' then call('HDEL', key, 'input') end
+  -- A short input stays: with it the run can be replayed. So does one whose function is recorded.
+  if outcome == 'completed' and call('HSTRLEN', key, 'input') > KEPT_INPUT_BYTES
+    and call('HEXISTS', key, 'input_kept') == 0 then call('HDEL', key, 'input') end
 end
 dispatch(now)
 return 1

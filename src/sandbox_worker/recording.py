@@ -1,0 +1,147 @@
+"""Writes down what varied in a run, as it happens, for functions that ask for it.
+
+Two tell: the executor notes what it answers itself, and hands that over with the run's end; what
+the supervisor answers is written down here. Both say the place of each call, which gives the order.
+Room is bounded for each; beyond it the recording is cut, and the run goes on.
+"""
+
+from dataclasses import dataclass, replace
+
+import structlog
+
+from sandbox_worker.guest.frames import FrameError, HostCall, HostReply, Ran
+from sandbox_worker.guest.host_calls import DONE
+from sandbox_worker.guest.varying import NOTED
+from stockade.core.errors import StockadeError
+from stockade.core.invocations import Claim
+from stockade.core.outcomes import Attempt
+from stockade.core.recordings import (
+    CALL_COST_BYTES,
+    MAX_RECORDED_CALLS,
+    MAX_RECORDING_BYTES,
+    Blank,
+    RecordedCall,
+    Recording,
+    RecordingStore,
+    arguments_digest,
+    blank_out,
+    stand_in,
+)
+
+_log = structlog.get_logger()
+_UNANSWERED = frozenset({"progress"})
+"""Calls that tell the guest nothing."""
+
+
+class RunRecorder:
+    """One run's recording in the making.
+
+    Args:
+        room_bytes: For what the executor notes, and as much again for what the supervisor answers.
+    """
+
+    def __init__(self, room_bytes: int = MAX_RECORDING_BYTES // 2) -> None:
+        self.room_bytes = room_bytes
+        self._left_bytes = room_bytes
+        self._calls: list[RecordedCall] = []
+        self._secrets: dict[str, bytes] = {}
+        self._cuts: list[int] = []
+        self._ended = False
+
+    def answered(self, call: HostCall, reply: HostReply) -> None:
+        """Writes down what the supervisor answered."""
+        if call.name in _UNANSWERED:
+            return
+        arguments = arguments_digest(call.text, call.data, call.number, self._secrets)
+        if call.name == "secret_get" and reply.status == DONE:
+            self._secrets[call.text] = reply.data
+        made = RecordedCall(call.at, call.name, arguments, reply.status, reply.data)
+        self._left_bytes -= CALL_COST_BYTES + len(reply.data)
+        if self._left_bytes < 0 or len(self._calls) >= MAX_RECORDED_CALLS or reply.stop:
+            self._cuts.append(call.at)
+        elif call.name == "secret_get" and reply.status == DONE:
+            self._calls.append(_without_value(made, call.text))
+        else:
+            self._calls.append(made)
+
+    def ended(self, ran: Ran) -> None:
+        """Takes what the executor noted.
+
+        Raises:
+            FrameError: a sound executor does not note this.
+        """
+        size = sum(len(note.arguments) + len(note.answer) + CALL_COST_BYTES for note in ran.notes)
+        if size > self.room_bytes or any(note.name not in NOTED for note in ran.notes):
+            raise FrameError("the executor notes what no run can vary by")
+        self._calls += [
+            RecordedCall(
+                note.at,
+                note.name,
+                arguments_digest("", note.arguments, 0, {}),
+                answer=note.answer,
+            )
+            for note in ran.notes
+        ]
+        if ran.notes_cut:
+            self._cuts.append(ran.notes_cut)
+        self._ended = True
+
+    def recording(self, invocation_id: str, attempt: int) -> Recording | None:
+        """All of it in order, without secrets; None when the executor died before it told."""
+        if not self._ended:
+            return None
+        cut = min(self._cuts, default=None)
+        kept: list[RecordedCall] = []
+        for call in sorted(self._calls, key=lambda call: call.number):
+            blanked = self._blanked(call)
+            if blanked is None or (cut is not None and call.number >= cut):
+                cut = call.number if cut is None else min(cut, call.number)
+                break
+            kept.append(blanked)
+        return Recording(invocation_id, attempt, tuple(kept), cut)
+
+    def _blanked(self, call: RecordedCall) -> RecordedCall | None:
+        if call.blanks or not self._secrets:
+            return call
+        found = blank_out(call.answer, self._secrets)
+        return None if found is None else replace(call, answer=found[0], blanks=found[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Recordings:
+    """Where a worker's recordings go.
+
+    Args:
+        store: Seals and keeps them.
+        engine: Names what this worker's guests run in, for whoever runs them again.
+    """
+
+    store: RecordingStore
+    engine: str
+
+    def open(self, claim: Claim) -> RunRecorder | None:
+        """A recorder for the attempt, where its function asks for one and something can vary."""
+        content = claim.invocation.content
+        return RunRecorder() if content.record and not content.deterministic else None
+
+    async def keep(self, claim: Claim, attempt: Attempt, recorder: RunRecorder | None) -> Attempt:
+        """The attempt with its engine, and with its recording once that is stored.
+
+        One that cannot be stored is not waited for: the record says that there is none.
+        """
+        attempt = replace(attempt, engine=self.engine)
+        of = claim.invocation
+        recording = None if recorder is None else recorder.recording(of.id, claim.attempt)
+        if recording is None:
+            return attempt
+        try:
+            reference = await self.store.put(of.tenant, recording)
+        except StockadeError as error:
+            _log.warning("recording_not_kept", invocation=of.id, code=error.code)
+            return attempt
+        return replace(attempt, recording=reference)
+
+
+def _without_value(call: RecordedCall, name: str) -> RecordedCall:
+    size = len(call.answer)
+    return replace(call, answer=stand_in(name, size), blanks=(Blank(name, 0, size),))
