@@ -1,5 +1,6 @@
 """What the gateway's use cases need of the outside, chosen by `bootstrap`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.module_judge import ModuleJudge
@@ -9,6 +10,7 @@ from stockade.core.audit import AuditLog
 from stockade.core.blobs import BlobStore
 from stockade.core.catalog_changes import CatalogChanges
 from stockade.core.egress import EgressPolicy
+from stockade.core.history import HistoryFeed, HistoryStore
 from stockade.core.module_store import StoragePolicy
 from stockade.core.module_turns import ModuleTurns
 from stockade.core.plans import PlanBook
@@ -61,6 +63,8 @@ class Services:
     oci: OciContent
     storage: StoragePolicy
     audit: AuditLog
+    history: HistoryStore
+    feeds: Sequence[HistoryFeed] = ()
     identity: IdentityRules = field(default_factory=FixedIdentity)
     issuer_keys: IssuerKeys = field(default_factory=NoIssuerKeys)
     judge: ModuleJudge = field(default_factory=ModuleJudge)

@@ -12,6 +12,7 @@ from stockade.core.durability import Durability
 from stockade.core.walls import DEFAULT_REQUIRED, parse_walls
 
 MIB = 1024 * 1024
+_LEAST_HISTORY_DAYS = 8
 
 
 class StorageSettings(BaseSettings):
@@ -67,6 +68,19 @@ class GatewaySettings(StorageSettings):
     audit_retention_days: int = Field(
         default=400, ge=0, description="How long the audit log keeps entries; 0 for ever."
     )
+    record_history: bool = Field(
+        default=True,
+        description="Takes the history down beside serving; false where 'serve recorder' does.",
+    )
+    history_retention_days: int = Field(
+        default=90,
+        ge=0,
+        description="How long runs and their attempts are kept in the history, 8 or more; 0 for"
+        " ever.",
+    )
+    usage_retention_days: int = Field(
+        default=800, ge=0, description="How long usage of each day is kept; 0 for ever."
+    )
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     environment: str = Field(default="dev", pattern="^[a-z0-9]{1,16}$")
@@ -101,6 +115,13 @@ class GatewaySettings(StorageSettings):
         default="", description="Networks whose X-Forwarded-For is believed: 10.0.0.0/8, fd00::/8."
     )
     catalog_cache_seconds: float = Field(default=1.0, ge=0, le=5)
+
+    @field_validator("history_retention_days")
+    @classmethod
+    def _history_outlives_records(cls, days: int) -> int:
+        if 0 < days < _LEAST_HISTORY_DAYS:
+            raise ValueError(f"must be 0 or {_LEAST_HISTORY_DAYS} or more: records live 7 days")
+        return days
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -123,7 +123,7 @@ def _value(column: sa.Column[object], left: Mapping[str, Row]) -> object:
         owner, _, name = key.target_fullname.rpartition(".")
         return left[owner][name]
     match column.type.python_type:
-        case kind if kind in {int, bool}:
+        case kind if kind in {int, bool, float}:
             return kind(1)
         case kind if kind is bytes:
             return b"x" * 32

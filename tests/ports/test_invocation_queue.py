@@ -168,9 +168,10 @@ async def test_the_record_follows_the_invocation(installation: Installation) -> 
     )
     assert (done.outcome, done.usage, done.output_inline) == (Outcome.COMPLETED, USAGE, b"out")
     assert (done.logs, done.logs_truncated) == (logs, True)
-    assert done.attempts == (Attempt(1, Outcome.COMPLETED, "because", USAGE),)
-    assert done.started_ms is not None
     assert done.finished_ms is not None
+    expected = Attempt(1, Outcome.COMPLETED, "because", USAGE, ended_ms=done.finished_ms)
+    assert done.attempts == (expected,)
+    assert done.started_ms is not None
     assert queued.finished_ms is None
 
 

@@ -9,6 +9,7 @@ from gateway.auth import Authenticator
 from gateway.authorizer import Authorizer
 from gateway.body_room import BodyRoom
 from gateway.catalog_memory import CatalogMemory
+from gateway.history_recorder import HistoryMeter
 from gateway.metrics import GatewayMetrics
 from gateway.oci.streams import StreamTurns
 from gateway.services import Services
@@ -35,6 +36,7 @@ class Context:
     metrics: GatewayMetrics
     audit: AuditTrail
     streams: StreamTurns = field(default_factory=StreamTurns)
+    history: HistoryMeter = field(default_factory=HistoryMeter)
 
 
 def context_of(request: Request) -> Context:

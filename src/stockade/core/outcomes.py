@@ -135,6 +135,7 @@ class Attempt:
     other policy made of the same failure. `limits_reason` says where learned limits come from.
     `engine` names what it ran in, and `recording` what varied in it (`stockade.core.recordings`),
     None where that was not recorded.
+    `ended_ms` is Unix time.
     """
 
     number: int
@@ -151,3 +152,4 @@ class Attempt:
     limits_reason: str = ""
     engine: str = ""
     recording: str | None = None
+    ended_ms: int | None = None

@@ -32,6 +32,7 @@ from stockade.infra.memory.memory_audit import MemoryAuditLog
 from stockade.infra.memory.memory_blobs import MemoryBlobStore
 from stockade.infra.memory.memory_catalog import MemoryCatalog
 from stockade.infra.memory.memory_catalog_changes import MemoryCatalogChanges
+from stockade.infra.memory.memory_history import MemoryHistoryStore
 from stockade.infra.memory.memory_payloads import MemoryPayloadStore
 from stockade.infra.memory.memory_queue import MemoryInvocationQueue
 from stockade.infra.memory.memory_queue_state import MemoryQueueState
@@ -213,6 +214,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         upstream_news=MemoryUpstreamNews([]),
         schedules=catalog.schedule_store(),
         audit=MemoryAuditLog(Ed25519HeadSigner((b"a" * 32,))),
+        history=MemoryHistoryStore(),
         calendar=CronsimCalendar(),
         secret_box=BOX,
         recordings=SealedRecordings(payloads, BOX),

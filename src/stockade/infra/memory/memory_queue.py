@@ -5,6 +5,7 @@ Several queues over one `MemoryQueueState` are the gateways and workers of one i
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import (
@@ -176,7 +177,7 @@ class MemoryInvocationQueue:
         job = self._fenced(claim)
         if job is None:
             return False
-        job.attempts.append(completion.attempt)
+        job.attempts.append(replace(completion.attempt, ended_ms=completion.finished_ms))
         if job.started_ms is None:
             job.started_ms = completion.started_ms
         job.deaths += completion.attempt.outcome in _DIES_OUT
@@ -201,7 +202,7 @@ class MemoryInvocationQueue:
         if job is None:
             return False
         if ran:
-            job.attempts.append(_lost(job.attempt, _STOPPED))
+            job.attempts.append(_lost(job.attempt, _STOPPED, now))
             job.attempt += 1
             job.first_failure_ms = job.first_failure_ms or now
         if job.cancel_requested:
@@ -287,7 +288,7 @@ class MemoryInvocationQueue:
         return not job.cancel_requested
 
     def _lose(self, job: Job, now_ms: int) -> bool:
-        job.attempts.append(_lost(job.attempt, LEASE_LOST))
+        job.attempts.append(_lost(job.attempt, LEASE_LOST, now_ms))
         job.state = State.QUEUED
         job.attempt += 1
         job.deaths += 1
@@ -301,5 +302,5 @@ class MemoryInvocationQueue:
         return job.state is State.QUEUED
 
 
-def _lost(number: int, reason: str) -> Attempt:
-    return Attempt(number, Outcome.LOST, reason, Usage(), code=ReasonCode.LOST)
+def _lost(number: int, reason: str, now_ms: int) -> Attempt:
+    return Attempt(number, Outcome.LOST, reason, Usage(), code=ReasonCode.LOST, ended_ms=now_ms)

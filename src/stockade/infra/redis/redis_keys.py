@@ -26,6 +26,9 @@ class RedisKeys:
         self.uploads = self.prefix + "uploads"
         self.changes = self.prefix + "changes"
         self.upstream_news = self.prefix + "upstream-news"
+        self.history = self.prefix + "history"
+        self.missed = self.prefix + "history:missed"
+        self.aside = self.prefix + "history:aside"
         self.partitions = self.prefix + "partitions"
         self.workers = self.prefix + "workers"
 

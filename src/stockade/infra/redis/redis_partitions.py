@@ -5,6 +5,7 @@ from stockade.core.errors import StockadeError
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis.partitioned_queue import PartitionedInvocationQueue
 from stockade.infra.redis.redis_connection import OnAnswer, RedisConnections, nobody_listens
+from stockade.infra.redis.redis_history import RedisHistoryFeed
 from stockade.infra.redis.redis_keys import RedisKeys
 from stockade.infra.redis.redis_queue import RedisInvocationQueue
 
@@ -71,3 +72,10 @@ class RedisPartitions:
             for partition, connections in enumerate(self.connections)
         ]
         return queues[0] if len(queues) == 1 else PartitionedInvocationQueue(queues)
+
+    def history_feeds(self, settings: QueueSettings, recorder: str) -> list[RedisHistoryFeed]:
+        """A recorder's feeds of all partitions, over the queue's connections."""
+        return [
+            RedisHistoryFeed(connections, RedisKeys(partition), recorder, settings)
+            for partition, connections in enumerate(self.connections)
+        ]

@@ -8,6 +8,7 @@ What acknowledges is confirmed durable in the same round trip (`stockade.infra.d
 import itertools
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from stockade.core.errors import StockadeError
@@ -182,7 +183,8 @@ class RedisInvocationQueue:
 
     async def complete(self, claim: Claim, completion: Completion) -> bool:
         """Records the attempt's end and acknowledges in one step; False when stale."""
-        attempt, of = completion.attempt, claim.invocation
+        attempt = replace(completion.attempt, ended_ms=completion.finished_ms)
+        of = claim.invocation
         answer = await self._run(
             _COMPLETE,
             *(of.id, claim.entry, claim.attempt, next(self._nonces)),

@@ -193,7 +193,7 @@ def decode_record(values: Sequence[bytes | None]) -> InvocationRecord:
     """A record from the values of `RECORD_FIELDS`, of which tenant, spec and state are there."""
     at: dict[str, Any] = dict(zip(RECORD_FIELDS, values, strict=True))
     spec = _decode_spec(at["spec"])
-    attempts = _attempts(at["attempts"], at["attempts_count"])
+    attempts = decode_attempts(at["attempts"], at["attempts_count"])
     return InvocationRecord(
         id=spec.id,
         tenant=spec.tenant,
@@ -218,7 +218,8 @@ def decode_record(values: Sequence[bytes | None]) -> InvocationRecord:
     )
 
 
-def _attempts(body: bytes | None, count: bytes | None) -> tuple[Attempt, ...]:
+def decode_attempts(body: bytes | None, count: bytes | None) -> tuple[Attempt, ...]:
+    """The attempts that a record has in a run of so many."""
     if not body or not count:
         return ()
     return _decode_attempts(b"\xdd" + int(count).to_bytes(4) + body)

@@ -14,6 +14,7 @@ from stockade.infra.sql.sql_attestations import SqlAttestationStore
 from stockade.infra.sql.sql_audit import SqlAuditLog
 from stockade.infra.sql.sql_engine import catalog_failures, create_engine, migrate, reading
 from stockade.infra.sql.sql_functions import SqlFunctionStore
+from stockade.infra.sql.sql_history import SqlHistoryStore
 from stockade.infra.sql.sql_oci import SqlOciStore
 from stockade.infra.sql.sql_schedules import SqlScheduleStore
 from stockade.infra.sql.sql_schema import tenants
@@ -100,6 +101,10 @@ class SqlCatalog(SqlWorkloadStore, SqlTrustStore, SqlFunctionStore, SqlAttestati
     def oci_store(self) -> SqlOciStore:
         """The tenants' OCI content, as one store."""
         return SqlOciStore(self._engine, self._writer)
+
+    def history_store(self) -> SqlHistoryStore:
+        """The history, in the same database."""
+        return SqlHistoryStore(self._engine, self._writer)
 
     def schedule_store(self) -> SqlScheduleStore:
         """The tenants' schedules, in the same database."""

@@ -8,13 +8,14 @@ if r[1] ~= token or r[2] ~= entry then return 0 end
 local now = now_ms()
 if ran then
   local stopped = cmsgpack.pack({ number = tonumber(token), outcome = 'lost', code = 'lost', usage = { fuel = 0 },
-    reason = 'The worker was stopped before the run was over.' })
+    ended_ms = now, reason = 'The worker was stopped before the run was over.' })
   call('HSET', key, 'attempt', token + 1, 'attempts', (r[9] or '') .. stopped, 'attempts_count', (r[10] or 0) + 1)
   call('HSETNX', key, 'first_failure_ms', now)
 end
 if r[3] then
   finish(id, 'cancelled', now)
 else
+  if ran then note(id) end
   call('HSET', key, 'state', 'queued')
   call('HDEL', key, 'entry', 'slot')
   drop_entry(entry)

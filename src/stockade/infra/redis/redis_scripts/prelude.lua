@@ -8,6 +8,8 @@ local DEADLINES, WORKERS, CAPACITY = P .. 'deadlines', P .. 'workers', P .. 'cap
 local SHARES, TURNS, PAUSED, LANES = P .. 'shares', P .. 'turns', P .. 'paused', P .. 'lanes'
 local CANCELS, WAITS, WAITING, SERVING = P .. 'cancels', P .. 'waits', P .. 'waiting', P .. 'serving'
 local TOTALS = P .. 'totals' -- what happened how often, since there is a store (see status)
+local HISTORY, MISSED = P .. 'history', P .. 'history:missed'
+local HISTORY_MOST = 500000
 local AGING_MS = 60000       -- how long one step of priority can hold back an older invocation
 local HINTS, HINT_MS = 10000, 3600000
 local DEAD = { trapped = true, limit_exceeded = true, crashed = true, lost = true, expired = true }
@@ -140,6 +142,12 @@ local function send_hint(id, reply_to)
   if call('PTTL', stream) < HINT_MS / 2 then call('PEXPIRE', stream, HINT_MS) end
 end
 
+-- Tells the recorder of the history that this record says something new. Entries go when it confirms them; one that finds no
+-- room is counted, and then the recorder walks the records.
+local function note(id)
+  if call('XLEN', HISTORY) < HISTORY_MOST then call('XADD', HISTORY, '*', 'id', id) else call('INCR', MISSED) end
+end
+
 -- The one way to become done. Takes the invocation out of wherever it waits; `...` are further fields.
 local function finish(id, outcome, at_ms, ...)
   local key = record_key(id)
@@ -162,6 +170,7 @@ local function finish(id, outcome, at_ms, ...)
     if r[6] then drop_parked(id, r[1], r[6]) end
     recount(r[1])
   end
+  note(id)
   send_hint(id, r[3])
 end
 

@@ -18,7 +18,7 @@ local function lose(id)
   local key = record_key(id)
   local r = call('HMGET', key, 'attempt', 'deaths', 'attempts', 'attempts_count', 'cancel', 'deadline_ms')
   local lost = cmsgpack.pack({ number = tonumber(r[1]), outcome = 'lost', code = 'lost', usage = { fuel = 0 },
-    reason = 'The worker stopped renewing its lease.' })
+    ended_ms = now, reason = 'The worker stopped renewing its lease.' })
   local deaths = r[2] + 1
   call('HINCRBY', TOTALS, 'reclaimed', 1)
   call('HSET', key, 'state', 'queued', 'attempt', r[1] + 1, 'deaths', deaths,
@@ -32,6 +32,7 @@ local function lose(id)
   elseif r[6] and tonumber(r[6]) <= now then
     finish(id, 'expired', now, 'detail', 'The deadline passed after its worker died.')
   else
+    note(id)
     return true
   end
 end

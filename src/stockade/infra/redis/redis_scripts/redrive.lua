@@ -9,6 +9,11 @@ if r[4] == nonce then
   return 1
 end
 if r[2] ~= 'done' or not DEAD[r[3]] then return 0 end
+-- The history is told of each end, however late it looks: what is wiped here is kept there.
+local e = call('HMGET', key, 'limit', 'detail', 'finished_ms', 'attempts_count', 'ends', 'ends_count')
+local ended = cmsgpack.pack({ outcome = r[3], limit = e[1] or nil, detail = e[2] or nil, finished_ms = tonumber(e[3]),
+  attempts_count = tonumber(e[4] or 0), redriven_ms = now })
+call('HSET', key, 'ends', (e[5] or '') .. ended, 'ends_count', (e[6] or 0) + 1)
 call('HDEL', key, 'outcome', 'limit', 'detail', 'finished_ms', 'done_by', 'deadline_ms', 'cancel', 'reply_to', 'logs',
   'logs_truncated', 'events', 'events_truncated', 'progress', 'carry')
 call('HSET', key, 'state', 'queued', 'attempt', r[5] + 1, 'deaths', 0, 'redriven_by', nonce)
