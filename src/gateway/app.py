@@ -32,6 +32,7 @@ from gateway.routes import (
     schedules,
     secrets,
     signers,
+    traces,
     upstreams,
 )
 from gateway.routes.aliases import AliasRequest, PromotionRequest
@@ -86,6 +87,7 @@ def create_app(services: Services) -> FastAPI:
     for part in (
         invocations,
         batches,
+        traces,
         dead_letters,
         recordings,
         functions,

@@ -5,7 +5,12 @@ import math
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from pathlib import Path
 
 import uvicorn
@@ -30,6 +35,7 @@ from gateway.waiters import Waiters
 from stockade.core.audit import AuditLog, HeadSigner
 from stockade.core.egress import EgressPolicy
 from stockade.core.oci import OciBounds
+from stockade.core.spans import Tracer, TraceStore
 from stockade.infra.audit_key import Ed25519HeadSigner
 from stockade.infra.blobs.blob_stores import open_area, open_blob_stores
 from stockade.infra.cronsim_calendar import CronsimCalendar
@@ -53,6 +59,7 @@ from stockade.infra.sealed_recordings import SealedRecordings
 from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
+from stockade.infra.tracing.open_tracing import open_tracing
 from stockade.infra.walled_jail import open_jail
 
 _ANSWER_SECONDS = 1
@@ -175,6 +182,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         egress_policy = load_egress_policy(settings.policy_dir / "egress.toml")
         upstreams, upstream_news = _upstreams(stack, settings, egress_policy)
         secret_box = AesGcmSecretBox.from_file(settings.secrets_key_file)
+        tracer, traces = await stack.enter_async_context(_tracing(settings, name))
         yield Services(
             name=name,
             settings=settings,
@@ -204,7 +212,16 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             egress_policy=egress_policy,
             upstreams=upstreams,
             upstream_news=upstream_news,
+            tracer=tracer,
+            traces=traces,
         )
+
+
+def _tracing(
+    settings: GatewaySettings, name: str
+) -> AbstractAsyncContextManager[tuple[Tracer, TraceStore]]:
+    options = settings.trace_options
+    return open_tracing(options, "gateway", name, settings.redis_url, settings.partitions)
 
 
 @asynccontextmanager

@@ -226,6 +226,7 @@ STATUS: dict[str, int] = {
     "storage.quota_exceeded": 507,
     "tenant.not_found": 404,
     "tenant.rate_limited": 429,
+    "trace.not_kept": 404,
     "trust.signers_invalid": 400,
     "trust.threshold_invalid": 400,
     "version.in_use": 409,

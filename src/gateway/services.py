@@ -28,6 +28,7 @@ from stockade.core.ports import (
 from stockade.core.recordings import RecordingStore
 from stockade.core.schedules import CronCalendar
 from stockade.core.shares import SharePolicy
+from stockade.core.spans import OFF, NoTraceStore, Tracer, TraceStore
 from stockade.core.trust import TrustRules
 from stockade.core.upstreams import UpstreamNews, UpstreamStore
 from stockade.core.workloads import FixedIdentity, IdentityRules, IssuerKeys, NoIssuerKeys
@@ -70,3 +71,5 @@ class Services:
     judge: ModuleJudge = field(default_factory=ModuleJudge)
     rereading: ModuleTurns = field(default_factory=lambda: ModuleTurns(_MOST_WAITING))
     """For stored modules, which are read whole to be verified again."""
+    tracer: Tracer = OFF
+    traces: TraceStore = field(default_factory=NoTraceStore)

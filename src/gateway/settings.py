@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from gateway.sources import parse_networks
 from stockade.core.blob_place import BlobPlace, blob_place
 from stockade.core.durability import Durability
+from stockade.core.spans import TraceBounds
+from stockade.core.trace_options import TraceOptions
 from stockade.core.walls import DEFAULT_REQUIRED, parse_walls
 
 MIB = 1024 * 1024
@@ -115,6 +117,31 @@ class GatewaySettings(StorageSettings):
         default="", description="Networks whose X-Forwarded-For is believed: 10.0.0.0/8, fd00::/8."
     )
     catalog_cache_seconds: float = Field(default=1.0, ge=0, le=5)
+    traces: bool = Field(default=True, description="Whether spans of invocations are recorded.")
+    trace_ratio: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Which share of traces is recorded, where the caller did not decide. Failures"
+        " always are.",
+    )
+    trace_seconds: int = Field(
+        default=3600, ge=1, le=7 * 24 * 3600, description="How long spans are kept in the queue."
+    )
+    trace_bytes: int = Field(
+        default=64 * 1024, ge=1024, description="What the spans of one invocation may have there."
+    )
+    trace_total_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1024,
+        description="What all spans of a partition may have there; the oldest make room.",
+    )
+
+    @property
+    def trace_options(self) -> TraceOptions:
+        """How this process traces."""
+        bounds = TraceBounds(self.trace_bytes, self.trace_total_bytes, self.trace_seconds * 1000)
+        return TraceOptions(self.traces, self.trace_ratio, bounds)
 
     @field_validator("history_retention_days")
     @classmethod

@@ -1,6 +1,7 @@
 """What is known of one request while it is served: its id, and what the audit log will say."""
 
 import re
+import time
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ class Trace:
     ended: bool = False
     error: StockadeError | None = None
     permits: set[str] = field(default_factory=set)
+    began_ns: int = field(default_factory=time.monotonic_ns)
+    """By the steady clock, for the spans."""
 
     @property
     def changes_something(self) -> bool:

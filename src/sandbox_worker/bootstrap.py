@@ -30,6 +30,7 @@ from stockade.core.errors import StockadeError
 from stockade.core.jail_control import engine_of
 from stockade.core.ports import Catalog, PayloadStore, ProcessBounds
 from stockade.core.queue_clock import QueueClock
+from stockade.core.spans import Tracer
 from stockade.infra.blobs.blob_stores import open_blob_stores
 from stockade.infra.cgroup import CgroupBounds, NoBounds
 from stockade.infra.directory_artifacts import DirectoryArtifactCache
@@ -55,6 +56,7 @@ from stockade.infra.secret_box import AesGcmSecretBox
 from stockade.infra.secrets_file import read_or_create_secret, read_private
 from stockade.infra.sql.sql_catalog import SqlCatalog
 from stockade.infra.system_clock import SystemClock
+from stockade.infra.tracing.open_tracing import open_tracing
 from stockade.infra.walled_jail import open_jail
 from stockade.infra.zygote_jail import ZygoteJail
 from stockade.retry.fixed import FixedRetryPolicy
@@ -136,6 +138,7 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             clock=QueueClock(clock, queue),
             inline_output_bytes=settings.inline_output_bytes,
             metrics=metrics,
+            tracer=await _tracer(stack, settings, name),
         )
         needs = Dependencies(
             {"queue": queue.time_ms, "catalog": lambda: catalog.find_key(_NOBODY)},
@@ -200,6 +203,13 @@ def _metrics_token(settings: WorkerSettings) -> str:
 def _metrics(settings: WorkerSettings) -> WorkerMetrics:
     bounds = LabelBounds(settings.metrics_tenants, settings.metrics_functions)
     return WorkerMetrics(bounds, version("stockade"))
+
+
+async def _tracer(stack: AsyncExitStack, settings: WorkerSettings, name: str) -> Tracer:
+    options, url = settings.trace_options, settings.redis_url
+    tracing = open_tracing(options, "worker", name, url, settings.partitions)
+    tracer, _store = await stack.enter_async_context(tracing)
+    return tracer
 
 
 async def _module_trust(

@@ -9,10 +9,13 @@ the end of its run.
 import time
 from dataclasses import dataclass, field, replace
 
+from sandbox_worker.attempt_spans import AttemptSpans
+from sandbox_worker.call_spans import CallSpans
 from sandbox_worker.guest.frames import MAX_HOST_CALL_BYTES, HostCall, HostReply
 from sandbox_worker.guest.host_calls import ABSENT, DONE, FAILED
 from sandbox_worker.metrics import WorkerMetrics
 from sandbox_worker.redaction import Redaction
+from stockade.core import span_names as names
 from stockade.core.errors import StockadeError
 from stockade.core.grants import Grants, parse_grants
 from stockade.core.http_messages import build_response, parse_request
@@ -38,9 +41,9 @@ class HostCallBroker:
     secret_box: SecretBox
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
 
-    def open(self, invocation: Invocation) -> "HostCallsOfRun":
-        """Answers the calls of one run."""
-        return HostCallsOfRun(self, invocation, parse_grants(invocation.content.grants))
+    def open(self, invocation: Invocation, spans: AttemptSpans | None = None) -> "HostCallsOfRun":
+        """Answers the calls of one run, and notes them in its spans."""
+        return HostCallsOfRun(self, invocation, parse_grants(invocation.content.grants), spans)
 
 
 class HostCallsOfRun:
@@ -49,7 +52,14 @@ class HostCallsOfRun:
     `met` is what became of the last request that was made.
     """
 
-    def __init__(self, broker: HostCallBroker, invocation: Invocation, grants: Grants) -> None:
+    def __init__(
+        self,
+        broker: HostCallBroker,
+        invocation: Invocation,
+        grants: Grants,
+        spans: AttemptSpans | None = None,
+    ) -> None:
+        self._spans = CallSpans(spans)
         self.progress: Progress | None = None
         self.met: Met | None = None
         self.redaction = Redaction()
@@ -70,6 +80,10 @@ class HostCallsOfRun:
 
     async def answer(self, call: HostCall) -> HostReply:
         """The reply to one call."""
+        with self._spans.calling(call):
+            return self._spans.answered(await self._answer(call))
+
+    async def _answer(self, call: HostCall) -> HostReply:
         began, result = time.monotonic(), "cut"
         try:
             self._count(len(call.text) + len(call.data))
@@ -81,6 +95,7 @@ class HostCallsOfRun:
             result = "absent" if reply.status == ABSENT else "done"
         except StockadeError as error:
             result = error.code
+            self._spans.failed(error.code)
             return HostReply(FAILED, f"{error.code}: {error.message}".encode())
         else:
             return reply
@@ -140,6 +155,7 @@ class HostCallsOfRun:
 
     async def _fetch(self, call: HostCall) -> HostReply:
         request = parse_request(call.data)
+        self._spans.fetches(request)
         self._fetches += 1
         egress = self._broker.egress
         if self._fetches > egress.policy.max_fetches:
@@ -147,12 +163,15 @@ class HostCallsOfRun:
                 "http_fetch.too_many",
                 f"One run makes at most {egress.policy.max_fetches} requests. Make fewer.",
             )
+        if egress.policy.trace_context:
+            request = self._spans.with_context(request)
         try:
             response = await egress.fetch(self._tenant, request, self._grants.http)
         except StockadeError as error:
             self.met = met_by_error(error)
             raise
         self.met = Met(response.upstream, cause_of_status(response.status))
+        self._spans.fetched(response)
         return HostReply(DONE, build_response(response))
 
     def _place(self, text: str, *, write: bool) -> tuple[str, str]:
@@ -160,6 +179,7 @@ class HostCallsOfRun:
         if not self._grants.kv(namespace, write=write):
             need = f"kv:{namespace}" if write else f"kv:{namespace}:read"
             raise _not_granted(f"the namespace {namespace!a} (grant {need!a})")
+        self._spans.note(names.KV_NAMESPACE, namespace)
         return namespace, key
 
 

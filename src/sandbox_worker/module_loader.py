@@ -2,6 +2,7 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 from sandbox_worker.metrics import WorkerMetrics
 from sandbox_worker.module_trust import ModuleTrust, read_module
@@ -42,24 +43,47 @@ class ModuleLoader:
         self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._loading: SingleFlight[tuple[str, str], bytes] = SingleFlight()
 
-    async def load(self, tenant: str, digest: str, function: str | None = None) -> bytes:
+    async def load(
+        self,
+        tenant: str,
+        digest: str,
+        function: str | None = None,
+        note: Callable[[str], None] = lambda _step: None,
+    ) -> bytes:
         """The compiled artifact of a module that may run for the tenant, as the function, now.
+
+        `note` is told of each step as it ends: `verify`, then `cache` and `compile`, or `shared`
+        when another run's load was waited for.
 
         Raises:
             StockadeError: what `ModuleTrust.check` refuses with, `module.too_costly`, or that a
                 store cannot be reached.
         """
         await self.trust.check(tenant, digest, function)
+        note("verify")
         place = tenant, digest
         kept = self._kept.get(place)
         if kept is None:
-            return await self._loading.run(place, lambda: self._load(tenant, digest))
+            return await self._load_together(place, note)
         self._kept.move_to_end(place)
         self._metrics.loaded("memory")
         return kept
 
-    async def _load(self, tenant: str, digest: str) -> bytes:
-        artifact = await self._artifact(tenant, digest)
+    async def _load_together(self, place: tuple[str, str], note: Callable[[str], None]) -> bytes:
+        leads = False
+
+        async def load() -> bytes:
+            nonlocal leads
+            leads = True
+            return await self._load(*place, note)
+
+        artifact = await self._loading.run(place, load)
+        if not leads:
+            note("shared")
+        return artifact
+
+    async def _load(self, tenant: str, digest: str, note: Callable[[str], None]) -> bytes:
+        artifact = await self._artifact(tenant, digest, note)
         self._kept[tenant, digest] = artifact
         self._room_bytes -= len(artifact)
         while self._room_bytes < 0:
@@ -67,8 +91,9 @@ class ModuleLoader:
             self._room_bytes += len(oldest)
         return artifact
 
-    async def _artifact(self, tenant: str, digest: str) -> bytes:
+    async def _artifact(self, tenant: str, digest: str, note: Callable[[str], None]) -> bytes:
         artifact = await self._cache.get(digest)
+        note("cache")
         if artifact is not None:
             self._metrics.loaded("cache")
             return artifact
@@ -79,6 +104,7 @@ class ModuleLoader:
                 body = await read_module(self._blobs, digest)
                 artifact = await self._compile(body, tenant)
                 await self._cache.put(digest, artifact)
+                note("compile")
             else:
                 self._metrics.loaded("cache")
         return artifact

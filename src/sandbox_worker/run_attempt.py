@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
+from sandbox_worker.attempt_spans import AttemptSpans
 from sandbox_worker.broker import HostCallBroker, HostCallsOfRun
 from sandbox_worker.executor_pool import ExecutorPool
 from sandbox_worker.executor_task import Task
@@ -21,6 +22,7 @@ from stockade.core.log_context import Work, works_on
 from stockade.core.outcomes import Outcome, Progress, RunResult, Usage
 from stockade.core.ports import InvocationQueue, ModuleHints, PayloadStore
 from stockade.core.queue_clock import QueueClock
+from stockade.core.spans import OFF, Tracer
 
 if TYPE_CHECKING:
     from sandbox_worker.executor_client import ExecutorClient
@@ -51,6 +53,7 @@ class AttemptServices:
     clock: QueueClock
     inline_output_bytes: int
     metrics: WorkerMetrics
+    tracer: Tracer = OFF
 
 
 class RunningAttempt:
@@ -59,6 +62,7 @@ class RunningAttempt:
     def __init__(self, claim: Claim, services: AttemptServices) -> None:
         self.claim = services.retries.fitted(claim)
         self._services = services
+        self.spans = AttemptSpans(services.tracer, self.claim)
         self._calls: HostCallsOfRun | None = None
         self._recorder: RunRecorder | None = None
         self._told: Progress | None = None
@@ -107,7 +111,9 @@ class RunningAttempt:
         queue_ms = max(0, now_ms - self._ready_ms())
         result = replace(result, usage=replace(result.usage, queue_ms=queue_ms))
         completion = await self._completion(result, now_ms)
-        if await self._record(completion):
+        recorded = await self._record(completion)
+        self.spans.ended(result, completion, recorded=recorded)
+        if recorded:
             services.metrics.ran(self.claim, completion)
             services.retries.observe(self.claim, result, completion.finished_ms)
 
@@ -139,17 +145,20 @@ class RunningAttempt:
     async def _execute(self, begun: asyncio.Task[bool]) -> RunResult:
         try:
             task = await self._patiently(self._prepare, lambda: self._stopped or self._is_late())
-            calls = self._calls = self._services.broker.open(self.claim.invocation)
+            calls = self._calls = self._services.broker.open(self.claim.invocation, self.spans)
             self._executor = await self._services.pool.acquire(
                 self.claim.invocation.tenant, task.digest
             )
         except StockadeError as error:
+            self.spans.failed(error.code)
             return _platform_failure(error)
+        self.spans.lent(cold=not self._executor.runs)
         begun.add_done_callback(self._stop_when_stale)
         try:
             if self._stopped:
                 return RunResult(Outcome.CANCELLED, detail=self._stopped)
             result = await self._executor.run(task, calls)
+            self.spans.mark("run")
             return calls.of_result(result)
         finally:
             executor, self._executor = self._executor, None
@@ -180,13 +189,14 @@ class RunningAttempt:
         invocation = self.claim.invocation
         content = invocation.content
         artifact = await self._services.loader.load(
-            invocation.tenant, content.digest, invocation.function
+            invocation.tenant, content.digest, invocation.function, self.spans.mark
         )
         data = invocation.input_inline
         if data is None:
             data = await self._services.payloads.get(
                 invocation.tenant, invocation.id, invocation.input_blob or ""
             )
+            self.spans.mark("input")
         if data is None:
             raise StockadeError(
                 "invocation.input_lost", "The input is no longer in the blob store."

@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sandbox_worker.operations_server import is_loopback
 from stockade.core.blob_place import BlobPlace, blob_place
 from stockade.core.durability import Durability
+from stockade.core.spans import TraceBounds
+from stockade.core.trace_options import TraceOptions
 from stockade.core.walls import DEFAULT_REQUIRED, parse_walls
 
 
@@ -79,6 +81,25 @@ class WorkerSettings(BaseSettings):
     metrics_functions: int = Field(
         default=100, ge=0, le=10_000, description="So many functions likewise."
     )
+    traces: bool = Field(default=True, description="Whether spans of invocations are recorded.")
+    trace_ratio: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Which share of traces is recorded, where the caller did not decide. Failures"
+        " always are.",
+    )
+    trace_seconds: int = Field(
+        default=3600, ge=1, le=7 * 24 * 3600, description="How long spans are kept in the queue."
+    )
+    trace_bytes: int = Field(
+        default=64 * 1024, ge=1024, description="What the spans of one invocation may have there."
+    )
+    trace_total_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1024,
+        description="What all spans of a partition may have there; the oldest make room.",
+    )
 
     @model_validator(mode="after")
     def _blobs_have_a_place(self) -> Self:
@@ -101,6 +122,12 @@ class WorkerSettings(BaseSettings):
             self.blobs_region,
             self.blobs_credentials_file,
         )
+
+    @property
+    def trace_options(self) -> TraceOptions:
+        """How this process traces."""
+        bounds = TraceBounds(self.trace_bytes, self.trace_total_bytes, self.trace_seconds * 1000)
+        return TraceOptions(self.traces, self.trace_ratio, bounds)
 
     @field_validator("require_walls")
     @classmethod

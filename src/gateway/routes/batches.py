@@ -10,9 +10,11 @@ from gateway.line_reader import LineReader
 from gateway.metrics import GatewayMetrics, size_warning
 from gateway.openapi import binary_body, optional
 from gateway.problems import problem_facts
+from gateway.request_spans import passed_on
 from gateway.routes.context import caller_of
 from gateway.routes.headers import SUBMIT_HEADERS, VERSION_QUERY, invoke_options, version_choice
 from gateway.usecases.clamp_limits import input_bound
+from gateway.usecases.invoke_function import under
 from gateway.usecases.submit_batch import Line, Target, submit_lines
 from stockade.core.actions import Action
 from stockade.core.errors import StockadeError
@@ -39,7 +41,7 @@ async def submit_batch(request: Request, name: str) -> Response:
     services = context.services
     check_content_type(request, NDJSON)
     check_encoding(request)
-    options = invoke_options(request, services.clock.now_ms())
+    options = under(invoke_options(request, services.clock.now_ms()), passed_on(request))
     alias, version = version_choice(request)
     target = Target(caller.tenant, name, alias, version)
     found = await context.resolver.resolve(caller.tenant, name, alias, version, name)

@@ -20,7 +20,9 @@ SUBMIT_HEADERS = {
     "Stockade-Run-At": "Not before this time (RFC 3339).",
     "Stockade-Priority": "`urgent`, `high`, `normal` or `low`: order inside the tenant.",
     "Stockade-Deadline-Seconds": "Ends as `expired` when no attempt began by then.",
-    "traceparent": "W3C trace context; ignored when it is not one.",
+    "traceparent": "W3C trace context: the run becomes part of this trace, and is recorded when its"
+    " flag says so. Another trace is begun when it is malformed.",
+    "tracestate": "W3C trace context, passed on to servers that the run asks.",
 }
 INVOKE_HEADERS = {
     "Stockade-Wait-Seconds": "How long to wait for the result; then the answer is 202.",
@@ -34,7 +36,6 @@ EXPECTED_HEADERS = {
 
 _PRIORITIES = {priority.name.lower(): priority for priority in Priority}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _ETAG = re.compile(r'"([0-9]{1,9})"', re.ASCII)
 _MOST_VERSIONS = 2**31 - 1
@@ -44,7 +45,7 @@ _DAY_MS = 24 * 3600 * 1000
 
 
 def invoke_options(request: Request, now_ms: int) -> InvokeOptions:
-    """What the headers say about an invocation.
+    """What the headers say about an invocation, its trace left out.
 
     Raises:
         StockadeError: `request.header_invalid`, naming the header.
@@ -53,13 +54,11 @@ def invoke_options(request: Request, now_ms: int) -> InvokeOptions:
     key = headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         raise _invalid("Idempotency-Key", "1 to 255 visible ASCII characters")
-    trace = headers.get("traceparent", "")
     return InvokeOptions(
         priority=_priority(headers.get("stockade-priority", "normal")),
         run_at_ms=_run_at(headers.get("stockade-run-at"), now_ms),
         deadline_ms=_deadline(headers.get("stockade-deadline-seconds"), now_ms),
         idempotency_key=key,
-        traceparent=trace if _TRACEPARENT.fullmatch(trace) else "",
     )
 
 

@@ -10,7 +10,8 @@ from gateway.json_response import JSONResponse
 from gateway.metrics import size_warning
 from gateway.openapi import ACCEPTED, INVOCATION, OUTPUT, binary_body, optional
 from gateway.problems import problem
-from gateway.routes.context import Context, authenticated, begin, caller_of
+from gateway.request_spans import RequestSpans
+from gateway.routes.context import Context, authenticated, begin, caller_of, context_of
 from gateway.routes.headers import (
     INVOKE_HEADERS,
     SUBMIT_HEADERS,
@@ -25,6 +26,7 @@ from gateway.usecases.invoke_function import (
     find_record,
     read_output,
     submit_invocation,
+    under,
     wait_for_end,
 )
 from stockade.core.actions import Action
@@ -33,19 +35,19 @@ from stockade.core.invocations import InvocationRecord
 from stockade.core.log_context import Work, works_on
 from stockade.core.modules import FunctionVersion
 from stockade.core.outcomes import Outcome, State
-from stockade.core.principals import Principal
 
 router = APIRouter(tags=["invocations"])
 _LEVELS = ("trace", "debug", "info", "warn", "error")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
+_INVOKE, _SUBMIT = "/v1/functions/{name}/invoke", "/v1/functions/{name}/invocations"
 _ANY_INPUT = binary_body("*/*", required=False)
 _VERSION = optional("query", VERSION_QUERY)
 
 
 @router.post(
-    "/v1/functions/{name}/invoke",
+    _INVOKE,
     summary="Invoke and wait for the result",
     responses=OUTPUT | ACCEPTED,
     openapi_extra=_ANY_INPUT | {"parameters": _VERSION + optional("header", INVOKE_HEADERS)},
@@ -55,24 +57,28 @@ async def invoke(request: Request, name: str) -> Response:
 
     An invocation goes on when its caller leaves, or the gateway stops.
     """
-    context, caller = await caller_of(request, Action.INVOKE, name)
-    settings = context.services.settings
-    patience = wait_seconds(request, settings.default_wait_seconds, settings.max_wait_seconds)
-    invocation_id, headers = await _submit(request, context, caller, name, waits=True)
-    try:
-        async with context.waiters.waiting():
-            record = await wait_for_end(context.services, caller.tenant, invocation_id, patience)
-    except TimeoutError:
-        record = None
-    if record is None:
-        return _accepted(invocation_id, headers)
-    answer = await _answer(context, record)
-    answer.headers.update(headers)
-    return answer
+    with _spans(request, _INVOKE) as spans:
+        context, caller = await caller_of(request, Action.INVOKE, name)
+        spans.authorised(caller.tenant, name)
+        settings = context.services.settings
+        patience = wait_seconds(request, settings.default_wait_seconds, settings.max_wait_seconds)
+        invocation_id, headers = await _submit(request, context, name, spans, waits=True)
+        try:
+            async with context.waiters.waiting():
+                services, tenant = context.services, caller.tenant
+                record = await wait_for_end(services, tenant, invocation_id, patience)
+        except TimeoutError:
+            record = None
+        spans.ended(record)
+        if record is None:
+            return _accepted(invocation_id, headers)
+        answer = await _answer(context, record)
+        answer.headers.update(headers)
+        return answer
 
 
 @router.post(
-    "/v1/functions/{name}/invocations",
+    _SUBMIT,
     status_code=202,
     summary="Invoke and go on",
     responses=ACCEPTED,
@@ -80,8 +86,10 @@ async def invoke(request: Request, name: str) -> Response:
 )
 async def submit(request: Request, name: str) -> Response:
     """The body is the input; 202 with the id once the invocation is on disk."""
-    context, caller = await caller_of(request, Action.INVOKE, name)
-    return _accepted(*await _submit(request, context, caller, name, waits=False))
+    with _spans(request, _SUBMIT) as spans:
+        context, caller = await caller_of(request, Action.INVOKE, name)
+        spans.authorised(caller.tenant, name)
+        return _accepted(*await _submit(request, context, name, spans, waits=False))
 
 
 @router.get("/v1/invocations/{invocation_id}", summary="Show an invocation", responses=INVOCATION)
@@ -122,30 +130,38 @@ async def cancel(request: Request, invocation_id: str) -> Response:
     return JSONResponse(shown(cancelled))
 
 
+def _spans(request: Request, route: str) -> RequestSpans:
+    services = context_of(request).services
+    return RequestSpans(services.tracer, request, route, services.clock.new_id())
+
+
 async def _submit(
-    request: Request, context: Context, caller: Principal, name: str, *, waits: bool
+    request: Request, context: Context, name: str, spans: RequestSpans, *, waits: bool
 ) -> tuple[str, dict[str, str]]:
     """The invocation's id, and what headers say about its input."""
-    services = context.services
+    services, invocation_id = context.services, spans.invocation_id
     options = invoke_options(request, services.clock.now_ms())
-    invocation_id = services.clock.new_id()
-    works_on(Work(caller.tenant, invocation_id, traceparent=options.traceparent))
-    version = await _version(request, context, caller, name, invocation_id)
-    with context.room.holding(caller.tenant) as take:
+    works_on(Work(spans.tenant, invocation_id, traceparent=spans.context.parent))
+    version = await _version(request, context, spans.tenant, name, invocation_id)
+    spans.resolved(version)
+    with context.room.holding(spans.tenant) as take:
         bound = input_bound(services, version)
         data = await read_bounded(request, bound, take)
         context.metrics.took_input(len(data), bound)
+        spans.mark("receive")
+        traced = under(options, spans.carry(waits=waits))
         invocation_id = await submit_invocation(
-            services, version, invocation_id, data, options, waits=waits
+            services, version, invocation_id, data, traced, waits=waits
         )
+    spans.submitted(invocation_id)
     return invocation_id, size_warning(len(data), bound)
 
 
 async def _version(
-    request: Request, context: Context, caller: Principal, name: str, draw: str
+    request: Request, context: Context, tenant: str, name: str, draw: str
 ) -> FunctionVersion:
     alias, version = version_choice(request)
-    return await context.resolver.resolve(caller.tenant, name, alias, version, draw)
+    return await context.resolver.resolve(tenant, name, alias, version, draw)
 
 
 async def record_of(

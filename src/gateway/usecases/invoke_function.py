@@ -1,7 +1,7 @@
 """Submits an invocation, and waits for it when the caller does."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.services import Services
 from gateway.usecases.clamp_limits import clamped_content, raise_ceilings
@@ -11,6 +11,7 @@ from stockade.core.errors import StockadeError, not_found
 from stockade.core.invocations import Invocation, InvocationRecord, Priority, SubmitReceipt
 from stockade.core.modules import FunctionVersion
 from stockade.core.outcomes import State
+from stockade.core.trace_context import NO_CARRY, TraceCarry
 
 _PERHAPS_TAKEN = {"queue.unavailable", "queue.not_durable"}
 """The answer may have got lost, or it was taken and nobody can say that it stays."""
@@ -25,6 +26,12 @@ class InvokeOptions:
     deadline_ms: int | None = None
     idempotency_key: str | None = None
     traceparent: str = ""
+    trace: TraceCarry = NO_CARRY
+
+
+def under(options: InvokeOptions, trace: tuple[str, TraceCarry]) -> InvokeOptions:
+    """The same in this trace: a `traceparent`, and what else the invocation carries."""
+    return replace(options, traceparent=trace[0], trace=trace[1])
 
 
 async def submit_invocation(
@@ -86,6 +93,7 @@ async def new_invocation(
         input_digest=digest_of(data),
         reply_to=services.name if waits else "",
         traceparent=options.traceparent,
+        trace=options.trace,
         ceilings=raise_ceilings(services, version.tenant, content),
         weight=share.weight,
         tenant_concurrency=share.concurrency,

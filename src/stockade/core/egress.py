@@ -104,7 +104,8 @@ class HttpGrant:
 class EgressPolicy:
     """What the operator lets guests' requests be.
 
-    `networks` are the private ones that a grant by address may name. `denied_hosts` with their
+    With `trace_context` servers are told the run's trace (`traceparent`, `tracestate`). `networks`
+    are the private ones that a grant by address may name. `denied_hosts` with their
     subdomains, and `denied_networks`, are refused whatever a grant or `networks` say.
     """
 
@@ -113,6 +114,7 @@ class EgressPolicy:
     max_response_bytes: int = 1024 * 1024
     max_fetches: int = 50
     plain_http: bool = True
+    trace_context: bool = True
     networks: tuple[Network, ...] = ()
     denied_hosts: tuple[str, ...] = ()
     denied_networks: tuple[Network, ...] = ()

@@ -7,6 +7,7 @@ from stockade.core.limits import Limits
 from stockade.core.modules import FunctionContent
 from stockade.core.outcomes import Attempt, Event, LogLine, Outcome, Progress, State, Usage
 from stockade.core.rate_limits import RateLimit
+from stockade.core.trace_context import NO_CARRY, TraceCarry
 
 
 class Priority(IntEnum):
@@ -27,7 +28,8 @@ class Invocation:
     is the tenant's share against others and `tenant_concurrency` how many of its run at once at
     most, `rate_limit` how often it may submit and `tenant_backlog` how many of its may wait; all
     are the tenant's as they are now, not part of the record. `ceilings` are what a raised limit may
-    reach; None where nothing raises limits. Times are Unix milliseconds.
+    reach; None where nothing raises limits. `traceparent` and `trace` say under which trace it is
+    found. Times are Unix milliseconds.
     """
 
     id: str
@@ -46,6 +48,7 @@ class Invocation:
     reply_to: str = ""
     traceparent: str = ""
     ceilings: Limits | None = None
+    trace: TraceCarry = field(default=NO_CARRY, compare=False)
     weight: int = field(default=1, compare=False)
     tenant_concurrency: int | None = field(default=None, compare=False)
     rate_limit: RateLimit | None = field(default=None, compare=False)

@@ -43,6 +43,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     denied_hosts: list[str]
     addresses: _Addresses
     breaker: _Breaker | None = None
+    trace_context: bool = True
 
 
 def load_egress_policy(path: Path) -> EgressPolicy:
@@ -74,6 +75,7 @@ def _policy(file: _File) -> EgressPolicy:
         max_response_bytes=file.max_response_bytes,
         max_fetches=file.max_fetches_per_run,
         plain_http=file.plain_http,
+        trace_context=file.trace_context,
         networks=parse_networks(file.addresses.allow),
         denied_hosts=tuple(_denied_host(text) for text in file.denied_hosts),
         denied_networks=parse_networks(file.addresses.deny),

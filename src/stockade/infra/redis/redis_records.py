@@ -23,6 +23,7 @@ from stockade.core.invocations import (
 from stockade.core.limits import Limits
 from stockade.core.modules import FunctionContent
 from stockade.core.outcomes import Attempt, Event, LogLine, Outcome, Progress, State, Usage
+from stockade.core.trace_context import NO_CARRY, TraceCarry
 
 RECORD_FIELDS = (
     "tenant",
@@ -65,6 +66,7 @@ class _Spec(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reply_to: str
     traceparent: str
     ceilings: Limits | None = None
+    trace: TraceCarry = NO_CARRY
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -95,6 +97,7 @@ def encode_spec(invocation: Invocation) -> bytes:
             invocation.reply_to,
             invocation.traceparent,
             invocation.ceilings,
+            invocation.trace,
         )
     )
 
@@ -122,6 +125,7 @@ def decode_invocation(spec: bytes, body: bytes | None) -> Invocation:
         s.reply_to,
         s.traceparent,
         s.ceilings,
+        s.trace,
     )
 
 

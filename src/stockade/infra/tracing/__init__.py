@@ -1,0 +1,1 @@
+"""The queue, and what else stands in Valkey or Redis."""
