@@ -231,7 +231,7 @@ async def _broker(
     key_values = RedisKeyValueStore(places.connections, quota)
     stack.push_async_callback(key_values.aclose)
     return HostCallBroker(
-        egress=GuardedHttp(egress, gate=await _breakers(stack, settings, egress)),
+        egress=GuardedHttp(egress, gate=await _breakers(stack, settings, egress, metrics)),
         key_values=key_values,
         catalog=catalog,
         secret_box=AesGcmSecretBox.from_file(settings.secrets_key_file),
@@ -248,7 +248,7 @@ def _pool(
 
 
 async def _breakers(
-    stack: AsyncExitStack, settings: WorkerSettings, egress: EgressPolicy
+    stack: AsyncExitStack, settings: WorkerSettings, egress: EgressPolicy, metrics: WorkerMetrics
 ) -> Breakers:
     places = [
         RedisConnections(settings.redis_url, command_seconds=_BREAKER_SECONDS)
@@ -259,6 +259,7 @@ async def _breakers(
     news = RedisUpstreamNews(RedisConnections(settings.redis_url, command_seconds=_BREAKER_SECONDS))
     stack.push_async_callback(news.aclose)
     breakers = Breakers(store, news, egress.breaker, egress.probe_lease_ms)
+    metrics.families.upstreams.watch(breakers)
     await stack.enter_async_context(breakers.serving())
     return breakers
 

@@ -171,6 +171,7 @@ class Breakers:
         now_ms, share = self.now_ms(), 0.5 + self._uniform() / 2
         well_ms_ago = None if line.well_ms is None else now_ms - line.well_ms
         failure = CallFailure(cause, weight_of(cause), enough, well_ms_ago, probe)
+        line.well_ms = None
         if line.breaker.fail(failure, self._policy, now_ms, share):
             self._opened(line, now_ms)
         self._put(line, failure)

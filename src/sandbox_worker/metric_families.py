@@ -14,6 +14,7 @@ from prometheus_client import (
 from prometheus_client.process_collector import ProcessCollector
 
 from sandbox_worker.queue_metrics import QueueCollector
+from sandbox_worker.upstream_metrics import UpstreamCollector
 
 MIB = 1024 * 1024
 _WAITS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
@@ -34,6 +35,8 @@ class Families:
         ProcessCollector(registry=self.registry)
         self.queue = QueueCollector()
         self.registry.register(self.queue)
+        self.upstreams = UpstreamCollector()
+        self.registry.register(self.upstreams)
         self.build = Info("stockade_build", "The release that runs.", registry=self.registry)
         self._define_runs()
         self._define_retries()

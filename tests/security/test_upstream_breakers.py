@@ -219,7 +219,8 @@ async def test_a_run_that_failed_of_an_upstream_waits_for_its_return(
     )
     invocation = Invocation("id", "a", "f", 1, content, 0, input_inline=b"")
     claim = Claim(invocation, attempt=1, entry="0-1")
-    retries = Retries(FixedRetryPolicy(lambda: 0.5), LearnedRetryPolicy(lambda: 0.5))
+    learned = LearnedRetryPolicy(lambda: 0.5)
+    retries = Retries(FixedRetryPolicy(lambda: 0.5), learned, learned.memory.needs)
 
     async def attempt(now_ms: int) -> str:
         run = workers[0].broker.open(invocation)

@@ -63,7 +63,7 @@ class CallFailure:
         cause: See `cause_of_code` and `cause_of_status`.
         weight: What it counts, in quarters of a failure.
         needed: The sum, in quarters, at which the worker takes a run of failures for an outage.
-        well_ms_ago: When a call of this worker last succeeded; None when none did.
+        well_ms_ago: When a call of this worker succeeded, if one did since the failure before.
         probe: The number of the probe that it was, 0 for none.
     """
 

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from prometheus_client import generate_latest
 
 from sandbox_worker.breakers import LOOK_MS, Breakers
+from sandbox_worker.metric_families import Families
 from stockade.core.errors import StockadeError
 from stockade.core.upstreams import BreakerPolicy, CallFailure, Verdict
 from stockade.infra.memory.memory_upstreams import MemoryUpstreamNews, MemoryUpstreamStore
@@ -262,8 +264,9 @@ async def test_a_reset_is_heard(all_of: Installation) -> None:
 async def test_without_the_store_a_worker_goes_by_its_own_counts(
     all_of: Installation, trouble: Exception
 ) -> None:
-    all_of.store.trouble = trouble
     async with all_of.worker() as gate:
+        await call(gate)
+        all_of.store.trouble = trouble
         await go_out(gate)
         await refused(gate)
         all_of.clock.ms += 2000
@@ -355,3 +358,24 @@ async def test_one_too_many_for_the_store_counts_in_the_worker(all_of: Installat
     async with all_of.worker() as gate:
         await go_out(gate)
         await refused(gate)
+
+
+async def test_its_counts_are_metrics(all_of: Installation) -> None:
+    families = Families()
+    assert b"upstream" not in generate_latest(families.registry)
+    async with all_of.worker() as gate:
+        families.upstreams.watch(gate)
+        await go_out(gate)
+        await refused(gate)
+        all_of.clock.ms += 2000
+        await call(gate, 503)
+        told = generate_latest(families.registry).decode()
+    for name, count in {
+        "upstreams_out": 1,
+        "upstream_opened_total": 1,
+        "upstream_refused_total": 1,
+        "upstream_probes_total": 1,
+        "upstream_failures_total": 4,
+        "upstream_untold_total": 0,
+    }.items():
+        assert f"\nstockade_{name} {count}.0\n" in told
