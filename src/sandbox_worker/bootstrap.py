@@ -14,6 +14,7 @@ from sandbox_worker.breakers import Breakers
 from sandbox_worker.broker import HostCallBroker
 from sandbox_worker.executor_pool import ExecutorPool, PoolSettings
 from sandbox_worker.executor_watch import ExecutorWatch
+from sandbox_worker.learning import SharedLearning
 from sandbox_worker.metrics import LabelBounds, WorkerMetrics
 from sandbox_worker.module_loader import ModuleLoader
 from sandbox_worker.module_trust import ModuleTrust
@@ -47,6 +48,7 @@ from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis.redis_catalog_changes import RedisCatalogChanges
 from stockade.infra.redis.redis_connection import RedisConnections
 from stockade.infra.redis.redis_key_values import RedisKeyValueStore
+from stockade.infra.redis.redis_learned_states import RedisLearnedStates
 from stockade.infra.redis.redis_module_hints import RedisModuleHints
 from stockade.infra.redis.redis_partitions import RedisPartitions
 from stockade.infra.redis.redis_status import RedisStatusBoard
@@ -133,7 +135,7 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             loader=loader,
             pool=pool,
             broker=await _broker(stack, settings, catalog, metrics),
-            retries=_retries(),
+            retries=await _retries(stack, settings, metrics),
             recordings=await _recordings(settings, stores.payloads, jail),
             clock=QueueClock(clock, queue),
             inline_output_bytes=settings.inline_output_bytes,
@@ -151,10 +153,17 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
         )
 
 
-def _retries() -> Retries:
+async def _retries(
+    stack: AsyncExitStack, settings: WorkerSettings, metrics: WorkerMetrics
+) -> Retries:
+    """Both policies; what the learned one learns is shared until the end."""
     uniform = SystemRandom().random
-    learned = LearnedRetryPolicy(uniform)
-    return Retries(FixedRetryPolicy(uniform), learned, learned.memory.needs)
+    states = RedisLearnedStates.open(settings.redis_url, settings.partitions)
+    stack.push_async_callback(states.aclose)
+    fixed, policy = FixedRetryPolicy(uniform), LearnedRetryPolicy(uniform)
+    learned = SharedLearning(policy, fixed, states, metrics)
+    await stack.enter_async_context(learned.sharing())
+    return Retries(fixed, learned, policy.memory.needs, learned.prepare)
 
 
 async def _supervisor(

@@ -163,6 +163,12 @@ class Families:
         self.upkeep_failures = self._counter(
             "upkeep_failures", "Rounds of leases, due work, sweeps and listening that failed."
         )
+        self.learning = self._counter(
+            "learning_events",
+            "Lessons of retries that were `shared` with other workers or `dropped` untold; states"
+            " that lost a race (`raced`) or were `set_aside` unread; times the store was `away`.",
+            ["event"],
+        )
         self.loop_lag = self._histogram(
             "event_loop_lag_seconds", "How late the event loop was with a timer.", [], _SHORT
         )

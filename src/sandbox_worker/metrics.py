@@ -160,6 +160,10 @@ class WorkerMetrics:
         """Counts a round of upkeep that failed."""
         self.families.upkeep_failures.inc()
 
+    def learned(self, event: str, count: float) -> None:
+        """Counts what became of what this worker learned; the events stand in the metric's help."""
+        self.families.learning.labels(event).inc(count)
+
     def loop_was_late(self, seconds: float) -> None:
         """Notes how late a timer of the event loop came."""
         self.families.loop_lag.observe(seconds)

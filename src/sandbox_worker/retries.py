@@ -4,7 +4,7 @@ The function's settings say which policy decides. The other one decides in its s
 effect, for the record. Every end is learned from, whoever decides.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -30,6 +30,11 @@ _FIXED, _LEARNED, _NEVER = "fixed", "learned", "never"
 _log = structlog.get_logger()
 
 Needs = Callable[[Source], Mapping[str, Sketch]]
+Prepare = Callable[[Source], Awaitable[None]]
+
+
+async def _nothing(_source: Source) -> None:
+    """What a policy needs that learns by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,19 @@ class Retries:
     fixed: ConsideringPolicy
     learned: ConsideringPolicy
     needs: Needs
+    prepare: Prepare = _nothing
+
+    async def know_needs(self, claim: Claim) -> Claim:
+        """The claim with limits by what all workers know; before the attempt runs."""
+        if not claim.invocation.content.auto_limits:
+            return claim
+        await self.prepare(_source(claim))
+        return self.fitted(claim)
+
+    async def know_failure(self, claim: Claim, result: RunResult) -> None:
+        """Asks what all workers know of the like; before it is decided about."""
+        if result.outcome is not Outcome.COMPLETED:
+            await self.prepare(_source(claim, result.upstream))
 
     def fitted(self, claim: Claim) -> Claim:
         """The claim with the limits that its attempt is to have, for as long as it runs."""

@@ -201,6 +201,7 @@ class RunningAttempt:
             raise StockadeError(
                 "invocation.input_lost", "The input is no longer in the blob store."
             )
+        self.claim = await self._services.retries.know_needs(self.claim)
         limits = self._services.retries.limits(self.claim)
         recorder = self._recorder = self._services.recordings.open(self.claim)
         return Task(content.digest, content.abi, artifact, data, limits, content.env, recorder)
@@ -218,8 +219,9 @@ class RunningAttempt:
             else:
                 # The run has happened; run again it would do what it did a second time.
                 blob = await self._patiently(lambda: self._put(result.output))
-        now_ms = self._services.clock.now_ms()
         retries = self._services.retries
+        await retries.know_failure(self.claim, result)
+        now_ms = self._services.clock.now_ms()
         decided = retries.decide(self.claim, result, now_ms)
         ruling = decided.ruling
         attempt = retries.attempt(self.claim, result, decided)

@@ -6,7 +6,8 @@ teach what all of them would. While the store is away the oldest go first.
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import islice
 
 from stockade.retry.budgets import PLATFORMS, TENANTS, Spending
 from stockade.retry.parts import PLATFORM, Key, Lesson, Part, most_bases
@@ -57,15 +58,28 @@ class Journal:
         """What a tenant earned and spent."""
         self._batch((tenant,)).spending.add(spending)
 
-    def charge(self, spending: Spending) -> None:
-        """What the platform's budget is charged."""
-        if not spending.is_nothing:
-            self._batch(PLATFORM).spending.add(spending)
+    def tell_platform(self, told: Batch) -> None:
+        """What the platform hears of a tenant, and is charged for it."""
+        if told.lessons:
+            self.note(PLATFORM, told.lessons)
+        if not told.spending.is_nothing:
+            self._batch(PLATFORM).spending.add(told.spending)
 
-    def cut(self, most: int) -> dict[Key, Batch]:
-        """Takes so many batches out, those noted first; the platform's is taken by itself."""
-        keys = [key for key in self.batches if key != PLATFORM][:most]
-        return {key: self.cut_one(key) for key in keys}
+    def give_back(self, key: Key, batch: Batch) -> None:
+        """A batch that was taken out and not told comes before what was noted since."""
+        later = self.cut_one(key)
+        later.spending.add(batch.spending)
+        self._batch(key).spending = later.spending
+        self.note(key, (*batch.lessons, *later.lessons))
+
+    @property
+    def waiting(self) -> int:
+        """How many scopes have something to tell, but for the platform."""
+        return len(self.batches) - (PLATFORM in self.batches)
+
+    def first(self, most: int) -> list[Key]:
+        """The scopes that were noted first; the platform is told by itself."""
+        return list(islice((key for key in self.batches if key != PLATFORM), most))
 
     def cut_one(self, key: Key) -> Batch:
         """Takes a scope's batch out."""
@@ -93,5 +107,5 @@ def replay(key: Key, part: Part, batch: Batch) -> Batch:
         part.learn(lesson, most_bases(key))
     if not batch.spending.is_nothing:
         charge = part.account.spend(batch.spending, TENANTS if key else PLATFORMS)
-        told.spending = replace(Spending(), of_allowance=charge, now_ms=batch.spending.now_ms)
+        told.spending = Spending(of_allowance=charge, now_ms=batch.spending.now_ms)
     return told

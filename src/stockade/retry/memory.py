@@ -5,7 +5,7 @@ whether others fail too, and the attempt. A function version is remembered by th
 tenant and the platform without the cause, which is the guest's own word.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from stockade.core.outcomes import Outcome
@@ -102,10 +102,11 @@ class Memory:
                 self.part(PLATFORM).learn(lesson, most_bases(PLATFORM))
             part.learn(lesson, most_bases(key))
 
-    def adopt(self, key: Key, part: Part, unshared: Batch) -> None:
+    def adopt(self, key: Key, part: Part, unshared: Iterable[Batch] = ()) -> None:
         """Takes what all workers know of a scope, and adds what they have not been told yet."""
         waiting = self.part(key).outage.waiting
-        replay(key, part, unshared)
+        for batch in unshared:
+            replay(key, part, batch)
         part.outage.waiting = waiting if part.outage.failures else 0
         self.parts[key] = part
 

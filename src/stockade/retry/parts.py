@@ -18,6 +18,8 @@ MOST_BASES, MOST_SHARED_BASES = 10, 96
 than there can be, since a tenant whose bases went would tell the platform's anew."""
 MOST_OF_ONE_TENANT = 3.0
 """Trials that a tenant has in mind when it stops telling the platform's."""
+_FRESH_ENDS = 6.0
+"""As many as a wider scope's estimate weighs."""
 
 Key = tuple[str, ...]
 """`()`, `(tenant,)`, `(tenant, function, version)`, or `(tenant, "", upstream)`."""
@@ -74,6 +76,12 @@ class Part:
         """Whether a tenant's lesson is the platform's too: of the first few of each basis."""
         rate = self.rates.get(basis)
         return not self.frozen and (rate is None or rate.trials < MOST_OF_ONE_TENANT)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether enough was learned to go by, after what was known had been set aside."""
+        followed = self.outage.health.trials + self.outage.failures
+        return max(self.firsts.trials, followed) >= _FRESH_ENDS
 
     def learn(self, lesson: Lesson, most: int = MOST_BASES) -> None:
         """Takes a lesson in; `most` bases are kept."""

@@ -32,16 +32,14 @@ class Together:
         memory = self.workers[worker].memory
         journal = memory.journal
         assert journal
-        for key, batch in journal.cut(most).items():
-            told = self._write(memory, key, batch)
-            journal.note(PLATFORM, told.lessons)
-            journal.charge(told.spending)
+        for key in journal.first(most):
+            journal.tell_platform(self._write(memory, key, journal.cut_one(key)))
         self._write(memory, PLATFORM, journal.cut_one(PLATFORM))
 
     def refresh(self, worker: int, keys: Sequence[Key]) -> None:
         memory = self.workers[worker].memory
         for key in keys:
-            memory.adopt(key, self.part(key), Batch())
+            memory.adopt(key, self.part(key))
 
     def part(self, key: Key) -> Part:
         return part_of(self.store[key]) if key in self.store else Part()
@@ -50,7 +48,7 @@ class Together:
         part = self.part(key)
         told = replay(key, part, batch)
         self.store[key] = plain(part)
-        memory.adopt(key, part, Batch())
+        memory.adopt(key, part)
         return told
 
 
@@ -193,7 +191,21 @@ def test_what_is_not_shared_yet_is_bounded_and_the_oldest_goes_first() -> None:
         journal.note(("acme", "g", str(i)), [Lesson(i, success=True)] * 250)
     assert journal.lessons <= 1000
     assert not journal.cut_one(("acme", "unknown", "1")).lessons
-    assert list(journal.cut(1)) == [("acme", "g", "5")]
+    assert (journal.first(1), journal.waiting) == ([("acme", "g", "5")], 4)
+
+
+def test_what_could_not_be_told_comes_before_what_was_noted_since() -> None:
+    journal = Journal()
+    journal.note(FUNCTION, [Lesson(1, success=True), Lesson(2, success=True)])
+    journal.spend("acme", Spending(earned=1))
+    batches = [(key, journal.cut_one(key)) for key in journal.first(9)]
+    journal.note(FUNCTION, [Lesson(3, success=True)])
+    journal.spend("acme", Spending(earned=2))
+    for key, batch in batches:
+        journal.give_back(key, batch)
+    assert [lesson.now_ms for lesson in journal.cut_one(FUNCTION).lessons] == [1, 2, 3]
+    assert journal.cut_one(TENANT).spending.earned == 3
+    assert (journal.lessons, journal.waiting) == (0, 0)
 
 
 @pytest.mark.parametrize("workers", [2, 8])
