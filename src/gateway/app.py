@@ -10,7 +10,7 @@ from gateway.auth import Authenticator
 from gateway.authorizer import Authorizer
 from gateway.body_room import BodyRoom
 from gateway.catalog_memory import CatalogMemory
-from gateway.metrics import GatewayMetrics
+from gateway.metrics_middleware import MetricsMiddleware
 from gateway.oci import routes as oci
 from gateway.openapi import REFUSALS, describe
 from gateway.problems import on_failure, on_http_exception, on_refusal
@@ -32,6 +32,7 @@ from gateway.routes import (
     schedules,
     secrets,
     signers,
+    status,
     traces,
     upstreams,
 )
@@ -48,6 +49,7 @@ from gateway.services import Services
 from gateway.usecases.deploy_function import DeployRequest
 from gateway.usecases.exchange_token import TokenRequest
 from gateway.usecases.resolve_function import FunctionResolver
+from gateway.usecases.tell_status import StatusTeller
 from gateway.waiters import Waiters
 from stockade.core.errors import StockadeError
 from stockade.core.outcomes import Attempt
@@ -66,7 +68,7 @@ def create_app(services: Services) -> FastAPI:
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,  # likewise
     )
-    metrics, proxies = GatewayMetrics(), services.settings.trusted_proxies
+    metrics, proxies = services.metrics, services.settings.trusted_proxies
     trail = AuditTrail(services.audit, services.clock, metrics, proxies)
     cache_seconds = services.settings.catalog_cache_seconds
     authenticator = Authenticator(services.catalog, services.clock, cache_seconds, proxies)
@@ -81,7 +83,9 @@ def create_app(services: Services) -> FastAPI:
         BodyRoom(services.settings.body_memory_bytes),
         metrics,
         trail,
+        StatusTeller(services),
     )
+    app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(AuditMiddleware, trail=trail, clock=services.clock)
     # The hot path first: routes are tried in order.
     for part in (
@@ -104,6 +108,7 @@ def create_app(services: Services) -> FastAPI:
         oci,
         audit,
         oidc,
+        status,
         health,
     ):
         app.include_router(part.router)

@@ -25,6 +25,8 @@ from gateway.history_recorder import recording
 from gateway.history_retention import HistoryRetention, pruning_history
 from gateway.http_protocol import BoundedProtocol
 from gateway.key_use import noting_use
+from gateway.loop_lag import measuring_lag
+from gateway.metrics import GatewayMetrics
 from gateway.oci.content import OciContent
 from gateway.oci.sweep import sweeping
 from gateway.purge_loop import purging_functions
@@ -54,6 +56,7 @@ from stockade.infra.redis.redis_catalog_changes import RedisCatalogChanges
 from stockade.infra.redis.redis_connection import RedisConnections
 from stockade.infra.redis.redis_module_hints import RedisModuleHints
 from stockade.infra.redis.redis_partitions import RedisPartitions
+from stockade.infra.redis.redis_status import RedisStatusBoard
 from stockade.infra.redis.redis_upstreams import RedisUpstreamNews, RedisUpstreamStore
 from stockade.infra.sealed_recordings import SealedRecordings
 from stockade.infra.secret_box import AesGcmSecretBox
@@ -137,6 +140,7 @@ async def _serve(settings: GatewaySettings) -> None:
             purging_functions(services),
             recording(services.feeds, services.history, context.history),
             pruning_history(services.history, services.queue, _retention(settings)),
+            measuring_lag(services.metrics),
         ):
             drain_seconds = settings.drain_seconds
             await _DrainingServer(config, context.waiters, drain_seconds).serve()
@@ -157,12 +161,16 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
         trust_rules = await stack.enter_async_context(
             watched_trust_rules(settings.policy_dir / "trust.toml")
         )
-        clock = SystemClock()
+        clock, metrics = SystemClock(), GatewayMetrics()
         stores = await open_blob_stores(settings.blob_place, clock)
         name = f"gateway-{clock.new_id()}"
         shares = load_share_policy(settings.policy_dir / "shares.toml")
         partitions = RedisPartitions(
-            settings.redis_url, settings.partitions, settings.durability, settings.replicas
+            settings.redis_url,
+            settings.partitions,
+            settings.durability,
+            settings.replicas,
+            metrics.valkey_answered,
         )
         bounds = QueueSettings(partitions=settings.partitions, shedding=shares.shedding)
         queue = partitions.queue(bounds, gateway=name)
@@ -210,6 +218,9 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             identity=identity,
             issuer_keys=issuer_keys,
             egress_policy=egress_policy,
+            board=RedisStatusBoard(partitions.connections, bounds),
+            weak_walls=jail.weak_walls,
+            metrics=metrics,
             upstreams=upstreams,
             upstream_news=upstream_news,
             tracer=tracer,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gateway.metrics import GatewayMetrics
 from gateway.module_judge import ModuleJudge
 from gateway.oci.content import OciContent
 from gateway.settings import GatewaySettings
@@ -11,6 +12,7 @@ from stockade.core.blobs import BlobStore
 from stockade.core.catalog_changes import CatalogChanges
 from stockade.core.egress import EgressPolicy
 from stockade.core.history import HistoryFeed, HistoryStore
+from stockade.core.installation_status import StatusBoard
 from stockade.core.module_store import StoragePolicy
 from stockade.core.module_turns import ModuleTurns
 from stockade.core.plans import PlanBook
@@ -65,7 +67,10 @@ class Services:
     storage: StoragePolicy
     audit: AuditLog
     history: HistoryStore
+    board: StatusBoard
     feeds: Sequence[HistoryFeed] = ()
+    weak_walls: tuple[str, ...] = ()
+    metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
     identity: IdentityRules = field(default_factory=FixedIdentity)
     issuer_keys: IssuerKeys = field(default_factory=NoIssuerKeys)
     judge: ModuleJudge = field(default_factory=ModuleJudge)
@@ -73,3 +78,12 @@ class Services:
     """For stored modules, which are read whole to be verified again."""
     tracer: Tracer = OFF
     traces: TraceStore = field(default_factory=NoTraceStore)
+
+    def stale(self) -> dict[str, bool]:
+        """Which policy files were changed into what cannot be used."""
+        return {
+            "authorization": self.policies.alarm is not None,
+            "plans": self.plans.alarm is not None,
+            "trust": self.trust_rules.alarm is not None,
+            "identity": self.identity.alarm is not None,
+        }

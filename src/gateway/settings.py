@@ -113,6 +113,10 @@ class GatewaySettings(StorageSettings):
         le=366 * 24 * 3600,
         description="How long a deleted function can be restored.",
     )
+    operator_tenant: str = Field(
+        default="",
+        description="Its admins see the whole installation at /v1/status; none when empty.",
+    )
     trusted_proxies: str = Field(
         default="", description="Networks whose X-Forwarded-For is believed: 10.0.0.0/8, fd00::/8."
     )

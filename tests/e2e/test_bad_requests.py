@@ -74,7 +74,7 @@ def test_health_wants_none(service: Service) -> None:
     with httpx.Client(base_url=service.url) as anonymous:
         assert anonymous.get("/healthz").status_code == 200
         ready = anonymous.get("/readyz").json()
-        assert ready == dict.fromkeys(ready, "ok") | {"ready": True}
+        assert ready == dict.fromkeys(ready, "ok") | {"ready": True, "walls": ready["walls"]}
         assert {"queue", "catalog", "policies"} <= ready.keys()
         assert anonymous.get("/version").json()["version"]
 

@@ -28,6 +28,7 @@ from stockade_client.modules import (
     StorageUsage,
 )
 from stockade_client.schedules import Cron, Every, FiringTime, Schedule, ScheduleRefusal
+from stockade_client.status import InstallationStatus
 from stockade_client.trust import FunctionTrust, Signer
 from stockade_client.types import (
     Attempt,
@@ -71,6 +72,7 @@ __all__ = [
     "FunctionVersion",
     "GuestFailed",
     "Health",
+    "InstallationStatus",
     "Invocation",
     "InvocationPending",
     "InvokeResult",

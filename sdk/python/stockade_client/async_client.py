@@ -18,6 +18,7 @@ from stockade_client.function_methods import AsyncFunctionMethods
 from stockade_client.key_methods import AsyncKeyMethods
 from stockade_client.module_methods import AsyncModuleMethods
 from stockade_client.schedule_methods import AsyncScheduleMethods
+from stockade_client.status import AsyncStatusMethods
 from stockade_client.trust_methods import AsyncTrustMethods
 from stockade_client.types import (
     Health,
@@ -40,6 +41,7 @@ class AsyncClient(
     AsyncKeyMethods,
     AsyncModuleMethods,
     AsyncScheduleMethods,
+    AsyncStatusMethods,
     AsyncTrustMethods,
     AsyncUpstreamMethods,
 ):

@@ -18,6 +18,7 @@ from stockade_client.function_methods import FunctionMethods
 from stockade_client.key_methods import KeyMethods
 from stockade_client.module_methods import ModuleMethods
 from stockade_client.schedule_methods import ScheduleMethods
+from stockade_client.status import StatusMethods
 from stockade_client.trust_methods import TrustMethods
 from stockade_client.types import (
     Health,
@@ -40,6 +41,7 @@ class Client(
     KeyMethods,
     ModuleMethods,
     ScheduleMethods,
+    StatusMethods,
     TrustMethods,
     UpstreamMethods,
 ):

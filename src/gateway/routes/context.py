@@ -15,11 +15,13 @@ from gateway.oci.streams import StreamTurns
 from gateway.services import Services
 from gateway.trace import trace_of
 from gateway.usecases.resolve_function import FunctionResolver
+from gateway.usecases.tell_status import StatusTeller
 from gateway.waiters import Waiters
 from stockade.core.actions import Action
 from stockade.core.log_context import Work, works_on
 from stockade.core.names import check_name
 from stockade.core.principals import Principal
+from stockade.core.single_flight import SingleFlight
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,11 @@ class Context:
     room: BodyRoom
     metrics: GatewayMetrics
     audit: AuditTrail
+    status: StatusTeller
     streams: StreamTurns = field(default_factory=StreamTurns)
     history: HistoryMeter = field(default_factory=HistoryMeter)
+    writing: SingleFlight[str, bytes] = field(default_factory=SingleFlight)
+    """The page of metrics."""
 
 
 def context_of(request: Request) -> Context:

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request, Response
 
 from gateway.json_response import JSONResponse
 from gateway.metrics import CONTENT_TYPE
-from gateway.routes.context import context_of
+from gateway.routes.context import Context, context_of
 from gateway.services import Services
 from stockade.core.errors import StockadeError
 
@@ -28,16 +29,20 @@ async def healthz() -> Response:
 async def readyz(request: Request) -> Response:
     """200 when Valkey and the database answer; else 503, naming which does not.
 
-    Policies that could not be changed are told as stale, but those before them are in force.
+    What does not keep it from taking work is told beside: whether a worker lives; policies that
+    could not be changed, where those before them are in force; walls of the host with a gap.
     """
     services = context_of(request).services
-    queue, catalog = await asyncio.gather(
+    queue, catalog, workers = await asyncio.gather(
         _answers(services.queue.record(_NOBODY, _NOTHING)),
         _answers(services.catalog.find_key(_NOBODY)),
+        _anybody_works(services),
     )
     ready = queue and catalog
     states = {"queue": _STATES[queue], "catalog": _STATES[catalog]}
-    states["policies"] = "stale" if any(_stale(services).values()) else "ok"
+    states["workers"] = "ok" if workers else "none"
+    states["policies"] = "stale" if any(services.stale().values()) else "ok"
+    states["walls"] = "weak" if services.weak_walls else "ok"
     return JSONResponse({"ready": ready, **states}, 200 if ready else 503)
 
 
@@ -53,21 +58,26 @@ async def get_version() -> Response:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def get_metrics(request: Request) -> Response:
-    """Sizes of inputs and refusals by code, in Prometheus' text format; nothing by tenant."""
+    """Requests, refusals by code and more in Prometheus' text format; nothing by tenant."""
     context = context_of(request)
-    for files, stale in _stale(context.services).items():
+    return Response(
+        await context.writing.run("", partial(_written, context)), media_type=CONTENT_TYPE
+    )
+
+
+async def _written(context: Context) -> bytes:
+    """The page, made beside the event loop; who asks meanwhile shares it, so floods cost one."""
+    for files, stale in context.services.stale().items():
         context.metrics.follows(files, stale=stale)
-    return Response(context.metrics.text(), media_type=CONTENT_TYPE)
+    return await asyncio.to_thread(context.metrics.text)
 
 
-def _stale(services: Services) -> dict[str, bool]:
-    """Which files were changed into what cannot be used."""
-    return {
-        "authorization": services.policies.alarm is not None,
-        "plans": services.plans.alarm is not None,
-        "trust": services.trust_rules.alarm is not None,
-        "identity": services.identity.alarm is not None,
-    }
+async def _anybody_works(services: Services) -> bool:
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            return bool(await services.board.workers())
+    except (StockadeError, TimeoutError):
+        return False
 
 
 async def _answers(check: Awaitable[object]) -> bool:

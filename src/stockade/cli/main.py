@@ -24,6 +24,7 @@ from stockade.cli.demo.command import demo
 from stockade.cli.dev.command import dev
 from stockade.cli.doctor import doctor
 from stockade.cli.invoke import invoke
+from stockade.cli.status import status
 
 _START, _TENANT, _CALL = "Start here", "Modules and functions", "Run and look"
 _ACCESS, _OPERATE = "Access", "Operate an installation"
@@ -52,6 +53,7 @@ app.add_typer(signers.app, name="signers", rich_help_panel=_ACCESS)
 app.add_typer(policy.app, name="policy", rich_help_panel=_ACCESS)
 app.add_typer(audit.app, name="audit", rich_help_panel=_ACCESS)
 app.add_typer(serve.app, name="serve", rich_help_panel=_OPERATE)
+app.command(rich_help_panel=_OPERATE)(status)
 app.command(rich_help_panel=_OPERATE)(doctor)
 app.add_typer(tenants.app, name="tenants", rich_help_panel=_OPERATE)
 app.add_typer(storage.app, name="storage", rich_help_panel=_OPERATE)

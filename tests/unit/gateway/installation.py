@@ -36,6 +36,7 @@ from stockade.infra.memory.memory_history import MemoryHistoryStore
 from stockade.infra.memory.memory_payloads import MemoryPayloadStore
 from stockade.infra.memory.memory_queue import MemoryInvocationQueue
 from stockade.infra.memory.memory_queue_state import MemoryQueueState
+from stockade.infra.memory.memory_status import MemoryStatusBoard
 from stockade.infra.memory.memory_upstreams import MemoryUpstreamNews, MemoryUpstreamStore
 from stockade.infra.policies.cedar_policies import CedarPolicies
 from stockade.infra.queue_settings import QueueSettings
@@ -207,6 +208,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         policies=POLICIES,
         trust_rules=rules,
         egress_policy=EgressPolicy(),
+        board=MemoryStatusBoard(clock, state),
         shares=SharePolicy(),
         hints=Hints(),
         changes=MemoryCatalogChanges(),

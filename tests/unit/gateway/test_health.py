@@ -1,12 +1,17 @@
 """Alive, ready, which release: without a key, within a second."""
 
 import asyncio
+from collections.abc import Sequence
 
 from stockade.core.errors import StockadeError
+from stockade.core.installation_status import WorkerReport
 from stockade.core.invocations import InvocationRecord
 from stockade.core.plans import FixedPlans
 from stockade.infra.memory.memory_catalog import MemoryCatalog
 from stockade.infra.memory.memory_queue import MemoryInvocationQueue
+from stockade.infra.memory.memory_queue_state import MemoryQueueState
+from stockade.infra.memory.memory_status import MemoryStatusBoard
+from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.system_clock import SystemClock
 from tests.unit.gateway.installation import Installation, installed, refused
 
@@ -28,7 +33,8 @@ async def test_all_is_well(gateway: Installation) -> None:
         assert (await http.get("/healthz")).json() == {"ok": True}
         assert (await http.get("/version")).json()["version"]
         answer = await http.get("/readyz")
-    assert answer.json() == {"ready": True, "queue": "ok", "catalog": "ok", "policies": "ok"}
+    expected = {"queue": "ok", "catalog": "ok", "policies": "ok", "workers": "none", "walls": "ok"}
+    assert answer.json() == {"ready": True} | expected
 
 
 async def test_what_does_not_answer_is_named() -> None:
@@ -39,8 +45,26 @@ async def test_what_does_not_answer_is_named() -> None:
         answer = await http.get("/readyz")
         assert answer.status_code == 503
         expected = {"queue": "unavailable", "catalog": "unavailable", "policies": "ok"}
+        expected |= {"workers": "none", "walls": "ok"}
         assert answer.json() == {"ready": False} | expected
         assert (await http.get("/healthz")).status_code == 200
+
+
+class BoardGone(MemoryStatusBoard):
+    async def workers(self) -> Sequence[WorkerReport]:
+        raise StockadeError("queue.unavailable", "Try again.", retryable=True)
+
+
+async def test_it_takes_work_without_workers_and_with_a_weak_wall_and_says_so() -> None:
+    async with installed(weak_walls=("landlock",)) as it, it.client(None) as http:
+        report = WorkerReport("w1", "1", "working", 4, 1)
+        await it.services.board.report(report)
+        told = (await http.get("/readyz")).json()
+        assert (told["ready"], told["workers"], told["walls"]) == (True, "ok", "weak")
+    gone = BoardGone(SystemClock(), MemoryQueueState(QueueSettings()))
+    async with installed(board=gone) as it, it.client(None) as http:
+        answer = await http.get("/readyz")
+        assert (answer.status_code, answer.json()["workers"]) == (200, "none")
 
 
 async def test_without_the_catalog_nobody_gets_in() -> None:

@@ -1,10 +1,14 @@
 """Sizes and refusals are counted, told without a key and without tenants; large inputs warn."""
 
+import asyncio
+
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.loop_lag import measuring_lag
 from gateway.metrics import GatewayMetrics, is_above, size_warning
+from gateway.metrics_middleware import NO_ROUTE
 from stockade.core.rate_limits import RateLimit
 from stockade.core.shares import SharePolicy, TenantShare
 from tests.unit.gateway.installation import Installation, installed, refused
@@ -119,4 +123,54 @@ async def test_refusals_are_counted_by_code_and_nothing_by_tenant() -> None:
             "above_percent",
             "code",
             "files",
+            "method",
+            "route",
+            "status",
+            "version",
         }
+        assert not any("alice" in value for _, labels in counted for _, value in labels)
+
+
+async def test_requests_are_counted_by_their_route_and_never_by_what_stands_in_a_path() -> None:
+    async with installed() as gateway:
+        for name in ("secret-one", "secret-two"):
+            await gateway.http.get(f"/v1/functions/{name}")
+        await gateway.http.get("/v1/nothing-of-ours")
+        await gateway.http.request("BREW", "/healthz")
+        text = (await gateway.http.get("/metrics")).text
+        counted = {
+            (labels["route"], labels["method"], labels["status"]): value
+            for (name, pairs), value in samples(text).items()
+            if name == "stockade_gateway_requests_total"
+            for labels in [dict(pairs)]
+        }
+    assert counted["/v1/functions/{name}", "GET", "4xx"] == 2
+    assert counted[NO_ROUTE, "GET", "4xx"] == 1
+    assert NO_ROUTE in {method for _, method, _ in counted}
+    assert "secret" not in text
+    assert "nothing-of-ours" not in text
+    assert "BREW" not in text
+
+
+async def test_who_scrapes_at_once_shares_one_page() -> None:
+    class Counting(GatewayMetrics):
+        written = 0
+
+        def text(self) -> bytes:
+            self.written += 1
+            return super().text()
+
+    metrics = Counting()
+    async with installed(metrics=metrics) as gateway:
+        answers = await asyncio.gather(*(gateway.http.get("/metrics") for _ in range(50)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert metrics.written < 50
+
+
+async def test_the_event_loops_lag_is_measured() -> None:
+    metrics = GatewayMetrics()
+    async with measuring_lag(metrics), asyncio.timeout(30):
+        while b"stockade_event_loop_lag_seconds_count 0.0" in metrics.text():
+            await asyncio.sleep(0.01)
+    metrics.valkey_answered("submit", 0.001)
+    assert b'stockade_valkey_seconds_count{command="submit"} 1.0' in metrics.text()

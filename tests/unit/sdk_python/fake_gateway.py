@@ -50,6 +50,39 @@ RECORD: dict[str, object] = {
     "usage": USAGE,
     "something_new": [1, 2, 3],
 }
+INSTALLATION: dict[str, object] = {
+    "scope": "installation",
+    "version": "1.2.3",
+    "queue": {
+        "backlog": 7,
+        "later": 3,
+        "oldest_wait_ms": 1500,
+        "ready": 2,
+        "in_flight": 1,
+        "reclaimed": 4,
+        "quarantined": 5,
+        "ended": {"trapped": 1},
+    },
+    "recent": {"minutes": 5, "ended": 10, "failed": 1, "error_rate": 0.1},
+    "working": True,
+    "running": [{"tenant": "acme", "function": "resize", "count": 2}],
+    "capacity": 4,
+    "workers": [
+        {
+            "name": "w1",
+            "version": "1.2.3",
+            "state": "working",
+            "capacity": 4,
+            "uptime_seconds": 60,
+            "running": [{"tenant": "acme", "function": "resize", "count": 2}],
+            "recent": [],
+            "stale": ["trust"],
+            "weak_walls": ["aslr"],
+        }
+    ],
+    "stale": ["trust"],
+    "weak_walls": ["aslr"],
+}
 SCHEDULE = {
     "name": "nightly",
     "function": "report",

@@ -15,7 +15,7 @@ from stockade.cli.dev.child import Child
 from stockade.cli.dev.data_dir import HOST, free_port
 from stockade.cli.dev.readiness import WorkerPresence, until_ready
 from stockade.cli.dev.store import KeptValkey
-from stockade.cli.dev.tenant import KEY_FILE_NAME, ensure_dev_key
+from stockade.cli.dev.tenant import KEY_FILE_NAME, TENANT, ensure_dev_key
 from stockade.cli.environment import own_program
 from stockade.cli.paths import policy_dir
 from stockade.infra.sql.sql_catalog import SqlCatalog
@@ -85,7 +85,11 @@ class DevStack:
         finally:
             await catalog.aclose()
         settings = self._settings()
-        gateway = {"STOCKADE_HOST": HOST, "STOCKADE_PORT": str(self._plan.port)}
+        gateway = {
+            "STOCKADE_HOST": HOST,
+            "STOCKADE_PORT": str(self._plan.port),
+            "STOCKADE_OPERATOR_TENANT": TENANT,
+        }
         capacity = self._plan.capacity
         worker = {"STOCKADE_METRICS_PORT": str(self._metrics_port)}
         if capacity is not None:
