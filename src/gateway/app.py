@@ -10,6 +10,7 @@ from gateway.auth import Authenticator
 from gateway.authorizer import Authorizer
 from gateway.body_room import BodyRoom
 from gateway.catalog_memory import CatalogMemory
+from gateway.listeners import Listeners
 from gateway.metrics_middleware import MetricsMiddleware
 from gateway.oci import routes as oci
 from gateway.openapi import REFUSALS, describe
@@ -20,6 +21,7 @@ from gateway.routes import (
     audit,
     batches,
     dead_letters,
+    events,
     function_trust,
     functions,
     health,
@@ -84,6 +86,7 @@ def create_app(services: Services) -> FastAPI:
         metrics,
         trail,
         StatusTeller(services),
+        Listeners(services.settings.listeners),
     )
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(AuditMiddleware, trail=trail, clock=services.clock)
@@ -94,6 +97,7 @@ def create_app(services: Services) -> FastAPI:
         traces,
         dead_letters,
         recordings,
+        events,
         functions,
         function_trust,
         aliases,

@@ -54,6 +54,7 @@ from stockade.infra.policies.watched_trust import watched_trust_rules
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis.redis_catalog_changes import RedisCatalogChanges
 from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_live_events import RedisLiveEvents
 from stockade.infra.redis.redis_module_hints import RedisModuleHints
 from stockade.infra.redis.redis_partitions import RedisPartitions
 from stockade.infra.redis.redis_status import RedisStatusBoard
@@ -205,6 +206,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             trust_rules=trust_rules,
             hints=hints,
             changes=changes,
+            live=_live_events(stack, settings),
             schedules=catalog.schedule_store(),
             calendar=CronsimCalendar(),
             oci=_oci_content(settings, catalog, clock),
@@ -233,6 +235,12 @@ def _tracing(
 ) -> AbstractAsyncContextManager[tuple[Tracer, TraceStore]]:
     options = settings.trace_options
     return open_tracing(options, "gateway", name, settings.redis_url, settings.partitions)
+
+
+def _live_events(stack: AsyncExitStack, settings: GatewaySettings) -> RedisLiveEvents:
+    live = RedisLiveEvents(RedisPartitions(settings.redis_url, settings.partitions).connections)
+    stack.push_async_callback(live.aclose)
+    return live
 
 
 @asynccontextmanager

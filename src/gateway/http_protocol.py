@@ -1,8 +1,9 @@
 """HTTP/1.1 with bounds on what a client may send, and hold open, before anybody looks at it.
 
 uvicorn's httptools protocol has neither: one anonymous request head could fill the memory, and one
-half-sent could keep its connection for ever. Bodies are bounded where they are read (`bodies`);
-this file bounds the rest: request line, headers, chunk framing, trailers, and the time for a head.
+half-sent could keep its connection for ever; so could a client that never reads its answer. Bodies
+are bounded where they are read (`bodies`); this file bounds the rest: request line, headers, chunk
+framing, trailers, the time for a head, and the time that nothing of an answer is read.
 """
 
 from asyncio import TimerHandle, Transport
@@ -16,6 +17,8 @@ MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 15.0
 LINGER_SECONDS = 15.0
 REFUSED_SECONDS = 2.0
+STALL_SECONDS = 60.0
+"""How long a client may read nothing of what waits for it, what its kernel holds not counted."""
 _ANSWER = problem(
     StockadeError(
         "request.head_too_large",
@@ -41,6 +44,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _whole_message = False
     _refused = False
     _deadline: TimerHandle | None = None
+    _stall: TimerHandle | None = None
+    _unread_bytes = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Starts the time for the first head."""
@@ -50,7 +55,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the clock."""
         self._clear_deadline()
+        self._clear_stall()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is sent to."""
+        super().pause_writing()
+        self._watch_stall()
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        self._clear_stall()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Parses what came, unless it is too much."""
@@ -102,6 +118,23 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write(_REFUSAL)
         self.transport.write_eof()
         self._end_after(REFUSED_SECONDS)
+
+    def _watch_stall(self) -> None:
+        self._clear_stall()
+        self._unread_bytes = self.transport.get_write_buffer_size()
+        self._stall = self.loop.call_later(STALL_SECONDS, self._end_stalled)
+
+    def _end_stalled(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unread_bytes:
+            self._watch_stall()
+        else:
+            # Closed, it would wait for the client to read the rest.
+            self.transport.abort()
+
+    def _clear_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def _end_after(self, seconds: float) -> None:
         self._clear_deadline()

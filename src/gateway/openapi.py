@@ -103,6 +103,15 @@ INVOCATION: dict[int | str, _Schema] = {
 }
 """The answer of calls that tell of one invocation."""
 
+EVENTS: dict[int | str, _Schema] = {
+    200: {
+        "description": "Events as they come: `state`, `log`, `event`, `progress`, `dropped`, and"
+        " `error` when it ends before the invocation does.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+"""The answer of a call that goes on."""
+
 
 def json_body(shape: type[msgspec.Struct]) -> _Schema:
     """Says that a call takes this shape as JSON."""

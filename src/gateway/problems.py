@@ -50,6 +50,8 @@ STATUS: dict[str, int] = {
     "catalog.schema_unknown": 500,
     "catalog.unavailable": 503,
     "catalog.value_invalid": 400,
+    "events.place_invalid": 400,
+    "events.too_many_listeners": 429,
     "function.concurrency_invalid": 400,
     "function.deleted": 410,
     "function.env_invalid": 400,

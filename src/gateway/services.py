@@ -13,6 +13,7 @@ from stockade.core.catalog_changes import CatalogChanges
 from stockade.core.egress import EgressPolicy
 from stockade.core.history import HistoryFeed, HistoryStore
 from stockade.core.installation_status import StatusBoard
+from stockade.core.live_events import LiveEvents
 from stockade.core.module_store import StoragePolicy
 from stockade.core.module_turns import ModuleTurns
 from stockade.core.plans import PlanBook
@@ -61,6 +62,7 @@ class Services:
     changes: CatalogChanges
     upstreams: UpstreamStore
     upstream_news: UpstreamNews
+    live: LiveEvents
     schedules: ScheduleStore
     calendar: CronCalendar
     oci: OciContent

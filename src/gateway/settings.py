@@ -104,6 +104,9 @@ class GatewaySettings(StorageSettings):
     body_memory_bytes: int = Field(
         default=512 * MIB, ge=1, description="What bodies under way may take of the memory."
     )
+    listeners: int = Field(
+        default=256, ge=1, description="How many may listen to events at once; a tenant a quarter."
+    )
     default_wait_seconds: float = Field(default=30.0, ge=0)
     max_wait_seconds: float = Field(default=120.0, ge=0)
     drain_seconds: float = Field(default=10.0, ge=0)

@@ -49,6 +49,7 @@ from stockade.infra.redis.redis_catalog_changes import RedisCatalogChanges
 from stockade.infra.redis.redis_connection import RedisConnections
 from stockade.infra.redis.redis_key_values import RedisKeyValueStore
 from stockade.infra.redis.redis_learned_states import RedisLearnedStates
+from stockade.infra.redis.redis_live_events import RedisLiveEvents
 from stockade.infra.redis.redis_module_hints import RedisModuleHints
 from stockade.infra.redis.redis_partitions import RedisPartitions
 from stockade.infra.redis.redis_status import RedisStatusBoard
@@ -137,6 +138,7 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             broker=await _broker(stack, settings, catalog, metrics),
             retries=await _retries(stack, settings, metrics),
             recordings=await _recordings(settings, stores.payloads, jail),
+            live=_live_events(stack, settings),
             clock=QueueClock(clock, queue),
             inline_output_bytes=settings.inline_output_bytes,
             metrics=metrics,
@@ -228,6 +230,12 @@ async def _module_trust(
     policies = await stack.enter_async_context(watched_policies(folder / "authorization"))
     rules = await stack.enter_async_context(watched_trust_rules(folder / "trust.toml"))
     return ModuleTrust(catalog, blobs, policies, rules, SystemClock(), settings.trust_seconds)
+
+
+def _live_events(stack: AsyncExitStack, settings: WorkerSettings) -> RedisLiveEvents:
+    live = RedisLiveEvents(RedisPartitions(settings.redis_url, settings.partitions).connections)
+    stack.push_async_callback(live.aclose)
+    return live
 
 
 async def _broker(

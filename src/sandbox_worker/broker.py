@@ -8,10 +8,11 @@ the end of its run.
 
 import time
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from sandbox_worker.attempt_spans import AttemptSpans
 from sandbox_worker.call_spans import CallSpans
-from sandbox_worker.guest.frames import MAX_HOST_CALL_BYTES, HostCall, HostReply
+from sandbox_worker.guest.frames import MAX_HOST_CALL_BYTES, HostCall, HostReply, Told
 from sandbox_worker.guest.host_calls import ABSENT, DONE, FAILED
 from sandbox_worker.metrics import WorkerMetrics
 from sandbox_worker.redaction import Redaction
@@ -24,6 +25,9 @@ from stockade.core.key_values import check_key
 from stockade.core.outcomes import Progress, RunResult
 from stockade.core.ports import Catalog, HttpEgress, KeyValueStore, SecretBox
 from stockade.core.upstreams import Met, cause_of_status, met_by_error, teaching
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_RUN_BYTES = 16 * MAX_HOST_CALL_BYTES
 """What all host calls of one run may carry, both ways."""
@@ -63,6 +67,8 @@ class HostCallsOfRun:
         self.progress: Progress | None = None
         self.met: Met | None = None
         self.redaction = Redaction()
+        self.listener: Callable[[Told], None] | None = None
+        """Hears what the guest says, while it runs."""
         self._broker = broker
         self._tenant = invocation.tenant
         self._grants = grants
@@ -108,6 +114,11 @@ class HostCallsOfRun:
         met = teaching(result.outcome, retry_hint=result.retry_hint, met=self.met)
         told = self.redaction.of_result(result)
         return replace(told, upstream=met.upstream, cause=met.cause)
+
+    def hear(self, told: Told) -> None:
+        """Passes on what the guest has said."""
+        if self.listener is not None:
+            self.listener(told)
 
     def _count(self, size: int) -> None:
         self._bytes += size

@@ -9,7 +9,8 @@ from dataclasses import replace
 from sandbox_worker.executor_task import HostCallSession, NoHostCalls, Task
 from sandbox_worker.guest import frames
 from sandbox_worker.guest.shared_file import SHARED_FROM_BYTES, SharedFile, goes_shared
-from sandbox_worker.told_result import WORST_TEXT_EXPANSION, believe
+from sandbox_worker.told_result import WORST_TEXT_EXPANSION, Said, believe
+from stockade.core.limits import DEFAULT_LIMITS
 from stockade.core.outcomes import Outcome, RunResult, Usage
 from stockade.core.ports import JailedProcess
 
@@ -49,6 +50,7 @@ class ExecutorClient:
         self._wants_shared = False
         self._killed_for: RunResult | None = None
         self._started = 0.0
+        self._said = Said(DEFAULT_LIMITS)
 
     @property
     def process_id(self) -> int:
@@ -97,15 +99,16 @@ class ExecutorClient:
         self.runs += 1
         self.task = task
         self._started = time.monotonic()
+        said = self._said = Said(task.limits)
         try:
             async with asyncio.timeout(None) as patience:
                 result = await self._converse(task, session or NoHostCalls(), patience)
         except TimeoutError:
             self.discard()
-            result = _limit_exceeded("wall")
+            result = said.before(_limit_exceeded("wall"))
         except (OSError, EOFError, frames.FrameError):
             self.discard()
-            result = self._killed_for or await self._crashed()
+            result = said.before(self._killed_for or await self._crashed())
         except BaseException:
             # The answer to this run must never be read as the answer to another.
             self.discard()
@@ -135,7 +138,7 @@ class ExecutorClient:
             raise frames.FrameError("the executor says more than it was asked for")
         if task.recorder is not None:
             task.recorder.ended(ran)
-        return believe(ran, self._output(ran, task), task)
+        return believe(ran, self._output(ran, task), task, self._said)
 
     async def _load_and_run(
         self, task: Task, session: HostCallSession, patience: asyncio.Timeout
@@ -173,6 +176,9 @@ class ExecutorClient:
                     return answer
                 case frames.NotLoaded():
                     return None
+                case frames.Told():
+                    self._said.add(answer)
+                    session.hear(answer)
                 case frames.HostCall():
                     calls += 1
                     counted_out = calls > limits.host_calls

@@ -5,6 +5,7 @@ The output is the guest's own business: what it answers is not looked at.
 
 from dataclasses import replace
 
+from stockade.core.live_events import Spoken
 from stockade.core.outcomes import Event, LogLine, RunResult
 
 _SHORTEST = 4
@@ -29,14 +30,21 @@ class Redaction:
         if not self._marks:
             return result
         detail = None if result.detail is None else self.of_text(result.detail)
-        return replace(
-            result,
-            detail=detail,
-            logs=tuple(LogLine(line.level, self.of_text(line.text)) for line in result.logs),
-            events=tuple(
-                Event(self.of_text(event.name), self.of_text(event.data)) for event in result.events
-            ),
-        )
+        logs, events = self._of_lines(result.logs), self._of_events(result.events)
+        return replace(result, detail=detail, logs=logs, events=events)
+
+    def of_spoken(self, spoken: Spoken) -> Spoken:
+        """What was said without them."""
+        if not self._marks:
+            return spoken
+        logs, events = self._of_lines(spoken.logs), self._of_events(spoken.events)
+        return replace(spoken, logs=logs, events=events)
+
+    def _of_lines(self, lines: tuple[LogLine, ...]) -> tuple[LogLine, ...]:
+        return tuple(LogLine(line.level, self.of_text(line.text)) for line in lines)
+
+    def _of_events(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        return tuple(Event(self.of_text(one.name), self.of_text(one.data)) for one in events)
 
     def of_text(self, text: str) -> str:
         """The text without them, also where it was cut in the middle of one."""

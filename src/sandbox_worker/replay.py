@@ -12,7 +12,7 @@ from itertools import islice
 
 from sandbox_worker.executor_client import ExecutorClient
 from sandbox_worker.executor_task import Task
-from sandbox_worker.guest.frames import HostCall, HostReply
+from sandbox_worker.guest.frames import HostCall, HostReply, Told
 from sandbox_worker.guest.host_calls import DONE
 from sandbox_worker.guest.varying import NOTED
 from sandbox_worker.redaction import Redaction
@@ -107,6 +107,9 @@ class ReplayedCalls:
         self._difference: Difference | None = None
         recorded = {blank.secret for call in recording.calls for blank in call.blanks}
         self.stood_in = tuple(sorted(recorded - set(secrets)))
+
+    def hear(self, told: Told) -> None:
+        """Lets it pass: the result has all that was said."""
 
     async def answer(self, call: HostCall) -> HostReply:
         """The recorded reply to this very call; the run stops where there is none."""

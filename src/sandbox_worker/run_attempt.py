@@ -11,6 +11,7 @@ from sandbox_worker.attempt_spans import AttemptSpans
 from sandbox_worker.broker import HostCallBroker, HostCallsOfRun
 from sandbox_worker.executor_pool import ExecutorPool
 from sandbox_worker.executor_task import Task
+from sandbox_worker.live_log import LiveLog
 from sandbox_worker.metrics import WorkerMetrics
 from sandbox_worker.module_loader import ModuleLoader
 from sandbox_worker.recording import Recordings, RunRecorder
@@ -18,6 +19,7 @@ from sandbox_worker.retries import Retries
 from stockade.core.catalog_changes import CatalogChanges
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Completion
+from stockade.core.live_events import LiveEvents
 from stockade.core.log_context import Work, works_on
 from stockade.core.outcomes import Outcome, Progress, RunResult, Usage
 from stockade.core.ports import InvocationQueue, ModuleHints, PayloadStore
@@ -53,6 +55,7 @@ class AttemptServices:
     clock: QueueClock
     inline_output_bytes: int
     metrics: WorkerMetrics
+    live: LiveEvents
     tracer: Tracer = OFF
 
 
@@ -66,6 +69,7 @@ class RunningAttempt:
         self._calls: HostCallsOfRun | None = None
         self._recorder: RunRecorder | None = None
         self._told: Progress | None = None
+        self._live: LiveLog | None = None
         self._executor: ExecutorClient | None = None
         self._stopped: str | None = None
         self._over = asyncio.Event()
@@ -111,6 +115,8 @@ class RunningAttempt:
         queue_ms = max(0, now_ms - self._ready_ms())
         result = replace(result, usage=replace(result.usage, queue_ms=queue_ms))
         completion = await self._completion(result, now_ms)
+        if self._live is not None:
+            await self._live.finish(result, is_last=completion.retry_at_ms is None)
         recorded = await self._record(completion)
         self.spans.ended(result, completion, recorded=recorded)
         if recorded:
@@ -146,6 +152,7 @@ class RunningAttempt:
         try:
             task = await self._patiently(self._prepare, lambda: self._stopped or self._is_late())
             calls = self._calls = self._services.broker.open(self.claim.invocation, self.spans)
+            self._live = LiveLog(self._services.live, self.claim, calls)
             self._executor = await self._services.pool.acquire(
                 self.claim.invocation.tenant, task.digest
             )

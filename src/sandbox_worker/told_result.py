@@ -4,10 +4,13 @@ An executor stands beside a tenant's code, so its word is a claim: it is refused
 executor could say it, and its figures are cut to what was allowed. Wall time is never asked of it.
 """
 
+from dataclasses import replace
+
 from sandbox_worker.executor_task import Task
-from sandbox_worker.guest.frames import FrameError, Ran
+from sandbox_worker.guest.frames import FrameError, Ran, Told
+from sandbox_worker.guest.run_state import LINE_COST_BYTES
 from stockade.core.limits import Limits
-from stockade.core.outcomes import Outcome, RunResult, Usage
+from stockade.core.outcomes import Event, LogLine, Outcome, RunResult, Usage
 
 WORST_TEXT_EXPANSION = 4
 """One byte that is no UTF-8 becomes a character of three; lines and names cost something too."""
@@ -17,13 +20,49 @@ _LIMITS_TO_TELL = frozenset({"fuel", "memory", "table", "wall", "output", "host_
 _NOT_ITS_OWN = frozenset({Outcome.LOST, Outcome.CANCELLED, Outcome.EXPIRED, Outcome.CRASHED})
 
 
-def believe(ran: Ran, output: bytes, task: Task) -> RunResult:
+class Said:
+    """What an executor has told of its guest's lines and events so far.
+
+    Kept as it comes, so that what was said before the executor died is not lost with it.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.logs: tuple[LogLine, ...] = ()
+        self.events: tuple[Event, ...] = ()
+        self._log_room = WORST_TEXT_EXPANSION * limits.log_bytes
+        self._event_room = limits.log_bytes
+
+    def add(self, told: Told | Ran) -> None:
+        """Takes what comes behind it.
+
+        Raises:
+            FrameError: A sound executor does not say this, or not so much, or nothing.
+        """
+        self._log_room -= sum(len(line.text.encode()) + LINE_COST_BYTES for line in told.logs)
+        self._event_room -= sum(
+            len(event.name.encode()) + len(event.data.encode()) + LINE_COST_BYTES
+            for event in told.events
+        )
+        levels = all(0 <= line.level <= _HIGHEST_LEVEL for line in told.logs)
+        empty = isinstance(told, Told) and not told.logs and not told.events
+        if empty or self._log_room < 0 or self._event_room < 0 or not levels:
+            raise FrameError("the executor tells what no guest may say")
+        self.logs += told.logs
+        self.events += told.events
+
+    def before(self, result: RunResult) -> RunResult:
+        """The result of a run whose executor did not live to tell it."""
+        return replace(result, logs=self.logs, events=self.events)
+
+
+def believe(ran: Ran, output: bytes, task: Task, said: Said) -> RunResult:
     """The result of the run; `usage.wall_ms` is still to be set.
 
     Raises:
         FrameError: a sound executor does not say this.
     """
     _check(ran, output, task.limits)
+    said.add(ran)
     return RunResult(
         outcome=ran.outcome,
         output=output,
@@ -31,9 +70,9 @@ def believe(ran: Ran, output: bytes, task: Task) -> RunResult:
         detail=ran.detail,
         retry_hint=ran.retry_hint,
         usage=_usage(ran, output, task),
-        logs=ran.logs,
+        logs=said.logs,
         logs_truncated=ran.logs_truncated,
-        events=ran.events,
+        events=said.events,
         events_truncated=ran.events_truncated,
     )
 
@@ -43,15 +82,10 @@ def _check(ran: Ran, output: bytes, limits: Limits) -> None:
         raise FrameError("the executor answers with more output than is allowed")
     if ran.outcome in _NOT_ITS_OWN:
         raise FrameError("the executor tells an outcome that is not its to tell")
-    told = sum(len(line.text.encode()) for line in ran.logs)
-    emitted = sum(len(event.name.encode()) + len(event.data.encode()) for event in ran.events)
-    sound = (
-        told <= WORST_TEXT_EXPANSION * limits.log_bytes
-        and emitted <= limits.log_bytes
-        and all(0 <= line.level <= _HIGHEST_LEVEL for line in ran.logs)
-        and len(ran.detail or "") <= _MAX_DETAIL_CHARACTERS
-        and ran.limit in {None, *_LIMITS_TO_TELL}
-    )
+    sound = len(ran.detail or "") <= _MAX_DETAIL_CHARACTERS and ran.limit in {
+        None,
+        *_LIMITS_TO_TELL,
+    }
     if not sound:
         raise FrameError("the executor tells what no run can end with")
 

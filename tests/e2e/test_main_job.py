@@ -118,7 +118,8 @@ def test_logs_come_back_with_the_record(service: Service) -> None:
     logs = service.http.get(
         f"/v1/invocations/{answer.headers['stockade-invocation-id']}/logs"
     ).json()
-    assert logs == {"lines": [{"level": "warn", "text": "hi"}], "truncated": False}
+    line = {"attempt": 1, "level": "warn", "text": "hi"}
+    assert logs == {"lines": [line], "truncated": False, "dropped": []}
 
 
 def test_a_caller_who_does_not_wait_gets_202(service: Service) -> None:

@@ -13,7 +13,7 @@ from sandbox_worker.guest.host_calls import nobody_answers
 from sandbox_worker.guest.public_machine import PublicMachine
 from sandbox_worker.guest.raw_machine import RawMachine
 from sandbox_worker.guest.runner import MAX_LOADED_MODULES, Runner
-from sandbox_worker.told_result import believe
+from sandbox_worker.told_result import Said, believe
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
 from stockade.core.outcomes import LogLine, Outcome, RunResult
@@ -48,7 +48,7 @@ def run(
 ) -> RunResult:
     runner.load("guest", abi, bytes(Module(engine, body).serialize()))
     ran = runner.run(Run("guest", limits, data, env=env))
-    return believe(ran, ran.output, Task("guest", abi, b"", data, limits, env))
+    return believe(ran, ran.output, Task("guest", abi, b"", data, limits, env), Said(limits))
 
 
 @pytest.mark.parametrize("machine", [PublicMachine, RawMachine])

@@ -10,6 +10,7 @@ from gateway.authorizer import Authorizer
 from gateway.body_room import BodyRoom
 from gateway.catalog_memory import CatalogMemory
 from gateway.history_recorder import HistoryMeter
+from gateway.listeners import Listeners
 from gateway.metrics import GatewayMetrics
 from gateway.oci.streams import StreamTurns
 from gateway.services import Services
@@ -38,6 +39,7 @@ class Context:
     metrics: GatewayMetrics
     audit: AuditTrail
     status: StatusTeller
+    listeners: Listeners
     streams: StreamTurns = field(default_factory=StreamTurns)
     history: HistoryMeter = field(default_factory=HistoryMeter)
     writing: SingleFlight[str, bytes] = field(default_factory=SingleFlight)

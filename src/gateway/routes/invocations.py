@@ -21,6 +21,7 @@ from gateway.routes.headers import (
     wait_seconds,
 )
 from gateway.usecases.clamp_limits import input_bound
+from gateway.usecases.follow_run import all_that_was_said
 from gateway.usecases.invoke_function import (
     cancel_invocation,
     find_record,
@@ -37,7 +38,6 @@ from stockade.core.modules import FunctionVersion
 from stockade.core.outcomes import Outcome, State
 
 router = APIRouter(tags=["invocations"])
-_LEVELS = ("trace", "debug", "info", "warn", "error")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -116,10 +116,16 @@ async def get_result(request: Request, invocation_id: str) -> Response:
 
 @router.get("/v1/invocations/{invocation_id}/logs", summary="What the guest logged")
 async def get_logs(request: Request, invocation_id: str) -> Response:
-    """The last attempt's log lines; `truncated` when some were dropped at the limit."""
-    _, record = await record_of(request, invocation_id, Action.READ)
-    lines = [{"level": _LEVELS[line.level], "text": line.text} for line in record.logs]
-    return JSONResponse({"lines": lines, "truncated": record.logs_truncated})
+    """Log lines of all attempts, those so far while it runs; `truncated` when some were dropped.
+
+    The last attempt's are whole; of earlier ones what is kept, which `dropped` tells.
+    """
+    context, record = await record_of(request, invocation_id, Action.READ)
+    told = list(await all_that_was_said(context.services, record))
+    names = ("attempt", "level", "text")
+    lines = [{name: one.data[name] for name in names} for one in told if one.kind == "log"]
+    dropped = [one.data for one in told if one.kind == "dropped" and one.data["what"] == "logs"]
+    return JSONResponse({"lines": lines, "truncated": bool(dropped), "dropped": dropped})
 
 
 @router.post("/v1/invocations/{invocation_id}/cancel", summary="Cancel")

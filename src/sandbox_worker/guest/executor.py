@@ -1,6 +1,7 @@
 """The executor: loads compiled modules and runs them for one tenant, command by command."""
 
 import socket
+import threading
 
 from wasmtime import WasmtimeError
 
@@ -17,6 +18,7 @@ from sandbox_worker.guest.frames import (
     Ran,
     Run,
     Share,
+    Told,
     encode,
 )
 from sandbox_worker.guest.runner import Runner
@@ -29,7 +31,8 @@ class Executor:
     def __init__(self, runner: Runner, connection: socket.socket) -> None:
         self._connection = connection
         self._commands = CommandReader(connection)
-        self._deadline = Deadline(runner.engine)
+        self._speaking = threading.Lock()
+        self._deadline = Deadline(runner.engine, self._tell)
         self._runner = runner
         runner.attach(self._deadline, self._ask_supervisor)
 
@@ -70,8 +73,16 @@ class Executor:
         _byte, (descriptor,), _flags, _address = socket.recv_fds(self._connection, 1, 1)
         self._runner.shared = SharedFile(descriptor)
 
+    def _tell(self) -> None:
+        """In the timer's thread, while the guest runs: only its host calls may come between."""
+        logs, events = self._runner.take_said()
+        if logs or events:
+            with self._speaking:
+                self._answer(Told(logs, events))
+
     def _ask_supervisor(self, call: HostCall) -> HostReply:
-        self._answer(call)
+        with self._speaking:
+            self._answer(call)
         reply = self._commands.next()
         if not isinstance(reply, HostReply):
             raise SystemExit(1)  # The supervisor is gone, or speaks of something else.

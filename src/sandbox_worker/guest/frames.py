@@ -83,11 +83,19 @@ class Note(msgspec.Struct, frozen=True, array_like=True):
     answer: bytes
 
 
+class Told(msgspec.Struct, frozen=True, tag="told", omit_defaults=True):
+    """What the guest has said since the last time; nobody answers. The run goes on."""
+
+    logs: tuple[LogLine, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
 class Ran(msgspec.Struct, frozen=True, tag="ran", omit_defaults=True):
     """The run's end as the executor tells it. See `RunResult` and `Usage` for the fields.
 
     The output is `output`, or so many bytes of the shared file. `notes_cut` is the first call that
-    found no room in `notes`; 0 when all did.
+    found no room in `notes`; 0 when all did. `logs` and `events` are those that no `Told` has told
+    before.
     """
 
     outcome: Outcome
@@ -119,7 +127,7 @@ class NotLoaded(msgspec.Struct, frozen=True, tag="not_loaded"):
 
 
 Command = Load | Run | Share | HostReply
-Answer = Ran | Loaded | NotLoaded | HostCall
+Answer = Ran | Loaded | NotLoaded | HostCall | Told
 
 _encoder = msgspec.msgpack.Encoder()
 _commands: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)

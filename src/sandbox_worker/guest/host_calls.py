@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from sandbox_worker.guest.deadline import NoTimer, RunTimer
 from sandbox_worker.guest.faults import GuestFault, LimitHit
 from sandbox_worker.guest.frames import MAX_HOST_CALL_BYTES, HostCall, HostReply
 from sandbox_worker.guest.machine import HostCaller
@@ -36,13 +37,18 @@ def nobody_answers(_call: HostCall) -> HostReply:
 
 
 class CurrentRun:
-    """Points the host functions, which outlive runs, at the one that runs and its supervisor."""
+    """Points the host functions, which outlive runs, at the one that runs and its supervisor.
+
+    `timer` is what has told what a guest says, while it runs.
+    """
 
     state: RunState
     ask: AskSupervisor
+    timer: RunTimer
 
     def __init__(self) -> None:
         self.ask = nobody_answers
+        self.timer = NoTimer()
 
 
 class HostCalls:
@@ -71,6 +77,7 @@ class HostCalls:
         memory = caller.memory()
         memory.check(pointer, length)
         state.log(level, memory.read(pointer, size))
+        self._current.timer.tell_soon()
 
     def emit(self, caller: HostCaller, name: int, name_size: int, data: int, size: int) -> None:
         """Adds an event to the record."""
@@ -84,6 +91,7 @@ class HostCalls:
             return
         told = _text(caller, data, size, state.limits.log_bytes)
         state.emit(called, told, (name_size & _MASK) + (size & _MASK))
+        self._current.timer.tell_soon()
 
     def progress(self, caller: HostCaller, percent: int, pointer: int, length: int) -> None:
         """Says how far the run is."""

@@ -6,7 +6,7 @@ from sandbox_worker.guest.varying import FRESH, Varying
 from stockade.core.limits import Limits
 from stockade.core.outcomes import Event, LogLine
 
-_LINE_COST_BYTES = 16
+LINE_COST_BYTES = 16
 """Charged beside the text, so that a flood of empty lines or events is bounded too."""
 
 
@@ -43,23 +43,30 @@ class RunState:
 
     def log(self, level: int, text: bytes) -> None:
         """Keeps one line, cut at the run's log bound; what does not fit is dropped and marked."""
-        room = self.limits.log_bytes - self.log_bytes - _LINE_COST_BYTES
+        room = self.limits.log_bytes - self.log_bytes - LINE_COST_BYTES
         if room < len(text):
             self.logs_truncated = True
             if room <= 0:
                 return
             text = text[:room]
-        self.log_bytes += len(text) + _LINE_COST_BYTES
+        self.log_bytes += len(text) + LINE_COST_BYTES
         self.logs.append(LogLine(level, text.decode("utf-8", errors="replace")))
 
     def emit(self, name: str, data: str, size: int) -> None:
         """Keeps an event of so many bytes whole, or drops and marks it when it does not fit."""
-        cost = size + _LINE_COST_BYTES
+        cost = size + LINE_COST_BYTES
         if self.event_bytes + cost > self.limits.log_bytes:
             self.events_truncated = True
             return
         self.event_bytes += cost
         self.events.append(Event(name, data))
+
+    def take_said(self) -> tuple[tuple[LogLine, ...], tuple[Event, ...]]:
+        """What was said since this was last called; another thread may say more meanwhile."""
+        logs, events = tuple(self.logs), tuple(self.events)
+        # More may stand behind them by now: only what was taken goes.
+        del self.logs[: len(logs)], self.events[: len(events)]
+        return logs, events
 
     def write_stdout(self, data: bytes) -> None:
         """Appends to a WASI guest's output.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from wasmtime import Engine, Module, Trap, TrapCode, WasmtimeError
 
 from sandbox_worker.guest import stockade_abi, wasi_preview1
-from sandbox_worker.guest.deadline import NoTimer, RunTimer
+from sandbox_worker.guest.deadline import RunTimer
 from sandbox_worker.guest.faults import GuestFault, LimitHit
 from sandbox_worker.guest.frames import Ran, Run
 from sandbox_worker.guest.guest_memory import Window
@@ -20,7 +20,7 @@ from sandbox_worker.guest.stockade_abi import Rejection
 from sandbox_worker.guest.varying import AskSupervisor, Noting, Replayed
 from sandbox_worker.guest.wasi_preview1 import ProcessExit
 from stockade.core.modules import Abi
-from stockade.core.outcomes import Outcome
+from stockade.core.outcomes import Event, LogLine, Outcome
 
 MAX_LOADED_MODULES = 8
 _ABIS = {Abi.STOCKADE_V1: stockade_abi, Abi.WASI_PREVIEW1: wasi_preview1}
@@ -42,7 +42,6 @@ class Runner:
     ) -> None:
         self.engine = engine
         self.shared: SharedFile | None = None
-        self._deadline: RunTimer = NoTimer()
         self._current = CurrentRun()
         self._machine: Machine = (make_machine or choose_machine())(engine)
         self._loaded: OrderedDict[str, tuple[Prepared, Abi]] = OrderedDict()
@@ -51,7 +50,7 @@ class Runner:
 
     def attach(self, deadline: RunTimer, ask: AskSupervisor) -> None:
         """Takes what stops a guest at its wall limit, and who answers its calls to the outside."""
-        self._deadline = deadline
+        self._current.timer = deadline
         self._current.ask = ask
 
     def load(self, digest: str, abi: Abi, artifact: bytes) -> None:
@@ -70,6 +69,10 @@ class Runner:
         """Drops a module."""
         del self._loaded[digest]
 
+    def take_said(self) -> tuple[tuple[LogLine, ...], tuple[Event, ...]]:
+        """What the guest that runs has said since this was last called."""
+        return self._current.state.take_said()
+
     def has(self, digest: str) -> bool:
         """Whether the module is loaded."""
         return digest in self._loaded
@@ -78,28 +81,31 @@ class Runner:
         """Runs a loaded module on an input; whatever the guest does is in the answer."""
         self._loaded.move_to_end(command.digest)
         prepared, abi = self._loaded[command.digest]
-        run = _Run(self._machine, command, self.shared)
+        timer = self._current.timer
+        run = _Run(self._machine, command, self.shared, timer)
         self._current.state = run.state
         if command.replays:
             run.state.varying = Replayed(self._current.ask)
         elif command.note_bytes:
             run.state.varying = Noting(command.note_bytes)
-        self._deadline.arm(command.limits.wall_ms / 1000)
+        timer.arm(command.limits.wall_ms / 1000)
         try:
             return run.execute(prepared, abi)
         finally:
-            self._deadline.disarm()
             self._machine.end()
 
 
 class _Run:
     """One run, and how its end is read."""
 
-    def __init__(self, machine: Machine, command: Run, shared: SharedFile | None) -> None:
+    def __init__(
+        self, machine: Machine, command: Run, shared: SharedFile | None, timer: RunTimer
+    ) -> None:
         self.state = RunState(command.data, command.env, command.limits)
         self._machine = machine
         self._shared = shared
         self._shared_bytes = command.shared_bytes
+        self._timer = timer
 
     def execute(self, prepared: Prepared, abi: Abi) -> Ran:
         try:
@@ -183,6 +189,8 @@ class _Run:
         retry_hint: bool = False,
     ) -> Ran:
         state = self.state
+        # What was told until here is not told again, and the thread that tells must be done.
+        self._timer.disarm()
         return Ran(
             outcome,
             state.limits.fuel - self._machine.fuel_left(),

@@ -183,6 +183,7 @@ class _Calls:
                 state.write_stdout(memory.read(pointer, length))
             elif not state.logs_truncated:
                 state.write_stderr(_ERROR_LEVEL, memory.read(pointer, length))
+                self._current.timer.tell_soon()
             total += length
         return _put_u32(caller, result, total & 0xFFFFFFFF)
 

@@ -33,6 +33,7 @@ from stockade.infra.memory.memory_blobs import MemoryBlobStore
 from stockade.infra.memory.memory_catalog import MemoryCatalog
 from stockade.infra.memory.memory_catalog_changes import MemoryCatalogChanges
 from stockade.infra.memory.memory_history import MemoryHistoryStore
+from stockade.infra.memory.memory_live_events import MemoryLiveEvents
 from stockade.infra.memory.memory_payloads import MemoryPayloadStore
 from stockade.infra.memory.memory_queue import MemoryInvocationQueue
 from stockade.infra.memory.memory_queue_state import MemoryQueueState
@@ -137,6 +138,7 @@ class Installation:
     worker: MemoryInvocationQueue
     app: FastAPI
     http: httpx.AsyncClient
+    live: MemoryLiveEvents
     rules: FixedTrustRules = field(default_factory=FixedTrustRules)
     key: str = ""
     claims: list[Claim] = field(default_factory=list)
@@ -194,7 +196,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
     payloads = MemoryPayloadStore(clock, 60.0)
     compiler = CountingCompiler()
     state = MemoryQueueState(QueueSettings())
-    rules = FixedTrustRules()
+    rules, live = FixedTrustRules(), MemoryLiveEvents()
     services = Services(
         name="gateway",
         settings=SETTINGS,
@@ -214,6 +216,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         changes=MemoryCatalogChanges(),
         upstreams=MemoryUpstreamStore(SystemClock(), BreakerPolicy()),
         upstream_news=MemoryUpstreamNews([]),
+        live=live,
         schedules=catalog.schedule_store(),
         audit=MemoryAuditLog(Ed25519HeadSigner((b"a" * 32,))),
         history=MemoryHistoryStore(),
@@ -233,7 +236,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
     worker = MemoryInvocationQueue(clock, consumer="worker", state=state)
     app = create_app(services)
     it = Installation(
-        services, blobs, payloads, catalog, compiler, worker, app, httpx.AsyncClient(), rules
+        services, blobs, payloads, catalog, compiler, worker, app, httpx.AsyncClient(), live, rules
     )
     await it.http.aclose()
     it.key = await it.new_key("alice")

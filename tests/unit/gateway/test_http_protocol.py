@@ -1,6 +1,7 @@
 """What is no body is bounded too, and nobody holds a connection open with half a request."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -19,9 +20,27 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 Exchange = Callable[..., Awaitable[bytes]]
 
 
+_ENDLESS = asyncio.Event()
+"""Set when the client of an endless answer is gone."""
+
+
+async def _endless(receive: Receive, send: Send) -> None:
+    await receive()
+    leaving = asyncio.ensure_future(receive())
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while not leaving.done():
+        part = {"type": "http.response.body", "body": b"x" * 65_536, "more_body": True}
+        await send(part)
+        await asyncio.sleep(0)
+    _ENDLESS.set()
+
+
 async def count(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with the body's length; `/deaf` answers without reading it."""
+    """Answers with the body's length; `/deaf` without reading it, `/endless` until it is left."""
     request = Request(scope, receive)
+    if request.url.path == "/endless":
+        await _endless(receive, send)
+        return
     length = 0 if request.url.path == "/deaf" else len(await request.body())
     await PlainTextResponse(f"{length} bytes")(scope, receive, send)
 
@@ -146,3 +165,76 @@ async def test_a_body_nobody_reads_is_not_waited_for(monkeypatch: pytest.MonkeyP
 
 async def test_a_broken_request(exchange: Exchange) -> None:
     assert (await exchange(b"NONSENSE\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+
+
+@asynccontextmanager
+async def _unread(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection whose answer is far more than its buffers hold, and that nobody reads yet."""
+    # What the kernel holds for a client looks as if nothing were read: it holds little.
+    own = socket.socket()
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    own.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(own, ("127.0.0.1", port))
+    reader, writer = await asyncio.open_connection(sock=own, limit=1024)
+    writer.write(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def test_who_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.http_protocol, "STALL_SECONDS", 0.2)
+    _ENDLESS.clear()
+    async with _serving() as port, _unread(port):
+        async with asyncio.timeout(10):
+            await _ENDLESS.wait()
+
+
+class Slow(asyncio.Transport):
+    """A client that has read a little each time that one looks."""
+
+    def __init__(self, reads_bytes: int) -> None:
+        super().__init__()
+        self.waiting_bytes = 100_000
+        self.looks = 0
+        self.aborted = asyncio.Event()
+        self._reads_bytes = reads_bytes
+
+    def get_write_buffer_size(self) -> int:
+        self.looks += 1
+        self.waiting_bytes -= self._reads_bytes
+        return self.waiting_bytes
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.aborted.set()
+
+
+@pytest.mark.parametrize("reads_bytes", [0, 1])
+async def test_who_reads_slowly_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, reads_bytes: int
+) -> None:
+    monkeypatch.setattr(gateway.http_protocol, "STALL_SECONDS", 0.01)
+    config = Config(count, log_config=None, ws="none", lifespan="off")
+    config.load()
+    protocol, client = BoundedProtocol(config, ServerState(), {}), Slow(reads_bytes)
+    protocol.connection_made(client)
+    protocol.pause_writing()
+    if not reads_bytes:
+        async with asyncio.timeout(10):
+            await client.aborted.wait()
+    while reads_bytes and client.looks < 10:
+        await asyncio.sleep(0.01)
+    assert client.aborted.is_set() == (not reads_bytes)
+    protocol.pause_writing()
+    protocol.resume_writing()
+    assert protocol._stall is None
+    protocol.pause_writing()
+    protocol.connection_lost(None)
+    assert protocol._stall is None

@@ -112,10 +112,11 @@ async def test_a_caller_who_waits_too_short_gets_the_id(gateway: Installation) -
     assert shown["attempts"][0]["usage"]["fuel"] == shown["usage"]["fuel"] == 42
     assert (await gateway.http.get(f"{place}/logs")).json() == {
         "lines": [
-            {"level": "info", "text": "hello\x1b[31m\n"},
-            {"level": "error", "text": "worse"},
+            {"attempt": 1, "level": "info", "text": "hello\x1b[31m\n"},
+            {"attempt": 1, "level": "error", "text": "worse"},
         ],
         "truncated": True,
+        "dropped": [{"attempt": 1, "what": "logs", "count": None}],
     }
 
 

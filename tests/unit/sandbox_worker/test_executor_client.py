@@ -205,6 +205,7 @@ class Session:
 
     def __init__(self, *, at_once: bool = True) -> None:
         self.asked: list[frames.HostCall] = []
+        self.heard: list[frames.Told] = []
         self.waits = asyncio.Event()
         if at_once:
             self.waits.set()
@@ -213,6 +214,9 @@ class Session:
         self.asked.append(call)
         await self.waits.wait()
         return frames.HostReply(0, b"value")
+
+    def hear(self, told: frames.Told) -> None:
+        self.heard.append(told)
 
 
 async def converse(
@@ -368,3 +372,57 @@ async def test_large_bytes_go_through_the_shared_file(process: FakeProcess) -> N
 async def test_a_lie_about_the_shared_file_crashes_the_run(process: FakeProcess, told: int) -> None:
     result = await share(process, ran(Outcome.COMPLETED, shared_bytes=told), bytes(100_000))
     assert result.outcome is Outcome.CRASHED
+
+
+LINES = (LogLine(1, "one"), LogLine(2, "two"), LogLine(3, "three"))
+
+
+def tells(*lines: LogLine, **told: tuple[Event, ...]) -> bytes:
+    return frames.encode(frames.Told(lines, **told))
+
+
+async def test_what_is_told_while_it_runs_is_heard_and_in_the_result(process: FakeProcess) -> None:
+    session, event = Session(), Event("e", "1")
+    early, late = tells(*LINES[:2], events=(event,)), tells(LINES[2])
+    responder = asyncio.ensure_future(
+        respond(process, (LOADED, early + late + ran(Outcome.COMPLETED, b"x", logs=LINES[:1])))
+    )
+    result = await ExecutorClient(process, "t").run(TASK, session)
+    responder.cancel()
+    await asyncio.gather(responder, return_exceptions=True)
+    assert session.heard == [frames.Told(LINES[:2], (event,)), frames.Told(LINES[2:])]
+    assert (result.logs, result.events) == ((*LINES, LINES[0]), (event,))
+
+
+async def test_what_was_said_outlives_the_executor(process: FakeProcess) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def say_and_die() -> None:
+        await process.command()
+        await loop.sock_sendall(process.peer, LOADED)
+        await process.command()
+        await loop.sock_sendall(process.peer, tells(*LINES))
+        process.peer.shutdown(1)
+
+    client = ExecutorClient(process, "t")
+    result, _ = await asyncio.gather(client.run(TASK), say_and_die())
+    assert (result.outcome, result.logs) == (Outcome.CRASHED, LINES)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        tells(),
+        tells(LogLine(9, "x")),
+        tells(LogLine(1, "x" * 401)),
+        tells(*[LogLine(1, "x" * 50)] * 4) * 3,
+        tells(*[LogLine(1, "")] * 30),
+        tells(events=(Event("x", "y" * 100),)),
+    ],
+    ids=["nothing", "a level", "a long line", "many", "many empty", "events"],
+)
+async def test_a_lie_about_what_was_said_crashes_the_run(process: FakeProcess, lie: bytes) -> None:
+    answer = lie + ran(Outcome.COMPLETED, b"x")
+    result, client = await run_against(process, LOADED, answer)
+    assert result.outcome is Outcome.CRASHED
+    assert not client.healthy

@@ -40,6 +40,10 @@ class RedisKeys:
         """What a worker said of itself last."""
         return f"{self.prefix}report:{worker}"
 
+    def live(self, invocation_id: str) -> str:
+        """The stream of what the invocation says."""
+        return f"{self.prefix}live:{invocation_id}"
+
     def reply(self, gateway: str) -> str:
         """The stream of hints for one gateway."""
         return f"{self.prefix}reply:{gateway}"

@@ -11,4 +11,5 @@ if r[5] and tonumber(r[5]) <= now then
   return 0
 end
 call('HSET', key, 'state', 'running', 'started_ms', r[6] or at)
+wake_listeners(id)
 return 1

@@ -28,6 +28,7 @@ elseif retry_at and deaths < MAX_DEATHS then
   if ARGV[13] ~= '' then call('HSET', key, 'carry', ARGV[13]) end
   drop_entry(entry)
   note(id)
+  wake_listeners(id)
   leave_slots(id, r[9], r[11], r[12])
   if retry_at > now then push_due(id, r[9], retry_at) else push_backlog(id, r[9], retry_at, r[10]) end
 else

@@ -17,6 +17,7 @@ if r[3] then
 else
   if ran then note(id) end
   call('HSET', key, 'state', 'queued')
+  wake_listeners(id)
   call('HDEL', key, 'entry', 'slot')
   drop_entry(entry)
   leave_slots(id, r[4], r[6], r[7])

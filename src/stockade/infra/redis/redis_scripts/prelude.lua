@@ -23,6 +23,14 @@ local function now_ms() return math.floor(now_us() / 1000) end
 
 local function record_key(id) return P .. 'inv:' .. id end
 
+-- What an invocation says while it runs (see tell), and that its record changed, for those who listen. There is none for
+-- most, and then this costs a look.
+local WAKES, SAID_COST = 8192, 64
+local function live_key(id) return P .. 'live:' .. id end
+local function wake_listeners(id)
+  return call('XADD', live_key(id), 'NOMKSTREAM', 'MAXLEN', '~', WAKES, '*', 'w', '')
+end
+
 -- Before an answer about what an earlier call wrote: a server confirms what a connection itself wrote, and the earlier
 -- call may have come over another one. So this call writes too, behind it.
 local function write_again(key) call('HSET', key, 'v', '1') end
@@ -172,6 +180,7 @@ local function finish(id, outcome, at_ms, ...)
   end
   note(id)
   send_hint(id, r[3])
+  if wake_listeners(id) then call('PEXPIRE', live_key(id), RETENTION_MS) end
 end
 
 local function expire(id, at_ms)

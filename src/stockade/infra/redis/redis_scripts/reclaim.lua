@@ -24,6 +24,7 @@ local function lose(id)
   call('HSET', key, 'state', 'queued', 'attempt', r[1] + 1, 'deaths', deaths,
     'attempts', (r[3] or '') .. lost, 'attempts_count', (r[4] or 0) + 1)
   call('HSETNX', key, 'first_failure_ms', now)
+  wake_listeners(id)
   if r[5] then
     finish(id, 'cancelled', now)
   elseif deaths >= MAX_DEATHS then

@@ -14,6 +14,15 @@ local e = call('HMGET', key, 'limit', 'detail', 'finished_ms', 'attempts_count',
 local ended = cmsgpack.pack({ outcome = r[3], limit = e[1] or nil, detail = e[2] or nil, finished_ms = tonumber(e[3]),
   attempts_count = tonumber(e[4] or 0), redriven_ms = now })
 call('HSET', key, 'ends', (e[5] or '') .. ended, 'ends_count', (e[6] or 0) + 1)
+-- What the last attempt logged goes where that of earlier ones is; the record has room for one (`Spoken`, as msgpack).
+local logs = call('HGET', key, 'logs')
+if logs then
+  local pack = cmsgpack.pack
+  local said = '\130' .. pack('attempt') .. pack(tonumber(r[5])) .. pack('logs') .. logs
+  call('XADD', live_key(id), '*', 's', said)
+  call('HINCRBY', key, 'live_bytes', #said + SAID_COST)
+  call('PEXPIRE', live_key(id), RETENTION_MS)
+end
 call('HDEL', key, 'outcome', 'limit', 'detail', 'finished_ms', 'done_by', 'deadline_ms', 'cancel', 'reply_to', 'logs',
   'logs_truncated', 'events', 'events_truncated', 'progress', 'carry')
 call('HSET', key, 'state', 'queued', 'attempt', r[5] + 1, 'deaths', 0, 'redriven_by', nonce)
