@@ -31,12 +31,14 @@ from gateway.routes import (
     oci_modules,
     oidc,
     recordings,
+    runs,
     schedules,
     secrets,
     signers,
     status,
     traces,
     upstreams,
+    usage,
 )
 from gateway.routes.aliases import AliasRequest, PromotionRequest
 from gateway.routes.attestations import EnvelopeRequest
@@ -110,6 +112,8 @@ def create_app(services: Services) -> FastAPI:
         keys,
         oci_modules,
         oci,
+        runs,
+        usage,
         audit,
         oidc,
         status,

@@ -8,7 +8,7 @@ from starlette.responses import StreamingResponse
 from gateway.json_response import JSONResponse
 from gateway.openapi import optional
 from gateway.routes.context import Context, caller_of
-from gateway.routes.headers import parse_time
+from gateway.routes.headers import query_time
 from stockade.core.actions import Action
 from stockade.core.audit import AuditHead, AuditLog, AuditQuery
 from stockade.core.audit_chain import entry_line, head_line
@@ -109,23 +109,11 @@ def _query(request: Request) -> AuditQuery:
         action=given.get("action", ""),
         principal=given.get("principal", ""),
         object=given.get("object", ""),
-        since_ms=_time(request, "since"),
-        until_ms=_time(request, "until"),
+        since_ms=query_time(request, "since"),
+        until_ms=query_time(request, "until"),
         before=_number(request, "before", None, least=0),
         most=_number(request, "limit", _MOST_LISTED, least=1) or _LISTED,
     )
-
-
-def _time(request: Request, name: str) -> int | None:
-    text = request.query_params.get(name)
-    if text is None:
-        return None
-    time_ms = parse_time(text)
-    if time_ms is None:
-        raise StockadeError(
-            "request.query_invalid", f"'{name}' must be a time such as 2030-01-31T12:00:00Z."
-        )
-    return time_ms
 
 
 def _number(request: Request, name: str, most: int | None, *, least: int) -> int | None:

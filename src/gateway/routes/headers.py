@@ -136,6 +136,23 @@ def query_flag(request: Request, name: str) -> bool:
     return text == "true"
 
 
+def query_time(request: Request, name: str) -> int | None:
+    """A time in the query, as Unix milliseconds.
+
+    Raises:
+        StockadeError: `request.query_invalid`.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    time_ms = parse_time(text)
+    if time_ms is None:
+        raise StockadeError(
+            "request.query_invalid", f"'{name}' must be a time such as 2030-01-31T12:00:00Z."
+        )
+    return time_ms
+
+
 def expected_revision(request: Request) -> int | None:
     """The revision that the caller saw: `If-Match: "3"`, or `If-None-Match: *` for none, as 0.
 

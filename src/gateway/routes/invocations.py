@@ -1,6 +1,7 @@
 """Invoking, and everything about an invocation."""
 
 import re
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -20,7 +21,9 @@ from gateway.routes.headers import (
     version_choice,
     wait_seconds,
 )
+from gateway.services import Services
 from gateway.usecases.clamp_limits import input_bound
+from gateway.usecases.find_past import find_anywhere
 from gateway.usecases.follow_run import all_that_was_said
 from gateway.usecases.invoke_function import (
     cancel_invocation,
@@ -38,6 +41,7 @@ from stockade.core.modules import FunctionVersion
 from stockade.core.outcomes import Outcome, State
 
 router = APIRouter(tags=["invocations"])
+_Find = Callable[[Services, str, str], Awaitable[InvocationRecord]]
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -97,9 +101,10 @@ async def get_invocation(request: Request, invocation_id: str) -> Response:
     """State, attempts, outcome, usage.
 
     Each failed attempt says which retry policy decided, why (`reason`, `code`), by which estimate
-    of success, and what the other policy would have decided (`shadow`).
+    of success, and what the other policy would have decided (`shadow`). When its record has gone,
+    this is what the history keeps of it.
     """
-    _, record = await record_of(request, invocation_id, Action.READ)
+    _, record = await record_of(request, invocation_id, Action.READ, find_anywhere)
     return JSONResponse(shown(record))
 
 
@@ -171,9 +176,9 @@ async def _version(
 
 
 async def record_of(
-    request: Request, invocation_id: str, action: Action
+    request: Request, invocation_id: str, action: Action, find: _Find = find_record
 ) -> tuple[Context, InvocationRecord]:
-    """The record, with whose function the caller may do this.
+    """The record, as `find` finds it, with whose function the caller may do this.
 
     Raises:
         StockadeError: `auth.…`, `invocation.not_found`.
@@ -182,7 +187,7 @@ async def record_of(
     try:
         check_id(invocation_id)
         works_on(Work(caller.tenant, invocation_id))
-        record = await find_record(context.services, caller.tenant, invocation_id)
+        record = await find(context.services, caller.tenant, invocation_id)
     except StockadeError:
         # Who may do this to nothing does not learn what there is.
         context.authorizer.check_policies(caller, action)

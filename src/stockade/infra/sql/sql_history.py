@@ -71,7 +71,7 @@ class SqlHistoryStore:
     async def runs(self, tenant: str, query: RunQuery) -> Sequence[Run]:
         """Runs that the query asks for."""
         texts = (tenant, query.function, query.limit)
-        if not storable(*texts, query.version, query.since_ms, query.until_ms):
+        if not storable(*texts, query.version, query.since_ms, query.until_ms, *query.after or ()):
             return ()
         place = [history_runs.c[name] for name in ("finished_ms", "invocation", "redrive")]
         order = place if query.oldest_first else [column.desc() for column in place]
@@ -105,7 +105,8 @@ class SqlHistoryStore:
 
     async def usage(self, tenant: str, query: UsageQuery) -> Sequence[UsageDay]:
         """Usage that the query asks for."""
-        if not storable(tenant, query.function, query.first_day, query.last_day):
+        days = (query.first_day, query.last_day)
+        if not storable(tenant, query.function, *days, *query.after or ()):
             return ()
         day, function = history_usage.c.day, history_usage.c.function
         wanted = select(history_usage).where(*_usage_conditions(tenant, query))
