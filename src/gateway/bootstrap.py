@@ -57,6 +57,7 @@ from stockade.infra.redis.redis_connection import RedisConnections
 from stockade.infra.redis.redis_live_events import RedisLiveEvents
 from stockade.infra.redis.redis_module_hints import RedisModuleHints
 from stockade.infra.redis.redis_partitions import RedisPartitions
+from stockade.infra.redis.redis_retry_tallies import RedisRetryTallies
 from stockade.infra.redis.redis_status import RedisStatusBoard
 from stockade.infra.redis.redis_upstreams import RedisUpstreamNews, RedisUpstreamStore
 from stockade.infra.sealed_recordings import SealedRecordings
@@ -225,6 +226,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             metrics=metrics,
             upstreams=upstreams,
             upstream_news=upstream_news,
+            tallies=_tallies(stack, settings),
             tracer=tracer,
             traces=traces,
         )
@@ -241,6 +243,12 @@ def _live_events(stack: AsyncExitStack, settings: GatewaySettings) -> RedisLiveE
     live = RedisLiveEvents(RedisPartitions(settings.redis_url, settings.partitions).connections)
     stack.push_async_callback(live.aclose)
     return live
+
+
+def _tallies(stack: AsyncExitStack, settings: GatewaySettings) -> RedisRetryTallies:
+    tallies = RedisRetryTallies.open(settings.redis_url, settings.partitions)
+    stack.push_async_callback(tallies.aclose)
+    return tallies
 
 
 @asynccontextmanager

@@ -29,6 +29,7 @@ from stockade.core.ports import (
     SecretBox,
 )
 from stockade.core.recordings import RecordingStore
+from stockade.core.retry_tallies import RetryTallies
 from stockade.core.schedules import CronCalendar
 from stockade.core.shares import SharePolicy
 from stockade.core.spans import OFF, NoTraceStore, Tracer, TraceStore
@@ -70,6 +71,7 @@ class Services:
     audit: AuditLog
     history: HistoryStore
     board: StatusBoard
+    tallies: RetryTallies
     feeds: Sequence[HistoryFeed] = ()
     weak_walls: tuple[str, ...] = ()
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)

@@ -22,6 +22,7 @@ from sandbox_worker.operations import Dependencies, Identity, Operations
 from sandbox_worker.operations_server import OperationsServer
 from sandbox_worker.recording import Recordings
 from sandbox_worker.retries import Retries
+from sandbox_worker.retry_counts import telling_tallies
 from sandbox_worker.run_attempt import AttemptServices
 from sandbox_worker.settings import WorkerSettings
 from sandbox_worker.supervisor import Supervisor
@@ -52,6 +53,7 @@ from stockade.infra.redis.redis_learned_states import RedisLearnedStates
 from stockade.infra.redis.redis_live_events import RedisLiveEvents
 from stockade.infra.redis.redis_module_hints import RedisModuleHints
 from stockade.infra.redis.redis_partitions import RedisPartitions
+from stockade.infra.redis.redis_retry_tallies import RedisRetryTallies
 from stockade.infra.redis.redis_status import RedisStatusBoard
 from stockade.infra.redis.redis_upstreams import RedisUpstreamNews, RedisUpstreamStore
 from stockade.infra.sealed_recordings import SealedRecordings
@@ -158,14 +160,18 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
 async def _retries(
     stack: AsyncExitStack, settings: WorkerSettings, metrics: WorkerMetrics
 ) -> Retries:
-    """Both policies; what the learned one learns is shared until the end."""
+    """Both policies; what was learned, and what became of it, is shared until the end."""
     uniform = SystemRandom().random
     states = RedisLearnedStates.open(settings.redis_url, settings.partitions)
     stack.push_async_callback(states.aclose)
     fixed, policy = FixedRetryPolicy(uniform), LearnedRetryPolicy(uniform)
     learned = SharedLearning(policy, fixed, states, metrics)
     await stack.enter_async_context(learned.sharing())
-    return Retries(fixed, learned, policy.memory.needs, learned.prepare)
+    tallies = RedisRetryTallies.open(settings.redis_url, settings.partitions)
+    stack.push_async_callback(tallies.aclose)
+    retries = Retries(fixed, learned, policy.memory.needs, learned.prepare)
+    await stack.enter_async_context(telling_tallies(retries.counts, tallies))
+    return retries
 
 
 async def _supervisor(

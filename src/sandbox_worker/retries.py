@@ -5,11 +5,12 @@ effect, for the record. Every end is learned from, whoever decides.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
-from stockade.core.invocations import NOTHING_CARRIED, Claim, RetryCarry
+from sandbox_worker.retry_counts import RetryCounts
+from stockade.core.invocations import NOTHING_CARRIED, Claim, Completion, RetryCarry
 from stockade.core.limits import Limits
 from stockade.core.outcomes import Attempt, Outcome, ReasonCode, RunResult, ShadowDecision
 from stockade.retry.certainties import RAISABLE_LIMITS, stop
@@ -53,6 +54,7 @@ class Retries:
     learned: ConsideringPolicy
     needs: Needs
     prepare: Prepare = _nothing
+    counts: RetryCounts = field(default_factory=RetryCounts)
 
     async def know_needs(self, claim: Claim) -> Claim:
         """The claim with limits by what all workers know; before the attempt runs."""
@@ -128,8 +130,10 @@ class Retries:
             told = f"The {result.limit} limit was raised after attempt {claim.attempt}."
         return RetryCarry(limits, basis, _failure(result), success, stopped, told)
 
-    def observe(self, claim: Claim, result: RunResult, now_ms: int) -> None:
-        """Learns from the attempt's end, once it is recorded."""
+    def observe(self, claim: Claim, result: RunResult, completion: Completion) -> None:
+        """Learns from the attempt's end, once it is recorded, and counts it."""
+        self.counts.count(claim, completion)
+        now_ms = completion.finished_ms
         observation = AttemptObservation(
             source=_source(claim, result.upstream),
             outcome=result.outcome,
@@ -201,7 +205,7 @@ def _estimated(claim: Claim, result: RunResult, decided: Decided) -> tuple[str, 
     """What the next attempt's end will teach, and the estimate that it will be held against.
 
     The learned policy's own, whoever rules; but not of a retry under the same limits where the
-    learned policy reckons with raised ones, and nothing that only the fixed policy explores.
+    learned policy reckons with raised ones.
     """
     if _asked(claim) == _LEARNED:
         return decided.ruling.basis, decided.ruling.success

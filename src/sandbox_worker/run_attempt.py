@@ -121,7 +121,7 @@ class RunningAttempt:
         self.spans.ended(result, completion, recorded=recorded)
         if recorded:
             services.metrics.ran(self.claim, completion)
-            services.retries.observe(self.claim, result, completion.finished_ms)
+            services.retries.observe(self.claim, result, completion)
 
     async def _begin(self, now_ms: int) -> bool:
         """Tells that the run began, unless it is over at once: then its completion says it all.

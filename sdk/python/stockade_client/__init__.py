@@ -27,6 +27,7 @@ from stockade_client.modules import (
     ModuleVersion,
     StorageUsage,
 )
+from stockade_client.retries import Calibration, CalibrationBin, RetryReport, ShadowEffect
 from stockade_client.schedules import Cron, Every, FiringTime, Schedule, ScheduleRefusal
 from stockade_client.status import InstallationStatus
 from stockade_client.trust import FunctionTrust, Signer
@@ -59,6 +60,8 @@ __all__ = [
     "AuditEntry",
     "AuditFilter",
     "AuditHead",
+    "Calibration",
+    "CalibrationBin",
     "Client",
     "ConnectionFailed",
     "Cron",
@@ -87,10 +90,12 @@ __all__ = [
     "Progress",
     "Refusal",
     "Rehearsal",
+    "RetryReport",
     "Schedule",
     "ScheduleRefusal",
     "Secret",
     "ShadowDecision",
+    "ShadowEffect",
     "Signer",
     "StockadeApiError",
     "StockadeClientError",

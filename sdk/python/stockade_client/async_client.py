@@ -17,6 +17,7 @@ from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeC
 from stockade_client.function_methods import AsyncFunctionMethods
 from stockade_client.key_methods import AsyncKeyMethods
 from stockade_client.module_methods import AsyncModuleMethods
+from stockade_client.retry_methods import AsyncRetryMethods
 from stockade_client.schedule_methods import AsyncScheduleMethods
 from stockade_client.status import AsyncStatusMethods
 from stockade_client.trust_methods import AsyncTrustMethods
@@ -40,6 +41,7 @@ class AsyncClient(
     AsyncFunctionMethods,
     AsyncKeyMethods,
     AsyncModuleMethods,
+    AsyncRetryMethods,
     AsyncScheduleMethods,
     AsyncStatusMethods,
     AsyncTrustMethods,

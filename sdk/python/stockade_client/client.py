@@ -17,6 +17,7 @@ from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeC
 from stockade_client.function_methods import FunctionMethods
 from stockade_client.key_methods import KeyMethods
 from stockade_client.module_methods import ModuleMethods
+from stockade_client.retry_methods import RetryMethods
 from stockade_client.schedule_methods import ScheduleMethods
 from stockade_client.status import StatusMethods
 from stockade_client.trust_methods import TrustMethods
@@ -40,6 +41,7 @@ class Client(
     FunctionMethods,
     KeyMethods,
     ModuleMethods,
+    RetryMethods,
     ScheduleMethods,
     StatusMethods,
     TrustMethods,

@@ -27,6 +27,13 @@ ExpectedRevision = Annotated[
         show_default=False,
     ),
 ]
+OfAlias = Annotated[
+    str | None, typer.Option("--alias", help="The version this points to.", show_default=False)
+]
+OfVersion = Annotated[
+    int | None,
+    typer.Option("--version", min=1, help="This version, not the latest.", show_default=False),
+]
 
 
 def asked_limits(each: list[str], every: str | None) -> "AskedLimits":

@@ -8,6 +8,7 @@ from stockade.cli import (
     keys,
     modules,
     policy,
+    retries,
     runs,
     schedules,
     secrets,
@@ -48,6 +49,7 @@ app.command(rich_help_panel=_CALL)(batch)
 app.add_typer(schedules.app, name="schedules", rich_help_panel=_CALL)
 app.add_typer(runs.app, name="runs", rich_help_panel=_CALL)
 app.add_typer(upstreams.app, name="upstreams", rich_help_panel=_CALL)
+app.add_typer(retries.app, name="retries", rich_help_panel=_CALL)
 app.add_typer(keys.app, name="keys", rich_help_panel=_ACCESS)
 app.add_typer(signers.app, name="signers", rich_help_panel=_ACCESS)
 app.add_typer(policy.app, name="policy", rich_help_panel=_ACCESS)

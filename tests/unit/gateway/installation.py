@@ -37,6 +37,7 @@ from stockade.infra.memory.memory_live_events import MemoryLiveEvents
 from stockade.infra.memory.memory_payloads import MemoryPayloadStore
 from stockade.infra.memory.memory_queue import MemoryInvocationQueue
 from stockade.infra.memory.memory_queue_state import MemoryQueueState
+from stockade.infra.memory.memory_retry_tallies import MemoryRetryTallies
 from stockade.infra.memory.memory_status import MemoryStatusBoard
 from stockade.infra.memory.memory_upstreams import MemoryUpstreamNews, MemoryUpstreamStore
 from stockade.infra.policies.cedar_policies import CedarPolicies
@@ -220,6 +221,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         schedules=catalog.schedule_store(),
         audit=MemoryAuditLog(Ed25519HeadSigner((b"a" * 32,))),
         history=MemoryHistoryStore(),
+        tallies=MemoryRetryTallies(),
         calendar=CronsimCalendar(),
         secret_box=BOX,
         recordings=SealedRecordings(payloads, BOX),

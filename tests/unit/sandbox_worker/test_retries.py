@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from sandbox_worker.retries import Retries
-from stockade.core.invocations import NOTHING_CARRIED, Claim, Invocation, RetryCarry
+from stockade.core.invocations import NOTHING_CARRIED, Claim, Completion, Invocation, RetryCarry
 from stockade.core.limits import CEILINGS, Limits
 from stockade.core.modules import Abi, FunctionContent, RetrySettings
-from stockade.core.outcomes import Outcome, ReasonCode, RunResult, Usage
+from stockade.core.outcomes import Attempt, Outcome, ReasonCode, RunResult, Usage
 from stockade.retry.fixed import FixedRetryPolicy
 from stockade.retry.learned import LearnedRetryPolicy
 from stockade.retry.types import FailureContext, RetryDecision
@@ -44,9 +44,9 @@ def test_what_an_upstream_did_is_the_cause_and_names_the_source() -> None:
     well = RunResult(Outcome.COMPLETED, upstream=upstream)
     bad = RunResult(Outcome.REJECTED, retry_hint=True, upstream=upstream, cause="5xx")
     for _ in range(10):
-        desk.observe(first, well, NOW_MS)
+        learn(desk, first, well)
     for _ in range(4):
-        desk.observe(first, bad, NOW_MS)
+        learn(desk, first, bad)
     decision = desk.decide(first, bad, NOW_MS + 2000)
     assert decision.ruling.reason.startswith(
         f"{upstream} has been out for 2.0 s (4 failures in a row)"
@@ -61,8 +61,13 @@ def test_a_call_that_was_not_sent_tells_that_its_upstream_is_out() -> None:
     desk, first = retries(), claim()
     refused = RunResult(Outcome.TRAPPED, upstream="http_fetch:x", cause="upstream_out")
     assert "has been out" not in desk.decide(first, refused, NOW_MS).ruling.reason
-    desk.observe(first, refused, NOW_MS)
+    learn(desk, first, refused)
     assert "has been out" in desk.decide(first, refused, NOW_MS + 1).ruling.reason
+
+
+def learn(desk: Retries, of: Claim, result: RunResult) -> None:
+    attempt = Attempt(of.attempt, result.outcome, "", result.usage)
+    desk.observe(of, result, Completion(attempt, NOW_MS))
 
 
 @pytest.mark.parametrize(
@@ -111,9 +116,9 @@ def test_what_a_retrys_end_teaches_goes_to_the_basis_it_was_decided_by() -> None
     carry = desk.carry(first, TRAPPED, decided)
     assert carry.basis == "tra..unreachable.001"
     for _ in range(40):
-        desk.observe(first, fine, NOW_MS)
-        desk.observe(claim(attempt=2, carry=carry), TRAPPED, NOW_MS)
-    desk.observe(first, fine, NOW_MS)
+        learn(desk, first, fine)
+        learn(desk, claim(attempt=2, carry=carry), TRAPPED)
+    learn(desk, first, fine)
     again = desk.decide(first, TRAPPED, NOW_MS).ruling
     assert decided.ruling.success == pytest.approx(0.5)
     assert again.success is not None
@@ -179,12 +184,12 @@ def test_a_shadow_that_fails_is_left_out() -> None:
 def test_a_fixed_functions_retries_teach_the_learned_policy() -> None:
     desk, first, fine = retries(), claim("fixed"), RunResult(Outcome.COMPLETED, b"out")
     for _ in range(40):
-        desk.observe(first, fine, NOW_MS)
+        learn(desk, first, fine)
         carry = desk.carry(first, TRAPPED, desk.decide(first, TRAPPED, NOW_MS))
         assert carry.basis == "tra..unreachable.001"
         assert carry.success is not None
-        desk.observe(claim("fixed", attempt=2, carry=carry), TRAPPED, NOW_MS)
-    desk.observe(first, fine, NOW_MS)
+        learn(desk, claim("fixed", attempt=2, carry=carry), TRAPPED)
+    learn(desk, first, fine)
     decided = desk.decide(first, TRAPPED, NOW_MS)
     assert decided.ruling.retry
     assert decided.shadow is not None
@@ -238,7 +243,7 @@ def automatic(policy: str, ceiling: int = 10**10) -> Claim:
 def ran(desk: Retries, fuel: int, runs: int = 40) -> None:
     done = RunResult(Outcome.COMPLETED, usage=Usage(fuel, 2**20, 5))
     for _ in range(runs):
-        desk.observe(claim(), done, NOW_MS)
+        learn(desk, claim(), done)
 
 
 def test_automatic_limits_are_the_first_attempts_own_and_stand_in_its_record() -> None:
