@@ -27,6 +27,13 @@ from stockade_client.modules import (
     ModuleVersion,
     StorageUsage,
 )
+from stockade_client.recordings import (
+    Blank,
+    Ending,
+    RecordedAttempt,
+    RecordedCall,
+    Recording,
+)
 from stockade_client.retries import Calibration, CalibrationBin, RetryReport, ShadowEffect
 from stockade_client.schedules import Cron, Every, FiringTime, Schedule, ScheduleRefusal
 from stockade_client.status import InstallationStatus
@@ -60,12 +67,14 @@ __all__ = [
     "AuditEntry",
     "AuditFilter",
     "AuditHead",
+    "Blank",
     "Calibration",
     "CalibrationBin",
     "Client",
     "ConnectionFailed",
     "Cron",
     "DeletedFunction",
+    "Ending",
     "Event",
     "Every",
     "FiringTime",
@@ -88,6 +97,9 @@ __all__ = [
     "ModuleVersion",
     "NewApiKey",
     "Progress",
+    "RecordedAttempt",
+    "RecordedCall",
+    "Recording",
     "Refusal",
     "Rehearsal",
     "RetryReport",

@@ -17,6 +17,7 @@ from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeC
 from stockade_client.function_methods import AsyncFunctionMethods
 from stockade_client.key_methods import AsyncKeyMethods
 from stockade_client.module_methods import AsyncModuleMethods
+from stockade_client.recordings import AsyncRecordingMethods
 from stockade_client.retry_methods import AsyncRetryMethods
 from stockade_client.schedule_methods import AsyncScheduleMethods
 from stockade_client.status import AsyncStatusMethods
@@ -42,6 +43,7 @@ class AsyncClient(
     AsyncKeyMethods,
     AsyncModuleMethods,
     AsyncRetryMethods,
+    AsyncRecordingMethods,
     AsyncScheduleMethods,
     AsyncStatusMethods,
     AsyncTrustMethods,

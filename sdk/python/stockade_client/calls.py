@@ -211,6 +211,7 @@ def function_content(
     env: Mapping[str, str] | None,
     retry: Mapping[str, object] | None,
     concurrency: int | None,
+    record: bool | None = None,  # noqa: FBT001 - as it stands in the body
 ) -> dict[str, object]:
     """The body of a deploy."""
     return {
@@ -220,6 +221,7 @@ def function_content(
         "env": env,
         "retry": retry,
         "concurrency": concurrency,
+        "record": record,
     }
 
 

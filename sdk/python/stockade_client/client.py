@@ -17,6 +17,7 @@ from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeC
 from stockade_client.function_methods import FunctionMethods
 from stockade_client.key_methods import KeyMethods
 from stockade_client.module_methods import ModuleMethods
+from stockade_client.recordings import RecordingMethods
 from stockade_client.retry_methods import RetryMethods
 from stockade_client.schedule_methods import ScheduleMethods
 from stockade_client.status import StatusMethods
@@ -42,6 +43,7 @@ class Client(
     KeyMethods,
     ModuleMethods,
     RetryMethods,
+    RecordingMethods,
     ScheduleMethods,
     StatusMethods,
     TrustMethods,

@@ -19,7 +19,7 @@ class FunctionMethods(ABC):
     def _send(self, call: Call[_Answer]) -> _Answer:
         """Makes a call."""
 
-    def put_function(
+    def put_function(  # noqa: PLR0913 - one for each setting
         self,
         name: str,
         module: str,
@@ -29,6 +29,7 @@ class FunctionMethods(ABC):
         env: Mapping[str, str] | None = None,
         retry: Mapping[str, object] | None = None,
         concurrency: int | None = None,
+        record: bool | None = None,
         message: str | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> FunctionVersion:
@@ -43,14 +44,15 @@ class FunctionMethods(ABC):
             env: What guests read by `config_get`, WASI guests as their environment.
             retry: `policy`, `max_attempts`, `base_delay_ms`, `max_delay_ms`.
             concurrency: How many invocations of the function run at once at most.
+            record: Whether each attempt writes down what varied in it, so that it can be replayed.
             message: A line about the version, such as why it was made.
             labels: More about it, such as the commit.
         """
-        content = function_content(module, limits, grants, env, retry, concurrency)
+        content = function_content(module, limits, grants, env, retry, concurrency, record)
         content |= {"message": message, "labels": labels}
         return self._send(calls.put_function(name, content))
 
-    def rehearse_function(
+    def rehearse_function(  # noqa: PLR0913 - one for each setting
         self,
         name: str,
         module: str | bytes,
@@ -61,6 +63,7 @@ class FunctionMethods(ABC):
         env: Mapping[str, str] | None = None,
         retry: Mapping[str, object] | None = None,
         concurrency: int | None = None,
+        record: bool | None = None,
         against: str | int | None = None,
     ) -> Rehearsal:
         """What such a deploy would change, and all it would be refused for; writes nothing.
@@ -68,7 +71,7 @@ class FunctionMethods(ABC):
         `module` is a digest, or the signed module itself, which need not be uploaded. `against`
         names a version or an alias to compare with instead of the latest version.
         """
-        content = function_content("", limits, grants, env, retry, concurrency)
+        content = function_content("", limits, grants, env, retry, concurrency, record)
         content |= calls.rehearsed_module(module, detached_signature)
         which = None if against is None else str(against)
         return self._send(calls.rehearse_function(name, content, which))
@@ -122,7 +125,7 @@ class AsyncFunctionMethods(ABC):
     async def _send(self, call: Call[_Answer]) -> _Answer:
         """Makes a call."""
 
-    async def put_function(
+    async def put_function(  # noqa: PLR0913 - one for each setting
         self,
         name: str,
         module: str,
@@ -132,6 +135,7 @@ class AsyncFunctionMethods(ABC):
         env: Mapping[str, str] | None = None,
         retry: Mapping[str, object] | None = None,
         concurrency: int | None = None,
+        record: bool | None = None,
         message: str | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> FunctionVersion:
@@ -146,14 +150,15 @@ class AsyncFunctionMethods(ABC):
             env: What guests read by `config_get`, WASI guests as their environment.
             retry: `policy`, `max_attempts`, `base_delay_ms`, `max_delay_ms`.
             concurrency: How many invocations of the function run at once at most.
+            record: Whether each attempt writes down what varied in it, so that it can be replayed.
             message: A line about the version, such as why it was made.
             labels: More about it, such as the commit.
         """
-        content = function_content(module, limits, grants, env, retry, concurrency)
+        content = function_content(module, limits, grants, env, retry, concurrency, record)
         content |= {"message": message, "labels": labels}
         return await self._send(calls.put_function(name, content))
 
-    async def rehearse_function(
+    async def rehearse_function(  # noqa: PLR0913 - one for each setting
         self,
         name: str,
         module: str | bytes,
@@ -164,6 +169,7 @@ class AsyncFunctionMethods(ABC):
         env: Mapping[str, str] | None = None,
         retry: Mapping[str, object] | None = None,
         concurrency: int | None = None,
+        record: bool | None = None,
         against: str | int | None = None,
     ) -> Rehearsal:
         """What such a deploy would change, and all it would be refused for; writes nothing.
@@ -171,7 +177,7 @@ class AsyncFunctionMethods(ABC):
         `module` is a digest, or the signed module itself, which need not be uploaded. `against`
         names a version or an alias to compare with instead of the latest version.
         """
-        content = function_content("", limits, grants, env, retry, concurrency)
+        content = function_content("", limits, grants, env, retry, concurrency, record)
         content |= calls.rehearsed_module(module, detached_signature)
         which = None if against is None else str(against)
         return await self._send(calls.rehearse_function(name, content, which))

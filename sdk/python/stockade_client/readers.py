@@ -201,6 +201,7 @@ def details_of(fields: Fields) -> FunctionDetails:
         created_by=fields.maybe_text("created_by") or "",
         message=fields.maybe_text("message") or "",
         labels=fields.pairs("labels", Fields.text),
+        record=fields.flag("record"),
     )
 
 

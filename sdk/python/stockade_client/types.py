@@ -56,6 +56,7 @@ class FunctionDetails:
     created_by: str = ""
     message: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    record: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,12 @@ _Environment = Annotated[
         help="A setting: what config_get or a WASI environment tells the guest. Repeatable.",
     ),
 ]
+_Record = Annotated[
+    bool,
+    typer.Option(
+        "--record", help="Have each attempt write down what varied, for 'stockade replay'."
+    ),
+]
 _Message = Annotated[str | None, typer.Option("--message", "-m", help="A line about this version.")]
 _Labels = Annotated[
     list[str] | None,
@@ -110,6 +116,7 @@ def deploy(  # noqa: PLR0913 - one for each option
     max_attempts: _MaxAttempts = None,
     grant: _Grants = None,
     env: _Environment = None,
+    record: _Record = False,
     message: _Message = None,
     label: _Labels = None,
     dry_run: _DryRun = False,
@@ -134,6 +141,7 @@ def deploy(  # noqa: PLR0913 - one for each option
             grants=grants,
             env=variables,
             retry=retries,
+            record=record or None,
             against=against,
         )
         _tell(found, as_json=as_json)
@@ -148,6 +156,7 @@ def deploy(  # noqa: PLR0913 - one for each option
         grants=grants,
         env=variables,
         retry=retries,
+        record=record or None,
         message=message,
         labels=labels,
     )

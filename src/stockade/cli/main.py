@@ -25,6 +25,7 @@ from stockade.cli.demo.command import demo
 from stockade.cli.dev.command import dev
 from stockade.cli.doctor import doctor
 from stockade.cli.invoke import invoke
+from stockade.cli.replay import replay
 from stockade.cli.status import status
 
 _START, _TENANT, _CALL = "Start here", "Modules and functions", "Run and look"
@@ -47,6 +48,7 @@ app.add_typer(secrets.app, name="secrets", rich_help_panel=_TENANT)
 app.command(rich_help_panel=_CALL)(invoke)
 app.command(rich_help_panel=_CALL)(batch)
 app.add_typer(schedules.app, name="schedules", rich_help_panel=_CALL)
+app.command(rich_help_panel=_CALL)(replay)
 app.add_typer(runs.app, name="runs", rich_help_panel=_CALL)
 app.add_typer(upstreams.app, name="upstreams", rich_help_panel=_CALL)
 app.add_typer(retries.app, name="retries", rich_help_panel=_CALL)

@@ -11,6 +11,7 @@ from tests.unit.stockade.cli.conftest import CommandLine
 COMMANDS = [
     "",
     "demo",
+    "replay",
     "dev",
     "doctor",
     "serve",
