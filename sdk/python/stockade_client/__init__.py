@@ -19,6 +19,15 @@ from stockade_client.functions import (
     VersionDiff,
     VersionPage,
 )
+from stockade_client.history import (
+    Amounts,
+    Run,
+    RunFilter,
+    RunPage,
+    UsageFilter,
+    UsageOfDay,
+    UsagePage,
+)
 from stockade_client.keys import ApiKey, NewApiKey, WorkloadKey
 from stockade_client.modules import (
     ModuleDetails,
@@ -60,6 +69,7 @@ from stockade_client.upstreams import Upstream
 __all__ = [
     "Alias",
     "AliasChange",
+    "Amounts",
     "ApiKey",
     "AsyncClient",
     "Attempt",
@@ -103,6 +113,9 @@ __all__ = [
     "Refusal",
     "Rehearsal",
     "RetryReport",
+    "Run",
+    "RunFilter",
+    "RunPage",
     "Schedule",
     "ScheduleRefusal",
     "Secret",
@@ -114,6 +127,9 @@ __all__ = [
     "StorageUsage",
     "Upstream",
     "Usage",
+    "UsageFilter",
+    "UsageOfDay",
+    "UsagePage",
     "VersionDiff",
     "VersionPage",
     "WorkloadKey",

@@ -15,6 +15,7 @@ from stockade_client.audit_methods import AsyncAuditMethods
 from stockade_client.calls import Call
 from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeClientError
 from stockade_client.function_methods import AsyncFunctionMethods
+from stockade_client.history_methods import AsyncHistoryMethods
 from stockade_client.key_methods import AsyncKeyMethods
 from stockade_client.module_methods import AsyncModuleMethods
 from stockade_client.recordings import AsyncRecordingMethods
@@ -40,6 +41,7 @@ class AsyncClient(
     AsyncAttestationMethods,
     AsyncAuditMethods,
     AsyncFunctionMethods,
+    AsyncHistoryMethods,
     AsyncKeyMethods,
     AsyncModuleMethods,
     AsyncRetryMethods,

@@ -15,6 +15,7 @@ from stockade_client.audit_methods import AuditMethods
 from stockade_client.calls import Call
 from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeClientError
 from stockade_client.function_methods import FunctionMethods
+from stockade_client.history_methods import HistoryMethods
 from stockade_client.key_methods import KeyMethods
 from stockade_client.module_methods import ModuleMethods
 from stockade_client.recordings import RecordingMethods
@@ -40,6 +41,7 @@ class Client(
     AttestationMethods,
     AuditMethods,
     FunctionMethods,
+    HistoryMethods,
     KeyMethods,
     ModuleMethods,
     RetryMethods,

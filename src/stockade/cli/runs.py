@@ -7,6 +7,7 @@ import typer
 
 from stockade.cli.attempts import print_attempts
 from stockade.cli.connection import connected
+from stockade.cli.history import export_runs, list_runs
 from stockade.cli.options import InvocationId, JsonFlag
 from stockade.cli.words import print_facts, print_json, print_table, safe, say, write_output
 
@@ -18,6 +19,10 @@ _MaybeId = Annotated[
 ]
 
 app = typer.Typer(no_args_is_help=True, help="Look at invocations: state, output, logs.")
+
+
+app.command("list")(list_runs)
+app.command("export")(export_runs)
 
 
 @app.command()
