@@ -54,6 +54,7 @@ from stockade.infra.policies.watched_trust import watched_trust_rules
 from stockade.infra.queue_settings import QueueSettings
 from stockade.infra.redis.redis_catalog_changes import RedisCatalogChanges
 from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_learned_states import RedisLearnedStates
 from stockade.infra.redis.redis_live_events import RedisLiveEvents
 from stockade.infra.redis.redis_module_hints import RedisModuleHints
 from stockade.infra.redis.redis_partitions import RedisPartitions
@@ -227,6 +228,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             upstreams=upstreams,
             upstream_news=upstream_news,
             tallies=_tallies(stack, settings),
+            learned=_learned(stack, settings),
             tracer=tracer,
             traces=traces,
         )
@@ -243,6 +245,12 @@ def _live_events(stack: AsyncExitStack, settings: GatewaySettings) -> RedisLiveE
     live = RedisLiveEvents(RedisPartitions(settings.redis_url, settings.partitions).connections)
     stack.push_async_callback(live.aclose)
     return live
+
+
+def _learned(stack: AsyncExitStack, settings: GatewaySettings) -> RedisLearnedStates:
+    learned = RedisLearnedStates.open(settings.redis_url, settings.partitions)
+    stack.push_async_callback(learned.aclose)
+    return learned
 
 
 def _tallies(stack: AsyncExitStack, settings: GatewaySettings) -> RedisRetryTallies:

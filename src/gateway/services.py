@@ -13,6 +13,7 @@ from stockade.core.catalog_changes import CatalogChanges
 from stockade.core.egress import EgressPolicy
 from stockade.core.history import HistoryFeed, HistoryStore
 from stockade.core.installation_status import StatusBoard
+from stockade.core.learned_states import LearnedStates
 from stockade.core.live_events import LiveEvents
 from stockade.core.module_store import StoragePolicy
 from stockade.core.module_turns import ModuleTurns
@@ -70,6 +71,7 @@ class Services:
     storage: StoragePolicy
     audit: AuditLog
     history: HistoryStore
+    learned: LearnedStates
     board: StatusBoard
     tallies: RetryTallies
     feeds: Sequence[HistoryFeed] = ()

@@ -43,7 +43,14 @@ from stockade_client.recordings import (
     RecordedCall,
     Recording,
 )
-from stockade_client.retries import Calibration, CalibrationBin, RetryReport, ShadowEffect
+from stockade_client.retries import (
+    Advice,
+    Calibration,
+    CalibrationBin,
+    LimitAdvice,
+    RetryReport,
+    ShadowEffect,
+)
 from stockade_client.schedules import Cron, Every, FiringTime, Schedule, ScheduleRefusal
 from stockade_client.status import InstallationStatus
 from stockade_client.trust import FunctionTrust, Signer
@@ -67,6 +74,7 @@ from stockade_client.types import (
 from stockade_client.upstreams import Upstream
 
 __all__ = [
+    "Advice",
     "Alias",
     "AliasChange",
     "Amounts",
@@ -98,6 +106,7 @@ __all__ = [
     "Invocation",
     "InvocationPending",
     "InvokeResult",
+    "LimitAdvice",
     "LogLine",
     "Logs",
     "Module",

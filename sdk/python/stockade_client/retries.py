@@ -75,11 +75,73 @@ class RetryReport:
     calibration: Calibration = field(default_factory=Calibration)
 
 
+@dataclass(frozen=True, slots=True)
+class LimitAdvice:
+    """One limit: what it is and may be, what runs needed, and what it should be, in one sentence.
+
+    `suggested` is None where nothing is to say yet; `automatic` says that the limit follows what
+    runs need by itself.
+    """
+
+    limit: str
+    present: int
+    ceiling: int
+    runs: int
+    failures: int
+    automatic: bool
+    sentence: str
+    p50: int | None = None
+    p95: int | None = None
+    p99: int | None = None
+    most: int | None = None
+    suggested: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What the limits of a function version should be."""
+
+    name: str
+    version: int
+    limits: tuple[LimitAdvice, ...] = ()
+
+
 def retry_report(name: str, alias: str | None, version: int | None) -> Call[RetryReport]:
     """GET /v1/functions/{name}/retry-report."""
+    return Call("GET", f"{path(name)}/retry-report", _report, params=_version(alias, version))
+
+
+def advice(name: str, alias: str | None, version: int | None) -> Call[Advice]:
+    """GET /v1/functions/{name}/advice."""
+    return Call("GET", f"{path(name)}/advice", _advice, params=_version(alias, version))
+
+
+def _version(alias: str | None, version: int | None) -> dict[str, str]:
     given = {"alias": alias, "version": None if version is None else str(version)}
-    params = {key: value for key, value in given.items() if value is not None}
-    return Call("GET", f"{path(name)}/retry-report", _report, params=params)
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _advice(response: httpx.Response) -> Advice:
+    fields = Fields(response.json())
+    limits = tuple(map(_limit_advice, fields.objects("limits")))
+    return Advice(fields.text("name"), fields.count("version"), limits)
+
+
+def _limit_advice(fields: Fields) -> LimitAdvice:
+    return LimitAdvice(
+        limit=fields.text("limit"),
+        present=fields.count("present"),
+        ceiling=fields.count("ceiling"),
+        runs=fields.count("runs"),
+        failures=fields.count("failures"),
+        automatic=fields.flag("automatic"),
+        sentence=fields.text("sentence"),
+        p50=fields.maybe_count("p50"),
+        p95=fields.maybe_count("p95"),
+        p99=fields.maybe_count("p99"),
+        most=fields.maybe_count("most"),
+        suggested=fields.maybe_count("suggested"),
+    )
 
 
 def _report(response: httpx.Response) -> RetryReport:

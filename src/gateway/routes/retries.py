@@ -1,4 +1,4 @@
-"""What retries came to: a function version's policy beside its shadow."""
+"""What retries came to and runs needed: a version's policy beside its shadow, and its limits."""
 
 from dataclasses import asdict
 
@@ -8,6 +8,7 @@ from gateway.json_response import JSONResponse
 from gateway.openapi import optional
 from gateway.routes.context import caller_of
 from gateway.routes.headers import VERSION_QUERY, version_choice
+from gateway.usecases.advise_limits import advise_limits
 from stockade.core.actions import Action
 from stockade.retry.report import report_of
 
@@ -34,3 +35,23 @@ async def get_report(request: Request, name: str) -> Response:
     policy = found.content.retry.policy
     shown = {"name": name, "version": found.version, "policy": policy}
     return JSONResponse(shown | {"shadow": _SHADOWS.get(policy)} | asdict(report))
+
+
+@router.get(
+    "/v1/functions/{name}/advice",
+    summary="Suggest limits",
+    openapi_extra={"parameters": optional("query", VERSION_QUERY)},
+)
+async def get_advice(request: Request, name: str) -> Response:
+    """For the latest version, or the one that `alias` or `version` names, by what runs needed.
+
+    For fuel, memory and wall time: what runs needed (p50, p95, p99, the most), how many passed the
+    limit, what the limit is and may be, and what it should be, in one sentence. Nothing is
+    suggested before enough runs were seen.
+    """
+    context, caller = await caller_of(request, Action.READ, name)
+    alias, version = version_choice(request)
+    found = await context.resolver.resolve(caller.tenant, name, alias, version, draw="")
+    advice = await advise_limits(context.services, found)
+    shown = {"name": name, "version": found.version, "limits": [asdict(one) for one in advice]}
+    return JSONResponse(shown)

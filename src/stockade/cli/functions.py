@@ -8,6 +8,7 @@ import typer
 from stockade.cli import function_aliases as aliases
 from stockade.cli.connection import connected
 from stockade.cli.diff_words import print_changes
+from stockade.cli.function_advice import advise
 from stockade.cli.function_deploy import deploy
 from stockade.cli.function_options import FunctionName, when
 from stockade.cli.function_trust import trust
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Make modules callable under a name.")
 app.command()(deploy)
 app.command()(trust)
+app.command()(advise)
 for alias_command in (
     aliases.alias,
     aliases.aliases,

@@ -53,12 +53,13 @@ def fitted(
         if sketch.runs < LEAST_RUNS:
             words.append(f"{name} by default ({sketch.runs:.0f} of {LEAST_RUNS} runs seen)")
             continue
-        found[name] = _fit(sketch, name, ceilings, raisable=raisable)
+        found[name] = fit(sketch, name, ceilings, raisable=raisable)
         words.append(f"{name} by the need of {sketch.runs:.0f} runs")
     return Fitted(replace(limits, **found), f"Automatic limits: {', '.join(words)}.")
 
 
-def _fit(sketch: Sketch, name: str, ceilings: Limits, *, raisable: bool) -> int:
+def fit(sketch: Sketch, name: str, ceilings: Limits, *, raisable: bool) -> int:
+    """A limit that holds what a sketch remembers."""
     share, room = (_OFTEN, MARGIN) if raisable else (_ALL, _ROOM)
     need = sketch.quantile(share) or 0.0
     ceiling: int = getattr(ceilings, name)

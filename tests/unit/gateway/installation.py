@@ -33,6 +33,7 @@ from stockade.infra.memory.memory_blobs import MemoryBlobStore
 from stockade.infra.memory.memory_catalog import MemoryCatalog
 from stockade.infra.memory.memory_catalog_changes import MemoryCatalogChanges
 from stockade.infra.memory.memory_history import MemoryHistoryStore
+from stockade.infra.memory.memory_learned_states import MemoryLearnedStates
 from stockade.infra.memory.memory_live_events import MemoryLiveEvents
 from stockade.infra.memory.memory_payloads import MemoryPayloadStore
 from stockade.infra.memory.memory_queue import MemoryInvocationQueue
@@ -220,6 +221,7 @@ async def installed(**changes: object) -> AsyncIterator[Installation]:
         live=live,
         schedules=catalog.schedule_store(),
         audit=MemoryAuditLog(Ed25519HeadSigner((b"a" * 32,))),
+        learned=MemoryLearnedStates(clock),
         history=MemoryHistoryStore(),
         tallies=MemoryRetryTallies(),
         calendar=CronsimCalendar(),

@@ -1,10 +1,18 @@
-"""A version's retry policy beside its shadow, as the gateway tells it."""
+"""A version's retry policy beside its shadow, and what its limits should be, over HTTP."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from stockade.core.errors import StockadeError
+from stockade.core.learned_states import LearnedState, Scope, StateWrite
+from stockade.core.limits import CEILINGS
+from stockade.core.plans import FixedPlans, Plan, Plans
 from stockade.core.retry_tallies import Tally, VersionKey
+from stockade.infra.memory.memory_learned_states import MemoryLearnedStates
 from stockade.infra.memory.memory_retry_tallies import MemoryRetryTallies
+from stockade.infra.system_clock import SystemClock
+from stockade.retry.parts import Lesson, Part
+from stockade.retry.state import plain
 from tests.unit.gateway.installation import Installation, installed, refused
 
 PATH = "/v1/functions/f/retry-report"
@@ -49,3 +57,56 @@ async def test_tallies_that_are_away_are_told_as_such() -> None:
     async with installed(tallies=Away()) as gateway:
         await gateway.deploy()
         refused(await gateway.http.get(PATH), 503, "queue.unavailable")
+
+
+ADVICE = "/v1/functions/f/advice"
+
+
+async def learned(gateway: Installation, part: object, tenant: str = "alice") -> None:
+    write = StateWrite((tenant, "f", "1"), 0, part, "token")
+    assert await gateway.services.learned.swap([write]) == [True]
+
+
+async def test_limits_are_suggested_by_what_runs_needed() -> None:
+    small = Plan("small", ceilings=replace(CEILINGS, fuel=2_000_000_000))
+    async with installed(plans=FixedPlans(Plans(small))) as gateway:
+        await gateway.deploy(limits={"fuel": "auto", "wall_ms": 2000})
+        part = Part()
+        for _ in range(50):
+            part.learn(Lesson(1, success=True, needs=(("fuel", 5e9), ("wall", 300.0))))
+        await learned(gateway, plain(part))
+        await gateway.services.tallies.add({("alice", "f", 1): {"limit.fuel": 3}})
+        shown = (await gateway.http.get(f"{ADVICE}?version=1")).json()
+        assert (shown["name"], shown["version"]) == ("f", 1)
+        fuel, memory, wall = shown["limits"]
+        assert (fuel["automatic"], fuel["suggested"], fuel["failures"]) == (True, 2_000_000_000, 3)
+        assert (memory["suggested"], memory["runs"]) == (None, 0)
+        assert (wall["present"], wall["suggested"], wall["runs"]) == (2000, 1000, 50)
+        assert wall["sentence"].startswith("It fits")
+
+
+async def test_nothing_is_suggested_by_what_is_not_known_or_cannot_be_read(
+    gateway: Installation,
+) -> None:
+    await gateway.deploy()
+    await learned(gateway, plain(Part()), "bob")
+    assert {one["suggested"] for one in (await gateway.http.get(ADVICE)).json()["limits"]} == {None}
+    await learned(gateway, (99, "of a newer release"))
+    assert {one["suggested"] for one in (await gateway.http.get(ADVICE)).json()["limits"]} == {None}
+
+
+async def test_there_is_no_advice_on_what_is_anothers(gateway: Installation) -> None:
+    await gateway.deploy()
+    async with gateway.client(await gateway.new_key("bob")) as bob:
+        refused(await bob.get(ADVICE), 404, "function.not_found")
+
+
+class NothingKnown(MemoryLearnedStates):
+    async def load(self, scopes: Sequence[Scope]) -> list[LearnedState | None]:
+        return [None] * len(scopes)
+
+
+async def test_what_was_learned_and_is_away_is_told_as_such() -> None:
+    async with installed(learned=NothingKnown(SystemClock())) as gateway:
+        await gateway.deploy()
+        refused(await gateway.http.get(ADVICE), 503, "queue.unavailable")

@@ -116,6 +116,37 @@ RETRY_REPORT: dict[str, object] = {
     },
     "something_new": 1,
 }
+ADVICE: dict[str, object] = {
+    "name": "hello",
+    "version": 3,
+    "limits": [
+        {
+            "limit": "fuel",
+            "present": 1000,
+            "ceiling": 9000,
+            "runs": 400,
+            "p50": 500,
+            "p95": 1100,
+            "p99": 1200,
+            "most": 2000,
+            "failures": 7,
+            "automatic": True,
+            "suggested": 1500,
+            "sentence": "Raise it.",
+        },
+        {
+            "limit": "wall_ms",
+            "present": 10,
+            "ceiling": 90,
+            "runs": 2,
+            "p50": None,
+            "failures": 0,
+            "automatic": False,
+            "suggested": None,
+            "sentence": "2 of the 30 runs were seen: nothing \x1b[2J.",
+        },
+    ],
+}
 SCHEDULE = {
     "name": "nightly",
     "function": "report",

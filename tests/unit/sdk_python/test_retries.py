@@ -3,7 +3,7 @@
 import httpx
 
 from stockade_client import AsyncClient, CalibrationBin, Client
-from tests.unit.sdk_python.fake_gateway import RETRY_REPORT, FakeGateway
+from tests.unit.sdk_python.fake_gateway import ADVICE, RETRY_REPORT, FakeGateway
 
 PATH = "GET /v1/functions/hello/retry-report"
 
@@ -29,3 +29,20 @@ async def test_a_report_without_anything_from_asyncio() -> None:
         found = await client.retry_report("hello", alias="prod")
     assert dict(gateway.last.url.params) == {"alias": "prod"}
     assert (found.shadow, found.calibration.error, found.calibration.bins) == (None, None, ())
+
+
+def test_advice() -> None:
+    gateway = FakeGateway()
+    gateway.on("GET /v1/functions/hello/advice", httpx.Response(200, json=ADVICE))
+    with Client("http://gateway", "stk_x", transport=gateway.transport) as client:
+        fuel, wall = client.advice("hello", alias="prod").limits
+    assert dict(gateway.last.url.params) == {"alias": "prod"}
+    assert (fuel.suggested, fuel.p99, fuel.automatic) == (1500, 1200, True)
+    assert (wall.suggested, wall.p50, wall.runs) == (None, None, 2)
+
+
+async def test_advice_from_asyncio() -> None:
+    gateway = FakeGateway()
+    gateway.on("GET /v1/functions/hello/advice", httpx.Response(200, json=ADVICE))
+    async with AsyncClient("http://gateway", "stk_x", transport=gateway.transport) as client:
+        assert (await client.advice("hello", version=3)).version == 3

@@ -4,7 +4,7 @@ import json
 
 import httpx
 
-from tests.unit.sdk_python.fake_gateway import RETRY_REPORT, problem
+from tests.unit.sdk_python.fake_gateway import ADVICE, RETRY_REPORT, problem
 from tests.unit.stockade.cli.conftest import CommandLine
 
 PATH = "GET /v1/functions/hello/retry-report"
@@ -47,3 +47,15 @@ def test_a_function_that_is_not_there(cli: CommandLine) -> None:
     cli.gateway.on(PATH, problem(404, "function.not_found"))
     result = cli.run("retries", "report", "hello")
     assert (result.exit_code, "[function.not_found]" in result.stderr) == (2, True)
+
+
+def test_limits_are_suggested_in_words_and_in_json(cli: CommandLine) -> None:
+    cli.gateway.on("GET /v1/functions/hello/advice", httpx.Response(200, json=ADVICE))
+    result = cli.run("functions", "advise", "hello", "--version", "3")
+    assert result.exit_code == 0, result.stderr
+    assert "fuel     auto (1000)  9000     400   500  1100  1200  2000  7" in result.stdout
+    assert "wall_ms  10           90       2     -    -     -     -     0       -" in result.stdout
+    assert "fuel: Raise it." in result.stdout
+    assert "nothing \\x1b[2J." in result.stdout
+    told = json.loads(cli.run("functions", "advise", "hello", "--json").stdout)
+    assert told["limits"][0]["suggested"] == 1500
