@@ -1,5 +1,6 @@
 """What the gateway counts, for Prometheus. Nothing here is told by tenant: anyone may read it."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
 
 from prometheus_client import (
@@ -12,6 +13,10 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client import generate_latest as generate
+
+from gateway.history_metrics import HistoryFamilies
+from gateway.history_recorder import HistoryMeter
+from stockade.core.growth import Growth
 
 WARN_PERCENT = (50, 80)
 """From which shares of its bound on an input is counted as large; the last one warns its sender."""
@@ -86,6 +91,14 @@ class GatewayMetrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._spans_dropped = Counter(
+            "stockade_spans_dropped",
+            "Recordings of traces that were dropped, by why.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._history = HistoryFamilies(self.registry)
+        self._growth = Growth()
         Info("stockade_build", "The release that runs.", registry=self.registry).info(
             {"version": version("stockade")}
         )
@@ -119,6 +132,15 @@ class GatewayMetrics:
     def loop_was_late(self, seconds: float) -> None:
         """Notes how late a timer of the event loop came."""
         self._loop_lag.observe(seconds)
+
+    def dropped_spans(self, totals: Mapping[str, int]) -> None:
+        """Notes how many recordings of traces were dropped since the start, by reason."""
+        for reason, total in totals.items():
+            self._spans_dropped.labels(reason).inc(self._growth.of(reason, total))
+
+    def recorded(self, meter: HistoryMeter) -> None:
+        """Notes what the recorder of the history did, and what waits for it."""
+        self._history.show(meter)
 
     def follows(self, files: str, *, stale: bool) -> None:
         """Notes whether the newest of these files is in force."""

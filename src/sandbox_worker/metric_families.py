@@ -169,6 +169,8 @@ class Families:
             " that lost a race (`raced`) or were `set_aside` unread; times the store was `away`.",
             ["event"],
         )
+        # Told from the start: Prometheus sees no growth in what begins with 1.
+        self.learning.labels("set_aside")
         self.loop_lag = self._histogram(
             "event_loop_lag_seconds", "How late the event loop was with a timer.", [], _SHORT
         )
@@ -177,6 +179,9 @@ class Families:
             "Round trips to Valkey that do not block, by script or command.",
             ["command"],
             _SHORT,
+        )
+        self.spans_dropped = self._counter(
+            "spans_dropped", "Recordings of traces that were dropped, by why.", ["reason"]
         )
         self.policies_stale = self._gauge(
             "policies_stale",

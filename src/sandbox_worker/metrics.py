@@ -5,6 +5,7 @@ which none can be called. A counter of the shared label never takes over what a 
 and a name's own begins at zero when it gets one: every series only grows.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from sandbox_worker.metric_families import Families
 from sandbox_worker.recent_runs import RecentRuns
 from sandbox_worker.retry_metrics import RetryMetrics
+from stockade.core.growth import Growth
 from stockade.core.installation_status import QueueFigures
 from stockade.core.invocations import Claim, Completion
 from stockade.core.outcomes import Outcome
@@ -80,6 +82,7 @@ class WorkerMetrics:
         self.families = Families()
         self.families.build.info({"version": version})
         self.recent = RecentRuns()
+        self._growth = Growth()
         self._retries = RetryMetrics(self.families)
         self._top_tenants: TopNames[str] = TopNames(bounds.tenants)
         self._top_functions: TopNames[tuple[str, str]] = TopNames(bounds.functions)
@@ -179,6 +182,11 @@ class WorkerMetrics:
     def queue_is_away(self) -> None:
         """Says nothing of the queue any more: old figures would look like new ones."""
         self.families.queue.show(None)
+
+    def dropped_spans(self, totals: Mapping[str, int]) -> None:
+        """Notes how many recordings of traces were dropped since the start, by reason."""
+        for reason, total in totals.items():
+            self.families.spans_dropped.labels(reason).inc(self._growth.of(reason, total))
 
     def follows(self, files: str, *, stale: bool) -> None:
         """Notes whether the newest of these policy files is in force."""

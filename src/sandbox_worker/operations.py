@@ -14,6 +14,7 @@ from sandbox_worker.metrics import WorkerMetrics
 from sandbox_worker.operations_server import Answer, Route
 from sandbox_worker.supervisor import Supervisor
 from stockade.core.errors import StockadeError
+from stockade.core.growth import drops_of
 from stockade.core.installation_status import StatusBoard, WorkerReport
 
 _JSON = "application/json"
@@ -34,11 +35,13 @@ class Dependencies:
         checks: By name; each raises `StockadeError` while it is away.
         alarms: By kind of policy files, why the newest ones are not in force, or None.
         board: Tells how the queue stands, and others of this worker.
+        span_sink: Takes recordings of traces, and may say what it dropped.
     """
 
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     alarms: Callable[[], Mapping[str, str | None]]
     board: StatusBoard
+    span_sink: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,7 @@ class Operations:
     async def _look(self) -> None:
         self._metrics.works(self._supervisor.running, self._supervisor.capacity)
         self._metrics.executors(**self._pool.counts())
+        self._metrics.dropped_spans(drops_of(self._needs.span_sink))
         for files, alarm in self._needs.alarms().items():
             self._metrics.follows(files, stale=alarm is not None)
         try:

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.loop_lag import measuring_lag
 from gateway.metrics import GatewayMetrics, is_above, size_warning
 from gateway.metrics_middleware import NO_ROUTE
+from stockade.core.history import FeedStatus
 from stockade.core.rate_limits import RateLimit
 from stockade.core.shares import SharePolicy, TenantShare
 from tests.unit.gateway.installation import Installation, installed, refused
@@ -174,3 +175,24 @@ async def test_the_event_loops_lag_is_measured() -> None:
             await asyncio.sleep(0.01)
     metrics.valkey_answered("submit", 0.001)
     assert b'stockade_valkey_seconds_count{command="submit"} 1.0' in metrics.text()
+
+
+async def test_what_the_recorder_of_the_history_did_and_what_waits_is_told() -> None:
+    async with installed() as gateway:
+        meter = gateway.app.state.context.history
+        meter.runs, meter.gone, meter.looked_ms = 7, 1, 10_000
+        meter.feeds[0] = FeedStatus(waiting=3, oldest_ms=4_000)
+        for _ in range(2):
+            counted = await told(gateway)
+    none: frozenset[tuple[str, str]] = frozenset()
+    assert counted["stockade_history_runs_recorded_total", none] == 7
+    assert counted["stockade_history_runs_lost_total", none] == 1
+    assert counted["stockade_history_waiting", none] == 3
+    assert counted["stockade_history_lag_seconds", none] == 6
+
+
+async def test_dropped_recordings_of_traces_are_told_by_reason() -> None:
+    metrics = GatewayMetrics()
+    for total in (2, 5):
+        metrics.dropped_spans({"full": total})
+    assert b'stockade_spans_dropped_total{reason="full"} 5.0' in metrics.text()
