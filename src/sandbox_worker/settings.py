@@ -11,7 +11,12 @@ from sandbox_worker.operations_server import is_loopback
 from stockade.core.blob_place import BlobPlace, blob_place
 from stockade.core.durability import Durability
 from stockade.core.spans import TraceBounds
-from stockade.core.trace_options import TraceOptions
+from stockade.core.trace_options import (
+    Collector,
+    OtlpProtocol,
+    TraceOptions,
+    parse_otlp_endpoint,
+)
 from stockade.core.walls import DEFAULT_REQUIRED, parse_walls
 
 
@@ -100,6 +105,23 @@ class WorkerSettings(BaseSettings):
         ge=1024,
         description="What all spans of a partition may have there; the oldest make room.",
     )
+    otlp_endpoint: str = Field(
+        default="",
+        description="Collector that spans are sent to, as OTEL_EXPORTER_OTLP_ENDPOINT: HTTP adds"
+        " /v1/traces.",
+    )
+    otlp_protocol: OtlpProtocol = Field(
+        default=OtlpProtocol.HTTP, description="http/protobuf or grpc."
+    )
+    otlp_headers_file: Path | None = Field(
+        default=None, description="Headers for the collector, a 'Name: value' on each line."
+    )
+    otlp_certificate: Path | None = Field(
+        default=None, description="Authorities (PEM) that the collector's certificate is held to."
+    )
+    otlp_timeout_seconds: float = Field(
+        default=10.0, gt=0, le=300, description="How long the collector may take for a batch."
+    )
 
     @model_validator(mode="after")
     def _blobs_have_a_place(self) -> Self:
@@ -127,7 +149,20 @@ class WorkerSettings(BaseSettings):
     def trace_options(self) -> TraceOptions:
         """How this process traces."""
         bounds = TraceBounds(self.trace_bytes, self.trace_total_bytes, self.trace_seconds * 1000)
-        return TraceOptions(self.traces, self.trace_ratio, bounds)
+        collector = Collector(
+            self.otlp_endpoint,
+            self.otlp_protocol,
+            self.otlp_timeout_seconds,
+            self.otlp_headers_file,
+            self.otlp_certificate,
+        )
+        sent_to = collector if self.otlp_endpoint else None
+        return TraceOptions(self.traces, self.trace_ratio, bounds, sent_to)
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _endpoint_is_one(cls, text: str) -> str:
+        return parse_otlp_endpoint(text)
 
     @field_validator("require_walls")
     @classmethod

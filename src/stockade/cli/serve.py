@@ -158,5 +158,12 @@ def _variable(name: str) -> str:
 
 
 def _metavar(field: "FieldInfo") -> str:
-    names = {"int": "N", "float": "N", "str": "TEXT", "bool": "true|false", "Durability": "TEXT"}
+    names = {
+        "int": "N",
+        "float": "N",
+        "str": "TEXT",
+        "bool": "true|false",
+        "Durability": "TEXT",
+        "OtlpProtocol": "TEXT",
+    }
     return names.get(getattr(field.annotation, "__name__", ""), "PATH")

@@ -6,7 +6,7 @@ the same span alike (an attempt, the one before it), and what is told twice is k
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import blake2b
@@ -80,8 +80,10 @@ class SpanSink(Protocol):
 class TraceStore(Protocol):
     """Keeps the spans of recent invocations, bounded, beside their records."""
 
-    async def keep(self, parts: list[TracePart]) -> None:
-        """Keeps these; what is beyond an invocation's bound is dropped, what is old makes room.
+    async def keep(self, parts: Sequence[TracePart]) -> int:
+        """Keeps these; what is old makes room.
+
+        Returns how many were dropped, because their invocation has its share.
 
         Raises:
             StockadeError: `queue.unavailable`.
@@ -144,8 +146,9 @@ class NoSpans:
 class NoTraceStore:
     """A `TraceStore` that keeps nothing."""
 
-    async def keep(self, parts: list[TracePart]) -> None:
+    async def keep(self, parts: Sequence[TracePart]) -> int:
         """Drops them."""
+        return len(parts)
 
     async def parts(self, tenant: str, invocation_id: str) -> list[TracePart]:
         """None."""
@@ -155,6 +158,28 @@ class NoTraceStore:
     async def time_ns(self) -> int:
         """The machine's steady clock, for want of another."""
         return time.monotonic_ns()
+
+
+@dataclass(slots=True)
+class SpanCounts:
+    """What became of what was recorded in this process, since its start.
+
+    Recordings are one for each request or attempt; parts are what they are told as.
+    """
+
+    recordings: int = 0
+    dropped_full: int = 0
+    """Recordings that came while too many waited."""
+    dropped_broken: int = 0
+    """Recordings that could not be told, by an error of ours, which is logged."""
+    parts_kept: int = 0
+    parts_not_kept: int = 0
+    """The store could not be reached, or their invocation had its share there."""
+    spans_sent: int = 0
+    spans_refused: int = 0
+    """The collector refused them."""
+    spans_not_sent: int = 0
+    """The collector was away or slow for too long, and too many waited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +196,7 @@ class Tracer:
     instance: str = ""
     sink: SpanSink = field(default_factory=NoSpans)
     clock: SpanClock = field(default_factory=SpanClock)
+    counts: SpanCounts = field(default_factory=SpanCounts)
 
     def samples(self, trace_id: str) -> bool:
         """Whether a new trace is recorded: the same in every process for the same trace."""

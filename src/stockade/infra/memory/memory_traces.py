@@ -22,24 +22,24 @@ class MemoryTraces:
         self._clock = clock
         self._bounds = bounds
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self.dropped = 0
 
     async def aclose(self) -> None:
         """Nothing to close."""
 
-    async def keep(self, parts: Sequence[TracePart]) -> None:
-        """Keeps these; what is beyond an invocation's bound is dropped, what is old makes room."""
-        now_ms = self._clock.now_ms()
+    async def keep(self, parts: Sequence[TracePart]) -> int:
+        """Keeps these; how many were dropped, because their invocation has its share."""
+        now_ms, dropped = self._clock.now_ms(), 0
         for part in parts:
             size = len(repr(part))
             kept = self._kept.setdefault(part.invocation, _Kept(now_ms))
             if kept.size + size > self._bounds.invocation_bytes:
-                self.dropped += 1
+                dropped += 1
                 continue
             kept.size += size
             kept.parts.append(part)
         while self._kept and self._is_over(next(iter(self._kept.values())), now_ms):
             self._kept.popitem(last=False)
+        return dropped
 
     async def parts(self, tenant: str, invocation_id: str) -> list[TracePart]:
         """What is kept of an invocation, in the order in which it came."""

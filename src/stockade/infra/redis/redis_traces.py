@@ -54,26 +54,26 @@ class RedisTraces:
     def __init__(self, connections: Sequence[RedisConnections], bounds: TraceBounds) -> None:
         self._connections = connections
         self._bounds = bounds
-        self.dropped = 0
-        """How many parts were dropped because their invocation had its share."""
 
     async def aclose(self) -> None:
         """Closes the connections."""
         for connections in self._connections:
             await connections.close()
 
-    async def keep(self, parts: Sequence[TracePart]) -> None:
-        """Keeps these; what is beyond an invocation's bound is dropped, what is old makes room."""
+    async def keep(self, parts: Sequence[TracePart]) -> int:
+        """Keeps these; how many were dropped, because their invocation has its share."""
         by_partition = defaultdict(list)
         for part in parts:
             by_partition[partition_of(part.tenant, len(self._connections))].append(part)
         bounds = self._bounds
         common = (*_COMMON, bounds.invocation_bytes, bounds.total_bytes, bounds.kept_ms)
+        dropped = 0
         for partition, own in by_partition.items():
             connections, prefix = self._connections[partition], RedisKeys(partition).prefix
             for start in range(0, len(own), _AT_ONCE):
                 flat = tuple(_flat(own[start : start + _AT_ONCE]))
-                self.dropped += await connections.run_once(_KEEP, prefix, *common, *flat)
+                dropped += await connections.run_once(_KEEP, prefix, *common, *flat)
+        return dropped
 
     async def parts(self, tenant: str, invocation_id: str) -> list[TracePart]:
         """What is kept of an invocation, in the order in which it came."""

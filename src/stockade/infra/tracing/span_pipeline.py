@@ -10,13 +10,12 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from stockade.core.errors import StockadeError
-from stockade.core.spans import Recording, SpanClock, TracePart, TraceStore
+from stockade.core.spans import Recording, SpanClock, SpanCounts, TracePart, TraceStore
 
 _log = structlog.get_logger()
 _MOST_QUEUED = 8192
@@ -35,6 +34,9 @@ class SpanExporter(Protocol):
     def offer(self, parts: Sequence[TracePart]) -> None:
         """Takes what is to be sent, or drops and counts it."""
 
+    async def aclose(self) -> None:
+        """Sends what waits, for a moment, and ends."""
+
 
 class NoExporter:
     """A `SpanExporter` for where there is no collector."""
@@ -42,19 +44,8 @@ class NoExporter:
     def offer(self, parts: Sequence[TracePart]) -> None:
         """Drops it."""
 
-
-@dataclass(slots=True)
-class SpanCounts:
-    """What became of recordings (one for each request or attempt), since the start."""
-
-    taken: int = 0
-    dropped_full: int = 0
-    """The queue was full."""
-    dropped_broken: int = 0
-    """It could not be told as spans; an error of ours, which is logged."""
-    dropped_store: int = 0
-    """The store could not be reached."""
-    kept: int = 0
+    async def aclose(self) -> None:
+        """Nothing waits."""
 
 
 class SpanPipeline:
@@ -64,6 +55,7 @@ class SpanPipeline:
         store: Where recent invocations' spans are kept.
         exporter: Where all of them are sent.
         clock: Set by the store's clock from time to time.
+        counts: Told what becomes of recordings.
         most_queued: So many recordings may wait.
     """
 
@@ -72,9 +64,10 @@ class SpanPipeline:
         store: TraceStore,
         exporter: SpanExporter,
         clock: SpanClock,
+        counts: SpanCounts,
         most_queued: int = _MOST_QUEUED,
     ) -> None:
-        self.counts = SpanCounts()
+        self.counts = counts
         self._store = store
         self._exporter = exporter
         self._clock = clock
@@ -110,7 +103,7 @@ class SpanPipeline:
     def _tell_some(self, parts: list[TracePart]) -> None:
         for _ in range(min(_AT_ONCE, len(self._queue))):
             recording = self._queue.popleft()
-            self.counts.taken += 1
+            self.counts.recordings += 1
             try:
                 parts += recording.parts()
             except Exception as error:  # noqa: BLE001 - one recording's trouble is not the others'
@@ -121,19 +114,20 @@ class SpanPipeline:
         if not parts:
             return
         try:
-            await self._store.keep(parts)
+            dropped = await self._store.keep(parts)
         except (StockadeError, RuntimeError) as error:
-            self.counts.dropped_store += len(parts)
+            self.counts.parts_not_kept += len(parts)
             self._complain(error)
         else:
-            self.counts.kept += len(parts)
+            self.counts.parts_not_kept += dropped
+            self.counts.parts_kept += len(parts) - dropped
 
     def _complain(self, error: Exception) -> None:
         now = time.monotonic()
         if now - self._complained_at >= _COMPLAINT_SECONDS:
             self._complained_at = now
             code = error.code if isinstance(error, StockadeError) else "internal.error"
-            _log.warning("spans_not_kept", code=code, dropped=self.counts.dropped_store)
+            _log.warning("spans_not_kept", code=code, dropped=self.counts.parts_not_kept)
 
     async def _set_clock(self) -> None:
         if time.monotonic() - self._set_at < _CLOCK_SECONDS:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from structlog.testing import capture_logs
 
 from stockade.core.errors import StockadeError
-from stockade.core.spans import SpanClock, TraceBounds, TracePart
+from stockade.core.spans import SpanClock, SpanCounts, TraceBounds, TracePart
 from stockade.infra.memory.memory_traces import MemoryTraces
 from stockade.infra.system_clock import SystemClock
 from stockade.infra.tracing.span_pipeline import NoExporter, SpanPipeline, running
@@ -42,11 +42,11 @@ class Store(MemoryTraces):
     def __post_init__(self) -> None:
         MemoryTraces.__init__(self, SystemClock(), TraceBounds())
 
-    async def keep(self, parts: Sequence[TracePart]) -> None:
+    async def keep(self, parts: Sequence[TracePart]) -> int:
         self.asked += 1
         if self.failure:
             raise self.failure
-        await super().keep(parts)
+        return await super().keep(parts)
 
     async def time_ns(self) -> int:
         if self.failure:
@@ -63,10 +63,13 @@ class Sent:
     def offer(self, parts: Sequence[TracePart]) -> None:
         self.parts += parts
 
+    async def aclose(self) -> None:
+        """Nothing waits."""
+
 
 async def test_what_is_taken_is_kept_and_sent() -> None:
     store, sent = Store(), Sent()
-    pipeline = SpanPipeline(store, sent, SpanClock())
+    pipeline = SpanPipeline(store, sent, SpanClock(), SpanCounts())
     for number in range(150):
         pipeline.take(Noted(part(f"id{number}")))
     pipeline.take(Noted(part("")))
@@ -75,25 +78,25 @@ async def test_what_is_taken_is_kept_and_sent() -> None:
     assert store.asked == 3
     assert await store.parts("acme", "id149") == [part("id149")]
     assert await store.parts("acme", "") == []
-    assert (pipeline.counts.taken, pipeline.counts.kept) == (151, 150)
+    assert (pipeline.counts.recordings, pipeline.counts.parts_kept) == (151, 150)
 
 
 async def test_a_full_queue_drops_and_counts() -> None:
-    pipeline = SpanPipeline(Store(), NoExporter(), SpanClock(), most_queued=10)
+    pipeline = SpanPipeline(Store(), NoExporter(), SpanClock(), SpanCounts(), most_queued=10)
     for number in range(15):
         pipeline.take(Noted(part(f"id{number}")))
     await pipeline.flush()
-    assert (pipeline.counts.taken, pipeline.counts.dropped_full) == (10, 5)
+    assert (pipeline.counts.recordings, pipeline.counts.dropped_full) == (10, 5)
 
 
 async def test_a_store_that_is_away_costs_spans_and_nothing_else() -> None:
     store, sent = Store(failure=AWAY), Sent()
-    pipeline = SpanPipeline(store, sent, SpanClock())
+    pipeline = SpanPipeline(store, sent, SpanClock(), SpanCounts())
     with capture_logs() as logs:
         for _ in range(3):
             pipeline.take(Noted(part("id")))
             await pipeline.flush()
-    assert len(sent.parts) == pipeline.counts.dropped_store == 3
+    assert len(sent.parts) == pipeline.counts.parts_not_kept == 3
     assert [line["event"] for line in logs] == ["spans_not_kept"]
     store.failure = None
     pipeline.take(Noted(part("id")))
@@ -103,7 +106,7 @@ async def test_a_store_that_is_away_costs_spans_and_nothing_else() -> None:
 
 async def test_a_recording_that_breaks_is_told_and_the_others_are_kept() -> None:
     store = Store()
-    pipeline = SpanPipeline(store, NoExporter(), SpanClock())
+    pipeline = SpanPipeline(store, NoExporter(), SpanClock(), SpanCounts())
     with capture_logs() as logs:
         for one in (None, part("id")):
             pipeline.take(Noted(one))
@@ -115,7 +118,7 @@ async def test_a_recording_that_breaks_is_told_and_the_others_are_kept() -> None
 
 async def test_it_works_in_the_background_by_the_queues_clock() -> None:
     store, clock = Store(), SpanClock()
-    pipeline = SpanPipeline(store, NoExporter(), clock)
+    pipeline = SpanPipeline(store, NoExporter(), clock, SpanCounts())
     async with running(pipeline):
         told_ns = clock.unix_ns(time.monotonic_ns())
         assert 0 <= told_ns - 5_000_000_000 < 60_000_000_000
@@ -128,5 +131,5 @@ async def test_it_works_in_the_background_by_the_queues_clock() -> None:
 
 async def test_a_store_that_is_away_at_the_start_holds_nobody_up() -> None:
     store, clock = Store(failure=AWAY), SpanClock(7)
-    async with running(SpanPipeline(store, NoExporter(), clock)):
+    async with running(SpanPipeline(store, NoExporter(), clock, SpanCounts())):
         assert clock.unix_ns(0) == 7
