@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -52,13 +53,16 @@ class Service:
 
 
 @contextlib.contextmanager
-def running_service(fsync: str) -> Iterator[Service]:
-    """Starts `stockade dev` on a fresh data directory and deploys the echo."""
+def running_service(fsync: str, variables: dict[str, str] | None = None) -> Iterator[Service]:
+    """Starts `stockade dev` on a fresh data directory, under these settings, with the echo."""
     with tempfile.TemporaryDirectory() as directory:
         data = Path(directory)
         command = [sys.executable, "-m", "stockade.cli.main", "dev", "--port", "0"]
         command += ["--data-dir", str(data), "--fsync", fsync]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as dev:
+        env = {**os.environ, **(variables or {})}  # noqa: TID251 - for a child
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
+        ) as dev:
             try:
                 assert dev.stdout is not None
                 ready = json.loads(dev.stdout.readline())

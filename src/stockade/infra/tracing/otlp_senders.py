@@ -16,10 +16,8 @@ import grpc  # type: ignore[import-untyped]
 import httpx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from stockade.core.errors import StockadeError
 from stockade.core.trace_options import Collector, OtlpProtocol
@@ -28,6 +26,7 @@ from stockade.infra.secrets_file import read_private
 _MAX_ANSWER_BYTES = 64 * 1024
 _MAX_HEADERS_BYTES = 64 * 1024
 _PATH = "/v1/traces"
+_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _AGAIN = frozenset({429, 502, 503, 504})
 _GRPC_AGAIN = frozenset({
     grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED,
@@ -50,8 +49,8 @@ class NotSentError(Exception):
 class OtlpSender(Protocol):
     """Sends one batch at a time."""
 
-    def send(self, request: ExportTraceServiceRequest) -> int:
-        """How many spans of the batch the collector refused.
+    def send(self, request: bytes) -> int:
+        """Sends an `ExportTraceServiceRequest`; how many of its spans the collector refused.
 
         Raises:
             NotSentError: it took none.
@@ -81,11 +80,10 @@ class HttpSender:
             follow_redirects=False,
         )
 
-    def send(self, request: ExportTraceServiceRequest) -> int:
+    def send(self, request: bytes) -> int:
         """Posts the batch."""
-        body = request.SerializeToString()
         try:
-            with self._client.stream("POST", self._url, content=body) as response:
+            with self._client.stream("POST", self._url, content=request) as response:
                 status, answer = response.status_code, self._read(response)
                 after = response.headers.get("retry-after", "")
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
@@ -131,14 +129,16 @@ class GrpcSender:
             self._channel = grpc.secure_channel(target, credentials, options)
         else:
             self._channel = grpc.insecure_channel(target, options)
-        self._stub = TraceServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated
+        self._export = self._channel.unary_unary(
+            _METHOD, response_deserializer=ExportTraceServiceResponse.FromString
+        )
         self._seconds = collector.timeout_seconds
         self._metadata = tuple((name.lower(), value) for name, value in headers.items())
 
-    def send(self, request: ExportTraceServiceRequest) -> int:
+    def send(self, request: bytes) -> int:
         """Calls `Export`."""
         try:
-            answer = self._stub.Export(request, timeout=self._seconds, metadata=self._metadata)
+            answer = self._export(request, timeout=self._seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             code = error.code()
             raise NotSentError(code.name, again=code in _GRPC_AGAIN) from error

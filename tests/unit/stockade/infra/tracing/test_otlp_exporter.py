@@ -9,6 +9,9 @@ from pathlib import Path
 
 import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from structlog.testing import capture_logs
 
 from stockade.core.errors import StockadeError
@@ -66,7 +69,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def test_a_message_says_what_the_shown_trace_says() -> None:
     parts = [part(), part("two", "gateway")]
-    message = export_request(parts)
+    message = ExportTraceServiceRequest.FromString(export_request(parts))
     shown = as_message(trace_json(parts))
     sent = {one.resource.SerializeToString(): one for one in message.resource_spans}
     assert len(sent) == 2
@@ -74,9 +77,52 @@ def test_a_message_says_what_the_shown_trace_says() -> None:
         assert sent[resource.resource.SerializeToString()] == resource
 
 
+_TEXT = st.text(max_size=300)
+_VALUES = st.one_of(
+    _TEXT, st.booleans(), st.integers(-(1 << 63), (1 << 63) - 1), st.floats(allow_nan=False)
+)
+_SPANS = st.builds(
+    Span,
+    _TEXT,
+    st.integers(1, 5),
+    st.integers(1, (1 << 64) - 1),
+    st.integers(0, (1 << 64) - 1),
+    st.integers(0, (1 << 64) - 1),
+    st.integers(0, (1 << 64) - 1),
+    st.dictionaries(_TEXT, _VALUES, max_size=6),
+    _TEXT,
+    st.integers(0, (1 << 64) - 1),
+)
+
+
+@given(st.lists(_SPANS, max_size=5))
+def test_any_span_is_read_by_the_official_protobufs_as_it_was_meant(spans: list[Span]) -> None:
+    told = part()._replace(spans=tuple(spans))
+    message = ExportTraceServiceRequest.FromString(export_request([told]))
+    (resource,) = message.resource_spans
+    read = resource.scope_spans[0].spans
+    assert len(read) == len(spans)
+    for shown, span in zip(read, spans, strict=True):
+        assert (shown.name, shown.kind) == (span.name, span.kind)
+        assert int.from_bytes(shown.span_id) == span.id
+        assert int.from_bytes(shown.parent_span_id) == span.parent
+        assert (shown.start_time_unix_nano, shown.end_time_unix_nano) == span[4:6]
+        values = {
+            one.key: getattr(one.value, one.value.WhichOneof("value")) for one in shown.attributes
+        }
+        assert values == span.attributes
+        assert [type(value) for value in values.values()] == [
+            type(value) for value in span.attributes.values()
+        ]
+        assert shown.status.message == span.error
+        assert [int.from_bytes(link.span_id) for link in shown.links] == [span.link] * bool(
+            span.link
+        )
+
+
 def test_text_that_utf_8_cannot_say_costs_no_batch() -> None:
     odd = part()._replace(spans=(SPAN._replace(attributes={"text": "a\ud800"}),))
-    (resource,) = export_request([odd]).resource_spans
+    (resource,) = ExportTraceServiceRequest.FromString(export_request([odd])).resource_spans
     (span,) = resource.scope_spans[0].spans
     assert span.attributes[0].value.string_value == "a?"
 
