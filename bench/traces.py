@@ -55,9 +55,7 @@ def _with(variables: dict[str, str]) -> Iterator[tuple[Service, list[int]]]:
         yield service, _tree(root)
 
 
-async def _measured(
-    services: dict[str, tuple[Service, list[int]]], body: bytes
-) -> dict[str, Cost]:
+async def _measured(services: dict[str, tuple[Service, list[int]]], body: bytes) -> dict[str, Cost]:
     costs = {name: Cost() for name in services}
     for service, _processes in services.values():
         await _round(service, body, 16, 4 * WARM_UP)
