@@ -19,8 +19,9 @@ def clamped_content(services: Services, version: FunctionVersion) -> FunctionCon
 
 
 def raise_ceilings(services: Services, tenant: str, content: FunctionContent) -> Limits | None:
-    """How far an attempt's limits may rise; None when they never do."""
-    return services.plans.current.of(tenant).ceilings if may_rise(content) else None
+    """How far an attempt's limits may rise, or would by the shadow policy; None where neither."""
+    never = content.retry.policy == "never" and not content.auto_limits
+    return None if never else services.plans.current.of(tenant).ceilings
 
 
 def most_limits(plan: Plan, content: FunctionContent) -> Limits:

@@ -33,19 +33,20 @@ async def test_the_same_again_makes_no_new_version_and_a_diff_names_what_differs
     assert shown["changes"] == {"auto_limits": {"removed": ["wall_ms"]}}
 
 
-async def test_an_invocation_brings_the_ceilings_along_only_where_limits_may_rise() -> None:
+async def test_an_invocation_brings_the_ceilings_along_where_limits_rise_or_would() -> None:
     async with installed(plans=FixedPlans(Plans(SMALL))) as gateway:
         settings: tuple[dict[str, object], ...] = (
             {"limits": "auto"},
             {"retry": {"policy": "learned"}},
             {"retry": {"policy": "never"}, "limits": {"fuel": "auto"}},
             {"retry": {"policy": "fixed"}},
+            {"retry": {"policy": "never"}},
         )
         for asked in settings:
             await gateway.deploy(**asked)
             await gateway.worked(gateway.invoke())
         found = [claim.invocation.ceilings for claim in gateway.claims]
-        assert found == [SMALL.ceilings, SMALL.ceilings, SMALL.ceilings, None]
+        assert found == [*(SMALL.ceilings,) * 4, None]
 
 
 @pytest.mark.parametrize(
