@@ -136,12 +136,25 @@ class HostCallsOfRun:
     async def _get_secret(self, call: HostCall) -> HostReply:
         if not self._grants.secret(call.text):
             raise _not_granted(f"the secret {call.text[:64]!a}")
-        sealed = await self._broker.catalog.secret(self._tenant, call.text)
+        value = await self._secret(call.text)
+        return HostReply(ABSENT) if value is None else HostReply(DONE, value)
+
+    async def know_secrets(self) -> None:
+        """Learns what the run may read, so that what it says is told without it, read or not.
+
+        Raises:
+            StockadeError: `catalog.unavailable`, `secret.…`.
+        """
+        for name in self._grants.secrets:
+            await self._secret(name)
+
+    async def _secret(self, name: str) -> bytes | None:
+        sealed = await self._broker.catalog.secret(self._tenant, name)
         if sealed is None:
-            return HostReply(ABSENT)
-        value = self._broker.secret_box.open(self._tenant, call.text, sealed)
-        self.redaction.add(call.text, value)
-        return HostReply(DONE, value)
+            return None
+        value = self._broker.secret_box.open(self._tenant, name, sealed)
+        self.redaction.add(name, value)
+        return value
 
     async def _get_key(self, call: HostCall) -> HostReply:
         namespace, key = self._place(call.text, write=False)

@@ -35,7 +35,8 @@ class LiveLog:
     def __init__(self, live: LiveEvents, claim: Claim, calls: HostCallsOfRun) -> None:
         self._live = live
         self._claim = claim
-        self._redaction = calls.redaction
+        self._calls = calls
+        self._knows_secrets = False
         calls.listener = self.hear
         self._logs = self._events = 0
         self._waiting: list[Spoken] = []
@@ -95,13 +96,20 @@ class LiveLog:
             spoken = self._waiting.pop(0)
             self._waiting_bytes -= _size(spoken)
             try:
-                held = await self._live.tell(self._claim, self._redaction.of_spoken(spoken))
+                held = await self._live.tell(self._claim, await self._redacted(spoken))
             except StockadeError as error:
                 _log.warning("live_log_dropped", code=error.code, lines=len(spoken.logs))
             else:
                 if not held:
                     self._waiting.clear()
                     self._waiting_bytes = 0
+
+    async def _redacted(self, spoken: Spoken) -> Spoken:
+        # A guest may say a secret that it got in an earlier run, before it asks in this one.
+        if not self._knows_secrets:
+            await self._calls.know_secrets()
+            self._knows_secrets = True
+        return self._calls.redaction.of_spoken(spoken)
 
 
 def _size(spoken: Spoken) -> int:

@@ -51,6 +51,7 @@ from stockade_client.retries import (
     RetryReport,
     ShadowEffect,
 )
+from stockade_client.run_events import RunEvent
 from stockade_client.schedules import Cron, Every, FiringTime, Schedule, ScheduleRefusal
 from stockade_client.status import InstallationStatus
 from stockade_client.trust import FunctionTrust, Signer
@@ -123,6 +124,7 @@ __all__ = [
     "Rehearsal",
     "RetryReport",
     "Run",
+    "RunEvent",
     "RunFilter",
     "RunPage",
     "Schedule",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -14,12 +15,14 @@ from stockade_client.attestations import AsyncAttestationMethods
 from stockade_client.audit_methods import AsyncAuditMethods
 from stockade_client.calls import Call
 from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeClientError
+from stockade_client.event_methods import AsyncEventMethods
 from stockade_client.function_methods import AsyncFunctionMethods
 from stockade_client.history_methods import AsyncHistoryMethods
 from stockade_client.key_methods import AsyncKeyMethods
 from stockade_client.module_methods import AsyncModuleMethods
 from stockade_client.recordings import AsyncRecordingMethods
 from stockade_client.retry_methods import AsyncRetryMethods
+from stockade_client.run_events import SILENCE_SECONDS, Course
 from stockade_client.schedule_methods import AsyncScheduleMethods
 from stockade_client.status import AsyncStatusMethods
 from stockade_client.trust_methods import AsyncTrustMethods
@@ -40,6 +43,7 @@ class AsyncClient(
     AsyncAliasMethods,
     AsyncAttestationMethods,
     AsyncAuditMethods,
+    AsyncEventMethods,
     AsyncFunctionMethods,
     AsyncHistoryMethods,
     AsyncKeyMethods,
@@ -193,7 +197,7 @@ class AsyncClient(
         return await self._send(calls.result(invocation_id))
 
     async def logs(self, invocation_id: str) -> Logs:
-        """What the guest logged, in all attempts' last one. The text is the guest's own."""
+        """What the guest logged, in all attempts; so far while it runs. The text is its own."""
         return await self._send(calls.logs(invocation_id))
 
     async def cancel(self, invocation_id: str) -> None:
@@ -264,6 +268,11 @@ class AsyncClient(
                 pause = again
             await asyncio.sleep(pause)
             attempt += 1
+
+    def _open(self, course: Course) -> AbstractAsyncContextManager[httpx.Response]:
+        timeout = httpx.Timeout(self._timeout_seconds, read=SILENCE_SECONDS)
+        path, headers = course.call.path, course.headers
+        return self._http.stream("GET", path, headers=headers, timeout=timeout)
 
     async def _send_once(self, call: Call[_Answer]) -> _Answer:
         try:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -14,12 +15,14 @@ from stockade_client.attestations import AttestationMethods
 from stockade_client.audit_methods import AuditMethods
 from stockade_client.calls import Call
 from stockade_client.errors import ConnectionFailed, StockadeApiError, StockadeClientError
+from stockade_client.event_methods import EventMethods
 from stockade_client.function_methods import FunctionMethods
 from stockade_client.history_methods import HistoryMethods
 from stockade_client.key_methods import KeyMethods
 from stockade_client.module_methods import ModuleMethods
 from stockade_client.recordings import RecordingMethods
 from stockade_client.retry_methods import RetryMethods
+from stockade_client.run_events import SILENCE_SECONDS, Course
 from stockade_client.schedule_methods import ScheduleMethods
 from stockade_client.status import StatusMethods
 from stockade_client.trust_methods import TrustMethods
@@ -40,6 +43,7 @@ class Client(
     AliasMethods,
     AttestationMethods,
     AuditMethods,
+    EventMethods,
     FunctionMethods,
     HistoryMethods,
     KeyMethods,
@@ -193,7 +197,7 @@ class Client(
         return self._send(calls.result(invocation_id))
 
     def logs(self, invocation_id: str) -> Logs:
-        """What the guest logged, in all attempts' last one. The text is the guest's own."""
+        """What the guest logged, in all attempts; so far while it runs. The text is its own."""
         return self._send(calls.logs(invocation_id))
 
     def cancel(self, invocation_id: str) -> None:
@@ -262,6 +266,11 @@ class Client(
                 pause = again
             time.sleep(pause)
             attempt += 1
+
+    def _open(self, course: Course) -> AbstractContextManager[httpx.Response]:
+        timeout = httpx.Timeout(self._timeout_seconds, read=SILENCE_SECONDS)
+        path, headers = course.call.path, course.headers
+        return self._http.stream("GET", path, headers=headers, timeout=timeout)
 
     def _send_once(self, call: Call[_Answer]) -> _Answer:
         try:

@@ -141,7 +141,10 @@ def logs(response: httpx.Response) -> Logs:
     fields = Fields(response.json())
     lines = fields.objects("lines")
     return Logs(
-        tuple(LogLine(line.text("level"), line.text("text")) for line in lines),
+        tuple(
+            LogLine(line.text("level"), line.text("text"), line.maybe_count("attempt") or 1)
+            for line in lines
+        ),
         fields.flag("truncated"),
     )
 

@@ -176,11 +176,12 @@ class LogLine:
 
     level: str
     text: str
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """What the guest logged; `truncated` when it wrote more than its limit."""
+    """What the guest logged; `truncated` when some of it was dropped."""
 
     lines: tuple[LogLine, ...]
     truncated: bool = False

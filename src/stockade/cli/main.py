@@ -26,6 +26,7 @@ from stockade.cli.dev.command import dev
 from stockade.cli.doctor import doctor
 from stockade.cli.history import usage
 from stockade.cli.invoke import invoke
+from stockade.cli.logs import logs
 from stockade.cli.replay import replay
 from stockade.cli.status import status
 
@@ -52,6 +53,7 @@ app.add_typer(schedules.app, name="schedules", rich_help_panel=_CALL)
 app.command(rich_help_panel=_CALL)(replay)
 app.add_typer(runs.app, name="runs", rich_help_panel=_CALL)
 app.command(rich_help_panel=_CALL)(usage)
+app.command(rich_help_panel=_CALL)(logs)
 app.add_typer(upstreams.app, name="upstreams", rich_help_panel=_CALL)
 app.add_typer(retries.app, name="retries", rich_help_panel=_CALL)
 app.add_typer(keys.app, name="keys", rich_help_panel=_ACCESS)

@@ -8,8 +8,9 @@ import typer
 from stockade.cli.attempts import print_attempts
 from stockade.cli.connection import connected
 from stockade.cli.history import export_runs, list_runs
+from stockade.cli.logs import logs
 from stockade.cli.options import InvocationId, JsonFlag
-from stockade.cli.words import print_facts, print_json, print_table, safe, say, write_output
+from stockade.cli.words import print_facts, print_json, print_table, say, write_output
 
 if TYPE_CHECKING:
     from stockade_client import Client, Invocation
@@ -43,18 +44,7 @@ def result(client: "Client", invocation_id: InvocationId) -> None:
     write_output(client.result(invocation_id))
 
 
-@app.command()
-@connected
-def logs(client: "Client", invocation_id: InvocationId, *, as_json: JsonFlag = False) -> None:
-    """Show what the guest logged; control characters are escaped."""
-    found = client.logs(invocation_id)
-    if as_json:
-        print_json(asdict(found))
-        return
-    for line in found.lines:
-        typer.echo(f"{safe(line.level):5}  {safe(line.text)}")
-    if found.truncated:
-        say("The guest logged more than its limit; the rest was dropped.")
+app.command()(logs)
 
 
 @app.command()

@@ -25,6 +25,14 @@ class Calls:
     def __init__(self) -> None:
         self.redaction = Redaction()
         self.listener = None
+        self.secrets: dict[str, bytes] = {}
+        self.away = False
+
+    async def know_secrets(self) -> None:
+        if self.away:
+            raise StockadeError("catalog.unavailable", "away", retryable=True)
+        for name, value in self.secrets.items():
+            self.redaction.add(name, value)
 
 
 class Live:
@@ -155,3 +163,19 @@ async def test_secrets_are_redacted_line_by_line_as_in_the_record() -> None:
     assert tuple(line for one in live.told for line in one.logs) == recorded
     assert "hunter2" not in str(live.told)
     assert "second" not in str(live.told)
+
+
+async def test_a_secret_is_redacted_before_the_run_has_asked_for_it() -> None:
+    log, live, calls = voice()
+    calls.secrets["TOKEN"] = b"hunter2-hunter2"
+    log.hear(said("it is hunter2-hunter2"))
+    await log.finish(result("it is hunter2-hunter2"), is_last=False)
+    assert live.told == [Spoken(2, said("it is [secret TOKEN]").logs)]
+
+
+async def test_without_knowing_the_secrets_nothing_is_told() -> None:
+    log, live, calls = voice()
+    calls.away = True
+    log.hear(said("a"))
+    await log.finish(result("a"), is_last=False)
+    assert live.told == []
