@@ -26,13 +26,13 @@ def make(gateway: FakeGateway) -> AsyncClient:
 
 
 def test_both_clients_are_alike() -> None:
-    blocking = {name: inspect.signature(getattr(Client, name)) for name in _methods(Client)}
+    blocking = {name: str(inspect.signature(getattr(Client, name))) for name in _methods(Client)}
     awaited = {
-        name: inspect.signature(getattr(AsyncClient, name)) for name in _methods(AsyncClient)
+        # What goes on is iterated over, each client in its way.
+        name: str(inspect.signature(getattr(AsyncClient, name))).replace("AsyncIter", "Iter")
+        for name in _methods(AsyncClient)
     }
     assert blocking.pop("close") == awaited.pop("aclose")
-    # What goes on is iterated over, each client in its way.
-    assert blocking.pop("events").parameters == awaited.pop("events").parameters
     assert blocking == awaited
 
 
