@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from sandbox_worker.executor_client import ExecutorClient
+from sandbox_worker.executor_owners import ExecutorOwners
 from sandbox_worker.metrics import WorkerMetrics
 from stockade.core.errors import StockadeError
 from stockade.core.isolation import IsolationLevel, IsolationPolicy
@@ -111,6 +112,7 @@ class ExecutorPool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._forking_spares = False
         self._closed = False
+        self.owners = ExecutorOwners()
         self.lent: set[ExecutorClient] = set()
         """What is lent now; `ExecutorWatch` looks at it."""
 
@@ -235,6 +237,7 @@ class ExecutorPool:
         return self._client(process, tenant)
 
     def _client(self, process: JailedProcess, tenant: str) -> ExecutorClient:
+        self.owners.note(process.process_id, tenant)
         return ExecutorClient(process, tenant, self._bounds.ran_out_of_memory)
 
     def _why_over(self, idle: _Idle, now: float) -> str | None:

@@ -1,4 +1,4 @@
-"""What the worker's own endpoint says, at `/healthz`, `/readyz` and `/metrics`."""
+"""What the worker's own endpoint says, at `/healthz`, `/readyz`, `/metrics` and `/executors`."""
 
 import asyncio
 import json
@@ -81,11 +81,12 @@ class Operations:
         self._writing = asyncio.Lock()
 
     def routes(self) -> Mapping[str, Route]:
-        """What is where. Metrics name tenants, so that they may be guarded."""
+        """What is where. Metrics and executors name tenants, so that they may be guarded."""
         return {
             "/healthz": Route(self._healthz),
             "/readyz": Route(self._readyz),
             "/metrics": Route(self._scrape, guarded=True),
+            "/executors": Route(self._executors, guarded=True),
         }
 
     async def measure(self) -> None:
@@ -141,6 +142,9 @@ class Operations:
         weak = dict.fromkeys(self._identity.weak_walls, _WEAK)
         body["why"] = {**away, **stale, **weak}
         return _told(body, HTTPStatus.OK if body["ready"] else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def _executors(self, _accept: str) -> Answer:
+        return _told(self._pool.owners.told())
 
     async def _scrape(self, accept: str) -> Answer:
         # One at a time, and beside the event loop: leases go on meanwhile.

@@ -15,10 +15,12 @@ from pathlib import Path
 
 from sandbox_worker.guest.landlock import deny_all
 from sandbox_worker.guest.seccomp import build_filter, install_filter
-from sandbox_worker.guest.syscalls import prctl, this_machine
+from sandbox_worker.guest.syscalls import name_thread, prctl, this_machine
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _NOBODY = 65534
+JAILED_NAME = b"stockade-jailed"
+"""What the main thread of every jailed process is called: who watches from outside knows it by."""
 _MIB = 1024 * 1024
 
 
@@ -93,7 +95,9 @@ def enter_jail(bounds: JailBounds, allowed: tuple[str, ...], parent: int) -> Non
     if os.getppid() != parent:
         os._exit(1)
     prctl(_PR_SET_DUMPABLE, 0)
-    install_filter(machine, build_filter(machine, allowed))
+    program = build_filter(machine, allowed)
+    name_thread(JAILED_NAME)
+    install_filter(machine, program)
 
 
 def _bound_resources(bounds: JailBounds) -> None:

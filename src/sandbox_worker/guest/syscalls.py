@@ -9,6 +9,7 @@ import platform
 from dataclasses import dataclass
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_NAME = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,16 @@ def prctl(option: int, value: int) -> None:
     zero = ctypes.c_ulong(0)
     if _libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero) != 0:
         raise _last_error()
+
+
+def name_thread(name: bytes) -> None:
+    """Names the calling thread; at most 15 bytes.
+
+    Raises:
+        OSError: with the kernel's errno.
+    """
+    text = ctypes.create_string_buffer(name)
+    prctl(_PR_SET_NAME, ctypes.addressof(text))
 
 
 def _last_error() -> OSError:

@@ -78,6 +78,8 @@ async def test_an_executor_is_used_again_by_its_tenant_only() -> None:
     assert await pool.acquire("a", "d") is first
     other = await pool.acquire("b", "d")
     assert other is not first
+    owners = {str(first.process_id): "a", str(other.process_id): "b"}
+    assert pool.owners.told()["executors"] == owners
     await pool.release(first)
     await pool.release(other)
     await pool.aclose()

@@ -4,7 +4,9 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from sandbox_worker.executor_owners import ExecutorOwners
 from sandbox_worker.metrics import WorkerMetrics
 from sandbox_worker.operations import Dependencies, Identity, Operations
 from stockade.core.errors import StockadeError
@@ -34,6 +36,10 @@ class FakeSupervisor:
 
 
 class FakePool:
+    def __init__(self) -> None:
+        self.owners = ExecutorOwners()
+        self.owners.note(7, "acme")
+
     def counts(self) -> dict[str, int]:
         return {"lent": 3, "idle": 2, "spare": 1}
 
@@ -100,6 +106,24 @@ async def test_who_drains_or_has_not_begun_is_not_ready() -> None:
     for state in ("starting", "draining"):
         status, body = await Fakes(fine, supervisor=FakeSupervisor(state)).ready()
         assert (status, body["worker"]) == (503, state)
+
+
+async def test_whose_each_executor_was_is_told_to_who_has_the_token() -> None:
+    route = Fakes(fine).operations().routes()["/executors"]
+    assert route.guarded
+    told = json.loads((await route.answer("")).body)
+    assert told["executors"] == {"7": "acme"}
+    assert told["pid_namespace"] == Path("/proc/self/ns/pid").stat().st_ino
+
+
+def test_the_owners_of_the_last_executors_are_known() -> None:
+    owners = ExecutorOwners()
+    for process_id in range(5000):
+        owners.note(process_id, "old")
+    owners.note(4000, "acme")
+    executors = owners.told()["executors"]
+    assert isinstance(executors, dict)
+    assert (len(executors), executors["4000"], list(executors)[-1]) == (4096, "acme", "4000")
 
 
 async def test_a_scrape_tells_how_things_stand_at_that_moment() -> None:
