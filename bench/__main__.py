@@ -17,6 +17,7 @@ from bench import (
     end_to_end,
     fairness,
     floors,
+    observing,
     policy,
     registry,
     sandbox,
@@ -53,6 +54,26 @@ def sandbox_rows() -> list[Row]:
         against("the same by the public calls (ADR 7)", public, "µs", naive, floor),
         against("the same through the jail's socket, p50", framed, "µs", naive, floor),
         *asyncio.run(process_rows(framed)),
+    ]
+
+
+def observing_rows() -> list[Row]:
+    """What metrics cost."""
+    runs = observing.claims(50_000)
+    ours = statistics.median(
+        observing.run_seconds(observing.WorkerMetrics().ran, runs) for _ in range(3)
+    )
+    usual = statistics.median(
+        observing.run_seconds(observing.PlainCounters().ran, runs) for _ in range(3)
+    )
+    _, few_seconds = observing.page(1)
+    size, seconds = observing.page(observing.TENANTS * observing.FUNCTIONS_OF_EACH)
+    what = f"{observing.TENANTS} tenants with {observing.FUNCTIONS_OF_EACH} functions each"
+    floor = "the client library's own counters, a series for each function"
+    return [
+        against("counting a run for Prometheus", ours * 1e6, "µs", usual * 1e6, floor),
+        Row(f"a worker's page of metrics, {what}", f"{size / 1000:.0f} KB"),
+        against("writing it", seconds * 1e3, "ms", few_seconds * 1e3, "one function's"),
     ]
 
 
@@ -326,6 +347,7 @@ def main() -> None:
         policy_rows()
         + trust_rows()
         + audit_rows()
+        + observing_rows()
         + version_rows()
         + asyncio.run(registry_rows())
         + storage_rows()

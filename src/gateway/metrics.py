@@ -71,6 +71,7 @@ class GatewayMetrics:
             ["route", "method", "status"],
             registry=self.registry,
         )
+        self._served: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._request_seconds = Histogram(
             "stockade_gateway_request_seconds",
             "From a request's head to the end of its answer, waiting for a result included.",
@@ -122,8 +123,13 @@ class GatewayMetrics:
 
     def served(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts a request that was answered."""
-        self._requests.labels(route, method, f"{status // 100}xx").inc()
-        self._request_seconds.labels(route).observe(seconds)
+        place = method, route, status
+        series = self._served.get(place)
+        if series is None:
+            counter = self._requests.labels(route, method, f"{status // 100}xx")
+            series = self._served[place] = counter, self._request_seconds.labels(route)
+        series[0].inc()
+        series[1].observe(seconds)
 
     def valkey_answered(self, command: str, seconds: float) -> None:
         """Notes a round trip to Valkey."""

@@ -7,21 +7,19 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     Info,
     disable_created_metrics,
 )
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.utils import INF
 
 from sandbox_worker.queue_metrics import QueueCollector
+from sandbox_worker.run_figures import RunFigures
+from sandbox_worker.tallies import Tallies
 from sandbox_worker.upstream_metrics import UpstreamCollector
 
-MIB = 1024 * 1024
-_WAITS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
-_RUNS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SHORT = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 _COMPILES = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_MEMORY = tuple(mib * MIB for mib in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096))
 
 # They would double the series, and tell nothing that counters do not.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -33,6 +31,8 @@ class Families:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self.runs = RunFigures()
+        self.registry.register(self.runs)
         self.queue = QueueCollector()
         self.registry.register(self.queue)
         self.upstreams = UpstreamCollector()
@@ -45,40 +45,11 @@ class Families:
         self._define_worker()
 
     def _define_runs(self) -> None:
-        named = ["tenant", "function"]
-        self.attempts = self._counter(
-            "attempts", "Attempts whose end this worker recorded.", [*named, "outcome"]
-        )
-        self.invocations = self._counter(
-            "invocations",
-            "Invocations that ended for good with an attempt of this worker.",
-            ["tenant", "outcome"],
-        )
-        self.fuel = self._counter("fuel", "Fuel that attempts used.", named)
-        self.run_seconds = self._counter("run_seconds", "Wall time that attempts took.", named)
-        self.queue_wait = self._histogram(
-            "queue_wait_seconds",
-            "From the time that an invocation could first run to the start of this attempt.",
-            ["tenant"],
-            _WAITS,
-        )
-        self.attempt_seconds = self._histogram(
-            "attempt_seconds",
-            "Wall time of attempts, host calls included and the module's loading not.",
-            ["tenant"],
-            _RUNS,
-        )
-        self.peak_memory = self._histogram(
-            "attempt_peak_memory_bytes",
-            "The most memory that an attempt held.",
-            [],
-            _MEMORY,
-        )
         self.host_calls = self._counter(
             "host_calls", "Host calls of guests, by call and how it ended.", ["call", "result"]
         )
         self.host_call_seconds = self._histogram(
-            "host_call_seconds", "How long host calls took.", ["call"], _SHORT
+            "host_call_seconds", "How long host calls took.", _SHORT, "call"
         )
 
     def _define_retries(self) -> None:
@@ -123,7 +94,6 @@ class Families:
         self.compile_seconds = self._histogram(
             "module_compile_seconds",
             "How long compiling a module took, waiting for its turn included.",
-            [],
             _COMPILES,
         )
 
@@ -145,7 +115,7 @@ class Families:
             ["what"],
         )
         self.executor_wait = self._histogram(
-            "executor_wait_seconds", "How long attempts waited for an executor.", [], _SHORT
+            "executor_wait_seconds", "How long attempts waited for an executor.", _SHORT
         )
 
     def _define_worker(self) -> None:
@@ -172,13 +142,13 @@ class Families:
         # Told from the start: Prometheus sees no growth in what begins with 1.
         self.learning.labels("set_aside")
         self.loop_lag = self._histogram(
-            "event_loop_lag_seconds", "How late the event loop was with a timer.", [], _SHORT
+            "event_loop_lag_seconds", "How late the event loop was with a timer.", _SHORT
         )
         self.valkey_seconds = self._histogram(
             "valkey_seconds",
             "Round trips to Valkey that do not block, by script or command.",
-            ["command"],
             _SHORT,
+            "command",
         )
         self.spans_dropped = self._counter(
             "spans_dropped", "Recordings of traces that were dropped, by why.", ["reason"]
@@ -196,6 +166,8 @@ class Families:
         return Gauge(f"stockade_{name}", text, labels or [], registry=self.registry)
 
     def _histogram(
-        self, name: str, text: str, labels: list[str], buckets: tuple[float, ...]
-    ) -> Histogram:
-        return Histogram(f"stockade_{name}", text, labels, buckets=buckets, registry=self.registry)
+        self, name: str, text: str, bounds: tuple[float, ...], label: str = ""
+    ) -> Tallies:
+        tallies = Tallies(f"stockade_{name}", text, (*bounds, INF), label)
+        self.registry.register(tallies)
+        return tallies

@@ -7,7 +7,6 @@ and a name's own begins at zero when it gets one: every series only grows.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -15,16 +14,11 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from sandbox_worker.metric_families import Families
 from sandbox_worker.recent_runs import RecentRuns
 from sandbox_worker.retry_metrics import RetryMetrics
+from sandbox_worker.run_figures import OfFunction, OfTenant
 from stockade.core.growth import Growth
 from stockade.core.installation_status import QueueFigures
 from stockade.core.invocations import Claim, Completion
-from stockade.core.outcomes import Outcome
 from stockade.core.top_names import TopNames
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from prometheus_client import Counter
 
 OTHERS = "(other)"
 _OPENMETRICS = "application/openmetrics-text"
@@ -37,36 +31,6 @@ class LabelBounds:
 
     tenants: int = 20
     functions: int = 100
-
-
-class _OfTenant:
-    """The series of one tenant, or of all others together."""
-
-    def __init__(self, families: Families, tenant: str) -> None:
-        self.queue_wait = families.queue_wait.labels(tenant)
-        self.attempt_seconds = families.attempt_seconds.labels(tenant)
-        self.invocations = {
-            outcome: families.invocations.labels(tenant, outcome.value) for outcome in Outcome
-        }
-
-
-class _OfFunction:
-    """The series of one function, or of all others of a tenant together."""
-
-    def __init__(self, families: Families, tenant: str, function: str) -> None:
-        self.fuel = families.fuel.labels(tenant, function)
-        self.run_seconds = families.run_seconds.labels(tenant, function)
-        self._labels = tenant, function
-        self._families = families
-        self._attempts: dict[Outcome, Counter] = {}
-
-    def ended(self, outcome: Outcome) -> None:
-        """Counts an attempt. Most functions know few outcomes."""
-        counter = self._attempts.get(outcome)
-        if counter is None:
-            counter = self._families.attempts.labels(*self._labels, outcome.value)
-            self._attempts[outcome] = counter
-        counter.inc()
 
 
 class WorkerMetrics:
@@ -86,8 +50,7 @@ class WorkerMetrics:
         self._retries = RetryMetrics(self.families)
         self._top_tenants: TopNames[str] = TopNames(bounds.tenants)
         self._top_functions: TopNames[tuple[str, str]] = TopNames(bounds.functions)
-        self._tenants: dict[str, _OfTenant] = {}
-        self._functions: dict[tuple[str, str], _OfFunction] = {}
+        self._runs = self.families.runs
 
     def ran(self, claim: Claim, completion: Completion) -> None:
         """Counts an attempt whose end was recorded."""
@@ -95,23 +58,20 @@ class WorkerMetrics:
         usage, outcome = attempt.usage, attempt.outcome
         tenant = invocation.tenant if self._top_tenants.note(invocation.tenant) else OTHERS
         of_tenant = self._of_tenant(tenant)
-        exemplar = _exemplar(invocation.traceparent)
-        of_tenant.queue_wait.observe(usage.queue_ms / 1000, exemplar)
-        of_tenant.attempt_seconds.observe(usage.wall_ms / 1000, exemplar)
+        trace_id = _trace_id(invocation.traceparent)
+        of_tenant.wait_seconds.add(usage.queue_ms / 1000, trace_id)
+        of_tenant.run_seconds.add(usage.wall_ms / 1000, trace_id)
         if completion.retry_at_ms is None:
-            of_tenant.invocations[outcome].inc()
+            of_tenant.ended[outcome] += 1
             self.recent.ended(invocation.tenant, outcome)
         self._retries.ended(claim, completion)
-        of_function = self._of_function(tenant, invocation.tenant, invocation.function)
-        of_function.ended(outcome)
-        of_function.fuel.inc(usage.fuel)
-        of_function.run_seconds.inc(usage.wall_ms / 1000)
-        self.families.peak_memory.observe(usage.peak_memory_bytes)
+        self._of_function(tenant, invocation.tenant, invocation.function).add(outcome, usage)
+        self._runs.peak_memory.add(usage.peak_memory_bytes)
 
     def host_called(self, call: str, result: str, seconds: float) -> None:
         """Counts a host call; both names are from lists of ours, never a guest's words."""
         self.families.host_calls.labels(call, result).inc()
-        self.families.host_call_seconds.labels(call).observe(seconds)
+        self.families.host_call_seconds.add(seconds, call)
 
     def loaded(self, source: str) -> None:
         """Counts where a compiled module was found: `memory`, `cache`, or `compiled`."""
@@ -119,7 +79,7 @@ class WorkerMetrics:
 
     def compiled(self, seconds: float) -> None:
         """Notes how long a module took to compile."""
-        self.families.compile_seconds.observe(seconds)
+        self.families.compile_seconds.add(seconds)
 
     def cold_start(self, what: str) -> None:
         """Counts a run that waited for a fresh `process`, or for its `module` to be loaded."""
@@ -127,7 +87,7 @@ class WorkerMetrics:
 
     def got_executor(self, seconds: float) -> None:
         """Notes how long an attempt waited for an executor."""
-        self.families.executor_wait.observe(seconds)
+        self.families.executor_wait.add(seconds)
 
     def executor_started(self) -> None:
         """Counts a fork."""
@@ -169,11 +129,11 @@ class WorkerMetrics:
 
     def loop_was_late(self, seconds: float) -> None:
         """Notes how late a timer of the event loop came."""
-        self.families.loop_lag.observe(seconds)
+        self.families.loop_lag.add(seconds)
 
     def valkey_answered(self, command: str, seconds: float) -> None:
         """Notes a round trip to Valkey."""
-        self.families.valkey_seconds.labels(command).observe(seconds)
+        self.families.valkey_seconds.add(seconds, command)
 
     def queue_stands(self, figures: QueueFigures) -> None:
         """Notes how the queue stands."""
@@ -194,14 +154,11 @@ class WorkerMetrics:
 
     def review(self) -> None:
         """Gives labels to who is busy now, and takes them from who is not any more."""
-        families = self.families
         for tenant in self._top_tenants.review():
-            self._tenants.pop(tenant, None)
-            for family in (families.queue_wait, families.attempt_seconds, families.invocations):
-                family.remove_by_labels({"tenant": tenant})
-            self._forget((tenant, OTHERS))
+            self._runs.tenants.pop(tenant, None)
+            self._runs.functions.pop((tenant, OTHERS), None)
         for named in self._top_functions.review():
-            self._forget(named)
+            self._runs.functions.pop(named, None)
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """All of it, and its content type: OpenMetrics for who accepts it, with exemplars."""
@@ -211,32 +168,24 @@ class WorkerMetrics:
             return body, openmetrics.CONTENT_TYPE_LATEST
         return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
 
-    def _of_tenant(self, tenant: str) -> _OfTenant:
-        series = self._tenants.get(tenant)
-        if series is None:
-            series = self._tenants[tenant] = _OfTenant(self.families, tenant)
-        return series
+    def _of_tenant(self, tenant: str) -> OfTenant:
+        figures = self._runs.tenants.get(tenant)
+        if figures is None:
+            figures = self._runs.tenants[tenant] = OfTenant()
+        return figures
 
-    def _of_function(self, label: str, tenant: str, function: str) -> _OfFunction:
+    def _of_function(self, label: str, tenant: str, function: str) -> OfFunction:
         named = self._top_functions.note((tenant, function))
         place = (tenant, function) if named else (label, OTHERS)
-        series = self._functions.get(place)
-        if series is None:
-            series = self._functions[place] = _OfFunction(self.families, *place)
-        return series
-
-    def _forget(self, place: tuple[str, str]) -> None:
-        self._functions.pop(place, None)
-        tenant, function = place
-        families = self.families
-        counters: Sequence[Counter] = (families.attempts, families.fuel, families.run_seconds)
-        for family in counters:
-            family.remove_by_labels({"tenant": tenant, "function": function})
+        figures = self._runs.functions.get(place)
+        if figures is None:
+            figures = self._runs.functions[place] = OfFunction()
+        return figures
 
 
-def _exemplar(traceparent: str) -> dict[str, str] | None:
-    """The trace's id, for a valid W3C `traceparent`."""
+def _trace_id(traceparent: str) -> str:
+    """The trace's id in a W3C `traceparent`; empty where there is none."""
     parts = traceparent.split("-")
     if len(parts) < len("vtsf") or len(parts[1]) != _TRACE_ID_CHARACTERS:
-        return None
-    return {"trace_id": parts[1]}
+        return ""
+    return parts[1]
