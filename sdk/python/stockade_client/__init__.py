@@ -54,6 +54,7 @@ from stockade_client.retries import (
 from stockade_client.run_events import RunEvent
 from stockade_client.schedules import Cron, Every, FiringTime, Schedule, ScheduleRefusal
 from stockade_client.status import InstallationStatus
+from stockade_client.traces import Trace, TraceSpan
 from stockade_client.trust import FunctionTrust, Signer
 from stockade_client.types import (
     Attempt,
@@ -136,6 +137,8 @@ __all__ = [
     "StockadeApiError",
     "StockadeClientError",
     "StorageUsage",
+    "Trace",
+    "TraceSpan",
     "Upstream",
     "Usage",
     "UsageFilter",

@@ -25,6 +25,7 @@ from stockade_client.retry_methods import AsyncRetryMethods
 from stockade_client.run_events import SILENCE_SECONDS, Course
 from stockade_client.schedule_methods import AsyncScheduleMethods
 from stockade_client.status import AsyncStatusMethods
+from stockade_client.traces import AsyncTraceMethods
 from stockade_client.trust_methods import AsyncTrustMethods
 from stockade_client.types import (
     Health,
@@ -52,6 +53,7 @@ class AsyncClient(
     AsyncRecordingMethods,
     AsyncScheduleMethods,
     AsyncStatusMethods,
+    AsyncTraceMethods,
     AsyncTrustMethods,
     AsyncUpstreamMethods,
 ):
@@ -121,14 +123,22 @@ class AsyncClient(
         version: int | None = None,
         idempotency_key: str | None = None,
         wait_seconds: float | None = None,
+        traceparent: str | None = None,
     ) -> InvokeResult:
         """Runs a function on an input and waits for its output.
+
+        `traceparent` (W3C trace context) puts the run into the caller's own trace.
 
         Raises:
             GuestFailed: The guest failed.
             InvocationPending: `wait_seconds` (or the gateway's own bound) passed first.
         """
-        call = calls.invoke(name, content, alias, version, idempotency_key, wait_seconds)
+        options = {
+            "Idempotency-Key": idempotency_key,
+            "Stockade-Wait-Seconds": wait_seconds,
+            "traceparent": traceparent,
+        }
+        call = calls.invoke(name, content, alias, version, options)
         return await self._send(call)
 
     async def submit(
@@ -142,6 +152,7 @@ class AsyncClient(
         priority: str | None = None,
         run_at: str | None = None,
         deadline_seconds: float | None = None,
+        traceparent: str | None = None,
     ) -> str:
         """Queues an invocation and returns its id; once acknowledged it is never lost.
 
@@ -154,12 +165,14 @@ class AsyncClient(
             priority: `urgent`, `high`, `normal` or `low`.
             run_at: Not before this time (RFC 3339).
             deadline_seconds: Not after so many seconds from now.
+            traceparent: W3C trace context; the run becomes part of the caller's own trace.
         """
         options = {
             "Idempotency-Key": idempotency_key,
             "Stockade-Priority": priority,
             "Stockade-Run-At": run_at,
             "Stockade-Deadline-Seconds": deadline_seconds,
+            "traceparent": traceparent,
         }
         return await self._send(calls.submit(name, content, alias, version, options))
 

@@ -82,20 +82,19 @@ def invoke(
     content: bytes,
     alias: str | None,
     version: int | None,
-    idempotency_key: str | None,
-    wait_seconds: float | None,
+    options: Mapping[str, str | float | None],
 ) -> Call[InvokeResult]:
-    """POST /v1/functions/{name}/invoke."""
-    headers = _headers({"Idempotency-Key": idempotency_key, "Stockade-Wait-Seconds": wait_seconds})
+    """POST /v1/functions/{name}/invoke; options are headers by name."""
+    wait_seconds = options.get("Stockade-Wait-Seconds") or 0.0
     return Call(
         "POST",
         f"/v1/functions/{path_part(name)}/invoke",
         readers.invoke_result,
-        repeatable=idempotency_key is not None,
+        repeatable=options.get("Idempotency-Key") is not None,
         params=_target(alias, version),
-        headers=_BYTES | headers,
+        headers=_BYTES | _headers(options),
         content=content,
-        wait_seconds=wait_seconds or 0.0,
+        wait_seconds=float(wait_seconds),
     )
 
 

@@ -29,6 +29,7 @@ from stockade.cli.invoke import invoke
 from stockade.cli.logs import logs
 from stockade.cli.replay import replay
 from stockade.cli.status import status
+from stockade.cli.trace import trace
 
 _START, _TENANT, _CALL = "Start here", "Modules and functions", "Run and look"
 _ACCESS, _OPERATE = "Access", "Operate an installation"
@@ -49,6 +50,7 @@ app.add_typer(functions.app, name="functions", rich_help_panel=_TENANT)
 app.add_typer(secrets.app, name="secrets", rich_help_panel=_TENANT)
 app.command(rich_help_panel=_CALL)(invoke)
 app.command(rich_help_panel=_CALL)(batch)
+app.command(rich_help_panel=_CALL)(trace)
 app.add_typer(schedules.app, name="schedules", rich_help_panel=_CALL)
 app.command(rich_help_panel=_CALL)(replay)
 app.add_typer(runs.app, name="runs", rich_help_panel=_CALL)
