@@ -159,7 +159,8 @@ def _needs(observation: AttemptObservation) -> tuple[tuple[str, float], ...]:
         return (
             ("fuel", usage.fuel),
             ("memory", usage.peak_memory_bytes),
-            ("wall", usage.wall_ms),
+            # A run shorter than the least size is a run that needed that.
+            ("wall", 1.0 if 0 < usage.wall_ms < 1 else usage.wall_ms),
         )
     if limit in RAISABLE_LIMITS:
         return ((limit, 2 * getattr(observation.limits, RAISABLE_LIMITS[limit])),)

@@ -160,3 +160,9 @@ def test_what_is_no_size_never_enters(value: float) -> None:
     memory = Memory()
     memory.observe(replace(COMPLETED, usage=Usage(0, 0, value)))
     assert not any(sketch.counts for sketch in memory.parts["acme", "f", "1"].needs.values())
+
+
+def test_a_run_shorter_than_the_least_size_is_seen_too() -> None:
+    memory = Memory()
+    memory.observe(replace(COMPLETED, usage=Usage(0, 0, 0.04)))
+    assert memory.parts["acme", "f", "1"].needs["wall"].quantile(1.0) == 1.0
