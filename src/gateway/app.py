@@ -32,6 +32,7 @@ from gateway.routes import (
     oidc,
     recordings,
     retries,
+    retry_states,
     runs,
     schedules,
     secrets,
@@ -53,6 +54,7 @@ from gateway.routes.signers import RevocationRequest, SignerRequest, SignerRotat
 from gateway.services import Services
 from gateway.usecases.deploy_function import DeployRequest
 from gateway.usecases.exchange_token import TokenRequest
+from gateway.usecases.keep_retry_states import ImportRequest
 from gateway.usecases.resolve_function import FunctionResolver
 from gateway.usecases.tell_status import StatusTeller
 from gateway.waiters import Waiters
@@ -111,6 +113,7 @@ def create_app(services: Services) -> FastAPI:
         schedules,
         secrets,
         upstreams,
+        retry_states,
         keys,
         oci_modules,
         oci,
@@ -134,6 +137,7 @@ def create_app(services: Services) -> FastAPI:
             FromOciRequest,
             ToOciRequest,
             EnvelopeRequest,
+            ImportRequest,
             Attempt,
         ),
     )

@@ -51,6 +51,13 @@ from stockade_client.retries import (
     RetryReport,
     ShadowEffect,
 )
+from stockade_client.retry_states import (
+    LearnedNeed,
+    LearnedOutage,
+    LearnedRate,
+    RetryBudget,
+    RetryState,
+)
 from stockade_client.run_events import RunEvent
 from stockade_client.schedules import Cron, Every, FiringTime, Schedule, ScheduleRefusal
 from stockade_client.status import InstallationStatus
@@ -108,6 +115,9 @@ __all__ = [
     "Invocation",
     "InvocationPending",
     "InvokeResult",
+    "LearnedNeed",
+    "LearnedOutage",
+    "LearnedRate",
     "LimitAdvice",
     "LogLine",
     "Logs",
@@ -123,7 +133,9 @@ __all__ = [
     "Recording",
     "Refusal",
     "Rehearsal",
+    "RetryBudget",
     "RetryReport",
+    "RetryState",
     "Run",
     "RunEvent",
     "RunFilter",

@@ -22,6 +22,7 @@ from stockade_client.key_methods import AsyncKeyMethods
 from stockade_client.module_methods import AsyncModuleMethods
 from stockade_client.recordings import AsyncRecordingMethods
 from stockade_client.retry_methods import AsyncRetryMethods
+from stockade_client.retry_states import AsyncRetryStateMethods
 from stockade_client.run_events import SILENCE_SECONDS, Course
 from stockade_client.schedule_methods import AsyncScheduleMethods
 from stockade_client.status import AsyncStatusMethods
@@ -51,6 +52,7 @@ class AsyncClient(
     AsyncModuleMethods,
     AsyncRetryMethods,
     AsyncRecordingMethods,
+    AsyncRetryStateMethods,
     AsyncScheduleMethods,
     AsyncStatusMethods,
     AsyncTraceMethods,

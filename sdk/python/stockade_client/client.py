@@ -22,6 +22,7 @@ from stockade_client.key_methods import KeyMethods
 from stockade_client.module_methods import ModuleMethods
 from stockade_client.recordings import RecordingMethods
 from stockade_client.retry_methods import RetryMethods
+from stockade_client.retry_states import RetryStateMethods
 from stockade_client.run_events import SILENCE_SECONDS, Course
 from stockade_client.schedule_methods import ScheduleMethods
 from stockade_client.status import StatusMethods
@@ -51,6 +52,7 @@ class Client(
     ModuleMethods,
     RetryMethods,
     RecordingMethods,
+    RetryStateMethods,
     ScheduleMethods,
     StatusMethods,
     TraceMethods,

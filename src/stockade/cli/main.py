@@ -9,6 +9,7 @@ from stockade.cli import (
     modules,
     policy,
     retries,
+    retry_states,
     runs,
     schedules,
     secrets,
@@ -57,6 +58,7 @@ app.add_typer(runs.app, name="runs", rich_help_panel=_CALL)
 app.command(rich_help_panel=_CALL)(usage)
 app.command(rich_help_panel=_CALL)(logs)
 app.add_typer(upstreams.app, name="upstreams", rich_help_panel=_CALL)
+retries.app.add_typer(retry_states.app)
 app.add_typer(retries.app, name="retries", rich_help_panel=_CALL)
 app.add_typer(keys.app, name="keys", rich_help_panel=_ACCESS)
 app.add_typer(signers.app, name="signers", rich_help_panel=_ACCESS)

@@ -33,6 +33,7 @@ class Action(StrEnum):
     MANAGE_SIGNERS = "manage_signers"
     MANAGE_SECRETS = "manage_secrets"
     READ_AUDIT = "read_audit"
+    MANAGE_RETRIES = "manage_retries"
 
     @property
     def group(self) -> Group:
@@ -69,7 +70,13 @@ _GROUPS = {
         Group.DEPLOY,
     ),
     **dict.fromkeys(
-        (Action.MANAGE_KEYS, Action.MANAGE_SIGNERS, Action.MANAGE_SECRETS, Action.READ_AUDIT),
+        (
+            Action.MANAGE_KEYS,
+            Action.MANAGE_SIGNERS,
+            Action.MANAGE_SECRETS,
+            Action.MANAGE_RETRIES,
+            Action.READ_AUDIT,
+        ),
         Group.ADMINISTER,
     ),
 }

@@ -18,6 +18,7 @@ HALF_LIFE_MS = 3_600_000.0
 SHIFT = 8.0
 FIRST_SHIFT = 3.0
 ALARM = 7.0
+MOST_CHANGES = 65_535
 _KNOWN = 8.0
 CLOCK_ERROR_MS = 3_600_000
 """What lies further back than this before what was seen last is told by another clock."""
@@ -58,7 +59,7 @@ class Rate:
         """Forgets all, and begins with so many successes in `PRIOR_TRIALS` trials."""
         self.successes, self.trials = successes, PRIOR_TRIALS
         self.better = self.worse = 0.0
-        self.changes += 1
+        self.changes = min(MOST_CHANGES, self.changes + 1)
 
     def fade(self, now_ms: int) -> None:
         """Lets time pass; a clock that went back lets none pass."""

@@ -11,7 +11,7 @@ from stockade.retry.needs import MOST_BIN, MOST_BINS, Sketch
 from stockade.retry.outages import BINS, MOST_LENGTHS, Outage
 from stockade.retry.parts import MOST_SHARED_BASES, Part
 from stockade.retry.rates import MEMORY as MOST_TRIALS
-from stockade.retry.rates import Rate
+from stockade.retry.rates import MOST_CHANGES, Rate
 
 VERSION = 2
 MOST_BASIS_LENGTH = 24
@@ -25,8 +25,14 @@ Migration = Callable[[Plain], Plain]
 _MOST_MS = 2**53
 _FIELDS = 6
 _RATE_FIELDS, _RUN_FIELDS, _ACCOUNT_FIELDS = 6, 4, 4
+_MOST_EVIDENCE = 1000
+"""Hundredths; far beyond what raises the alarm."""
 _SLACK = 2
 """What a full sum may hold beyond its bound, by rounding and by the one that was added last."""
+
+
+class UnknownVersionError(ValueError):
+    """The state is of a release that is newer, or too old."""
 
 
 def _from_1(old: Plain) -> Plain:
@@ -71,7 +77,7 @@ def _plain_sketch(sketch: Sketch) -> tuple[int, ...]:
 def _plain_rate(rate: Rate) -> tuple[int, ...]:
     return (
         _hundredths(rate.successes), _hundredths(rate.trials), rate.changes, rate.seen_ms,
-        _hundredths(rate.better), _hundredths(rate.worse),
+        min(_MOST_EVIDENCE, _hundredths(rate.better)), min(_MOST_EVIDENCE, _hundredths(rate.worse)),
     )  # fmt: skip
 
 
@@ -92,7 +98,7 @@ def part_of(found: object, migrations: Mapping[int, Migration] = MIGRATIONS) -> 
     version = _count(fields[0] if fields else None)
     while version != VERSION:
         if version not in migrations:
-            raise ValueError(f"State of version {version} is unknown to this release.")
+            raise UnknownVersionError(f"State of version {version} is unknown to this release.")
         fields = _tuple(migrations[version](fields))
         version = _count(fields[0])
     _, rates, firsts, outage, needs, account = _sized(fields, _FIELDS)
@@ -121,6 +127,8 @@ def _rate_of(found: Plain) -> Rate:
     successes, trials, changes, seen_ms, better, worse = map(_count, found)
     if successes > trials:
         raise ValueError("A rate has more successes than trials.")
+    if changes > MOST_CHANGES or max(better, worse) > _MOST_EVIDENCE:
+        raise ValueError("A rate has more changes, or more evidence of one, than there can be.")
     if trials > MOST_TRIALS * SCALE:
         raise ValueError(f"A rate has more than {MOST_TRIALS:g} trials.")
     return Rate(successes / SCALE, trials / SCALE, changes, seen_ms, better / SCALE, worse / SCALE)

@@ -23,6 +23,7 @@ BODIES = {
     "/v1/dead-letters/redrive": "post",
     "/v1/schedules/{name}": "put",
     "/v1/secrets/{name}": "put",
+    "/v1/retries/import": "post",
 }
 
 

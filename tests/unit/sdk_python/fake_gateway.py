@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 
@@ -170,6 +171,40 @@ SCHEDULE = {
             "local": "2027-01-16T03:30:00+01:00",
         }
     ],
+    "something_new": 1,
+}
+RETRY_STATE: dict[str, Any] = {
+    "function": "hello",
+    "version": 3,
+    "known": True,
+    "frozen": True,
+    "set_aside": False,
+    "readable": True,
+    "size_bytes": 321,
+    "first_attempts": {
+        "success": 0.97,
+        "trials": 120.5,
+        "changes": 1,
+        "seen_ms": 1_800_000_000_000,
+    },
+    "retries": [
+        {
+            "basis": "rej..busy.001",
+            "success": 0.25,
+            "trials": 30,
+            "changes": 0,
+            "seen_ms": 1_800_000_000_000,
+        }
+    ],
+    "outage": {
+        "is_out": True,
+        "failures": 9,
+        "since_ms": 1_800_000_000_000,
+        "remaining_ms": 4000,
+        "outages_seen": 2,
+    },
+    "needs": {"fuel": {"seen": 400, "p50": 1000.5, "p95": 2000, "p99": None}},
+    "budget": None,
     "something_new": 1,
 }
 ALIAS = {
