@@ -8,6 +8,7 @@ alone, made of each attempt by one rule (`stockade.core.history_rows`): sums are
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from operator import add, attrgetter
 from typing import Protocol
 
 from stockade.core.limits import Limits
@@ -35,10 +36,11 @@ class Amounts:
 
     def __add__(self, other: "Amounts") -> "Amounts":
         """The sum, each for itself."""
-        return Amounts(*(getattr(self, name) + getattr(other, name) for name in AMOUNTS))
+        return Amounts(*map(add, _amounts_in(self), _amounts_in(other)))
 
 
 AMOUNTS = tuple(one.name for one in fields(Amounts))
+_amounts_in = attrgetter(*AMOUNTS)
 
 
 @dataclass(frozen=True, slots=True)

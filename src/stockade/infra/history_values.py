@@ -1,6 +1,8 @@
 """Rows of the history as every adapter keeps them, and what none can keep."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -18,6 +20,20 @@ from stockade.core.history_rows import attempts_of, runs_of
 from stockade.core.limits import Limits
 from stockade.core.outcomes import Outcome
 from stockade.infra.catalog_values import check_storable
+
+_BOUND = 2**63
+_OTHERWISE = frozenset({"limit", "amounts", "limits", "success"})
+
+
+def _paths(shape: type[Run] | type[PastAttempt]) -> dict[str, str]:
+    """Columns, and where their values stand; what is no text or whole number is left out."""
+    plain = {name: name for name in shape.__slots__ if name not in _OTHERWISE}
+    return plain | {"limit_name": "limit"} | {name: f"amounts.{name}" for name in AMOUNTS}
+
+
+_RUN_COLUMNS, _ATTEMPT_COLUMNS = tuple(_paths(Run)), tuple(_paths(PastAttempt))
+_RUN_VALUES = attrgetter(*_paths(Run).values())
+_ATTEMPT_VALUES = attrgetter(*_paths(PastAttempt).values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +56,10 @@ def rows_of(histories: list[InvocationHistory]) -> Rows:
     for history in histories:
         own = attempts_of(history)
         for run in runs_of(history, own):
-            _check(run, run.amounts)
+            _check(_RUN_VALUES(run))
             runs[run.tenant, run.invocation, run.redrive] = run
         for one in own:
-            _check(one, one.amounts)
+            _check(_ATTEMPT_VALUES(one))
             attempts[one.tenant, one.invocation, one.position] = one
     return Rows([runs[key] for key in sorted(runs)], [attempts[key] for key in sorted(attempts)])
 
@@ -55,18 +71,11 @@ def place_of(run: Run) -> RunPlace:
 
 def row_of(one: Run | PastAttempt) -> dict[str, object]:
     """The columns of a run or an attempt."""
-    row: dict[str, object] = {
-        name: getattr(one, name) for name in one.__slots__ if name not in _OTHERWISE
-    }
-    row["limit_name"] = one.limit
-    for name in AMOUNTS:
-        row[name] = getattr(one.amounts, name)
-    if isinstance(one, PastAttempt):
-        row["limits"] = None if one.limits is None else msgspec.json.encode(one.limits).decode()
-    return row
-
-
-_OTHERWISE = frozenset({"limit", "amounts", "limits"})
+    if isinstance(one, Run):
+        return dict(zip(_RUN_COLUMNS, _RUN_VALUES(one), strict=True))
+    limits = None if one.limits is None else msgspec.json.encode(one.limits).decode()
+    row = zip(_ATTEMPT_COLUMNS, _ATTEMPT_VALUES(one), strict=True)
+    return {**dict(row), "success": one.success, "limits": limits}
 
 
 def usage_row(usage: UsageDay) -> dict[str, object]:
@@ -85,7 +94,7 @@ def attempt_from(row: Any) -> PastAttempt:  # noqa: ANN401 - any mapping of colu
     """An attempt from its columns."""
     limits = row["limits"]
     decoded = None if limits is None else msgspec.json.decode(limits, type=Limits)
-    return PastAttempt(**_shared(row, PastAttempt), limits=decoded)
+    return PastAttempt(**_shared(row, PastAttempt), limits=decoded, success=row["success"])
 
 
 def usage_from(row: Any) -> UsageDay:  # noqa: ANN401 - any mapping of columns
@@ -107,10 +116,11 @@ def _amounts(row: Any) -> Amounts:  # noqa: ANN401 - any mapping of columns
     return Amounts(*(row[name] for name in AMOUNTS))
 
 
-def _check(one: Run | PastAttempt, amounts: Amounts) -> None:
-    plain = (getattr(one, name) for name in one.__slots__ if name not in _UNCHECKED)
-    check_storable(*plain)
-    check_storable(*(getattr(amounts, name) for name in AMOUNTS))
-
-
-_UNCHECKED = frozenset({"amounts", "limits", "success"})
+def _check(values: Sequence[object]) -> None:
+    """As `check_storable` does, which this asks about the values that may be none."""
+    for value in values:
+        if isinstance(value, int):
+            if not -_BOUND <= value < _BOUND:
+                check_storable(value)
+        elif isinstance(value, str) and ("\0" in value or not value.isascii()):
+            check_storable(value)
