@@ -17,6 +17,7 @@ from bench import (
     end_to_end,
     fairness,
     floors,
+    history,
     observing,
     policy,
     registry,
@@ -118,6 +119,34 @@ def audit_rows() -> list[Row]:
             p50_ms(parsed),
             "json.loads and one SHA-256 each",
         ),
+    ]
+
+
+def history_rows() -> list[Row]:
+    """What the history costs."""
+    with TemporaryDirectory() as folder:
+        speeds = asyncio.run(history.record_speeds(f"sqlite:///{folder}/history.db", 20))
+    told = asyncio.run(history.telling(10, 300))
+    each, silent_us = 1e6 / speeds.plain, p50_ms(told.silent) * 1000
+    floor = f"plain inserts of the same rows, {speeds.plain:.0f} /s"
+    what, batch = "a run into the history, SQLite", f"batches of {history.AT_ONCE}"
+    return [
+        against(f"{what}, {batch} ({speeds.store:.0f} /s)", 1e6 / speeds.store, "µs", each, floor),
+        against(
+            f"{what}, from the stream on ({speeds.recorder:.0f} /s)",
+            1e6 / speeds.recorder,
+            "µs",
+            each,
+            floor,
+        ),
+        against(
+            "complete, which tells the history, p50",
+            p50_ms(told.told) * 1000,
+            "µs",
+            silent_us,
+            "the same that does not tell",
+        ),
+        Row("memory of an end that waits for the history", f"{told.entry_bytes:.0f} bytes"),
     ]
 
 
@@ -348,6 +377,7 @@ def main() -> None:
         + trust_rows()
         + audit_rows()
         + observing_rows()
+        + history_rows()
         + version_rows()
         + asyncio.run(registry_rows())
         + storage_rows()

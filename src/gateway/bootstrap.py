@@ -22,7 +22,7 @@ from gateway.audit_trail import flushing
 from gateway.catalog_memory import following
 from gateway.collect_blobs import BlobCollector, collecting
 from gateway.history_recorder import recording
-from gateway.history_retention import HistoryRetention, pruning_history
+from gateway.history_retention import pruning_history, retention_of
 from gateway.http_protocol import BoundedProtocol
 from gateway.key_use import noting_use
 from gateway.loop_lag import measuring_lag
@@ -141,8 +141,13 @@ async def _serve(settings: GatewaySettings) -> None:
             following(context.memory),
             noting_use(services.catalog, context.authenticator, services.clock),
             purging_functions(services),
-            recording(services.feeds, services.history, context.history),
-            pruning_history(services.history, services.queue, _retention(settings)),
+            recording(
+                services.feeds,
+                services.history,
+                context.history,
+                records=settings.record_history,
+            ),
+            pruning_history(services.history, services.queue, retention_of(settings)),
             measuring_lag(services.metrics),
         ):
             drain_seconds = settings.drain_seconds
@@ -214,7 +219,7 @@ async def build_services(settings: GatewaySettings) -> AsyncIterator[Services]:
             oci=_oci_content(settings, catalog, clock),
             storage=load_storage_policy(settings.policy_dir / "storage.toml"),
             history=catalog.history_store(),
-            feeds=partitions.history_feeds(bounds, name) if settings.record_history else (),
+            feeds=partitions.history_feeds(bounds, name),
             audit=catalog.audit_log(Ed25519HeadSigner.from_file(_audit_key_file(settings))),
             secret_box=secret_box,
             recordings=SealedRecordings(stores.payloads, secret_box),
@@ -315,10 +320,6 @@ async def open_audit_log(
         yield catalog.audit_log(signer), signer
     finally:
         await catalog.aclose()
-
-
-def _retention(settings: GatewaySettings) -> HistoryRetention:
-    return HistoryRetention(settings.history_retention_days, settings.usage_retention_days)
 
 
 def _audit_key_file(settings: GatewaySettings) -> Path:

@@ -139,8 +139,7 @@ class HistoryRecorder:
         if not self._asked_again:
             await self._feed.retry_aside()
             self._asked_again = True
-        self._meter.feeds[self._partition] = status = await self._feed.status()
-        self._meter.looked_ms = await self._feed.time_ms()
+        status = await look_at(self._feed, self._meter, self._partition)
         if status.missed and not self._walk_missed:
             self._walk_missed = await self._feed.walk_due()
             self._walk_cursor = ""
@@ -213,16 +212,46 @@ class HistoryRecorder:
         self._meter.failures += 1
 
 
+async def look_at(feed: HistoryFeed, meter: HistoryMeter, partition: int) -> FeedStatus:
+    """Notes what waits in a partition.
+
+    Raises:
+        StockadeError: `queue.unavailable`.
+    """
+    meter.feeds[partition] = status = await feed.status()
+    meter.looked_ms = await feed.time_ms()
+    return status
+
+
 @asynccontextmanager
 async def recording(
-    feeds: Sequence[HistoryFeed], store: HistoryStore, meter: HistoryMeter
+    feeds: Sequence[HistoryFeed],
+    store: HistoryStore,
+    meter: HistoryMeter,
+    *,
+    records: bool = True,
 ) -> AsyncIterator[None]:
-    """The history is taken down inside. Every gateway does it, and none leads."""
+    """The history is taken down inside. Every gateway does it, and none leads.
+
+    One that does not, since others do (`records`), looks at what waits for them.
+    """
     recorders = [HistoryRecorder(feed, store, meter, at) for at, feed in enumerate(feeds)]
+    loops = [one.run() for one in recorders] if records else [_look_on(feeds, meter)]
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(recorder.run()) for recorder in recorders]
+        tasks = [group.create_task(loop) for loop in loops]
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
+
+
+async def _look_on(feeds: Sequence[HistoryFeed], meter: HistoryMeter) -> NoReturn:
+    while True:
+        try:
+            for partition, feed in enumerate(feeds):
+                await look_at(feed, meter, partition)
+            meter.failing = None
+        except StockadeError as error:
+            meter.failing = error.code
+        await asyncio.sleep(_LOOK_SECONDS)

@@ -11,6 +11,7 @@ from typing import NoReturn, Protocol
 
 import structlog
 
+from gateway.settings import HistorySettings
 from stockade.core.errors import StockadeError
 from stockade.core.history import DAY_MS, HistoryStore
 from stockade.core.history_rows import day_of
@@ -35,6 +36,11 @@ class HistoryRetention:
 
     run_days: int
     usage_days: int
+
+
+def retention_of(settings: HistorySettings) -> HistoryRetention:
+    """What the settings say."""
+    return HistoryRetention(settings.history_retention_days, settings.usage_retention_days)
 
 
 async def prune(store: HistoryStore, time: QueueTime, retention: HistoryRetention) -> int:

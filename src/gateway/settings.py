@@ -56,7 +56,39 @@ class StorageSettings(BaseSettings):
         )
 
 
-class GatewaySettings(StorageSettings):
+class HistorySettings(BaseSettings):
+    """How long the history is kept."""
+
+    model_config = SettingsConfigDict(env_prefix="STOCKADE_", frozen=True, extra="forbid")
+
+    history_retention_days: int = Field(
+        default=90,
+        ge=0,
+        description="How long runs and their attempts are kept in the history, 8 or more; 0 for"
+        " ever.",
+    )
+    usage_retention_days: int = Field(
+        default=800, ge=0, description="How long usage of each day is kept; 0 for ever."
+    )
+
+    @field_validator("history_retention_days")
+    @classmethod
+    def _history_outlives_records(cls, days: int) -> int:
+        if 0 < days < _LEAST_HISTORY_DAYS:
+            raise ValueError(f"must be 0 or {_LEAST_HISTORY_DAYS} or more: records live 7 days")
+        return days
+
+
+class RecorderSettings(HistorySettings):
+    """Where a recorder finds its stores."""
+
+    redis_url: str
+    database_url: str
+    partitions: int = Field(default=1, ge=1, le=64)
+    log_level: str = "info"
+
+
+class GatewaySettings(StorageSettings, HistorySettings):
     """Where the gateway listens and finds its stores, and what it takes at most."""
 
     redis_url: str
@@ -78,15 +110,6 @@ class GatewaySettings(StorageSettings):
     record_history: bool = Field(
         default=True,
         description="Takes the history down beside serving; false where 'serve recorder' does.",
-    )
-    history_retention_days: int = Field(
-        default=90,
-        ge=0,
-        description="How long runs and their attempts are kept in the history, 8 or more; 0 for"
-        " ever.",
-    )
-    usage_retention_days: int = Field(
-        default=800, ge=0, description="How long usage of each day is kept; 0 for ever."
     )
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
@@ -184,13 +207,6 @@ class GatewaySettings(StorageSettings):
     @classmethod
     def _endpoint_is_one(cls, text: str) -> str:
         return parse_otlp_endpoint(text)
-
-    @field_validator("history_retention_days")
-    @classmethod
-    def _history_outlives_records(cls, days: int) -> int:
-        if 0 < days < _LEAST_HISTORY_DAYS:
-            raise ValueError(f"must be 0 or {_LEAST_HISTORY_DAYS} or more: records live 7 days")
-        return days
 
     @field_validator("trusted_proxies")
     @classmethod

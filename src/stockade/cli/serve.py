@@ -1,4 +1,4 @@
-"""`stockade serve`: one process of a deployment, the gateway or a worker.
+"""`stockade serve`: one process of a deployment: a gateway, a worker or a recorder.
 
 Its options are made from the settings class of the process, so none is missing and none can mean
 something else than its environment variable. The class is loaded when its help or its run is asked
@@ -27,15 +27,16 @@ if TYPE_CHECKING:
 
 _ABOUT = {
     "gateway": "Run a gateway: the HTTP API in front of the queue. SIGTERM drains and stops it.",
+    "recorder": "Run a recorder: takes the history down, where gateways shall not.",
     "worker": "Run a worker: takes invocations from the queue and runs them in jailed processes.",
 }
 
 
 class ServeGroup(TyperGroup):
-    """Makes `gateway` and `worker` when they are asked for."""
+    """Makes each process' command when it is asked for."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        """Both processes."""
+        """All processes."""
         del ctx
         return list(_ABOUT)
 
@@ -65,6 +66,10 @@ def settings_class(process: str) -> "type[BaseSettings]":
         from gateway.settings import GatewaySettings  # noqa: PLC0415 - keeps --help fast
 
         return GatewaySettings
+    if process == "recorder":
+        from gateway.settings import RecorderSettings  # noqa: PLC0415 - likewise
+
+        return RecorderSettings
     from sandbox_worker.settings import WorkerSettings  # noqa: PLC0415 - likewise
 
     return WorkerSettings
@@ -96,6 +101,10 @@ def _start(process: str, settings: Any) -> None:  # noqa: ANN401 - one class or 
         from gateway import bootstrap as gateway_bootstrap  # noqa: PLC0415 - keeps --help fast
 
         gateway_bootstrap.run(settings)
+    elif process == "recorder":
+        from gateway import recorder_bootstrap  # noqa: PLC0415 - likewise
+
+        recorder_bootstrap.run(settings)
     else:
         from sandbox_worker import bootstrap as worker_bootstrap  # noqa: PLC0415 - likewise
 

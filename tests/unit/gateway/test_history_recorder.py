@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from gateway.history_recorder import HistoryMeter, HistoryRecorder, recording
-from gateway.history_retention import HistoryRetention, prune, pruning_history
+from gateway.history_retention import HistoryRetention, prune, pruning_history, retention_of
+from gateway.settings import RecorderSettings
 from stockade.core.errors import StockadeError
 from stockade.core.history import (
     FeedEntry,
@@ -225,3 +227,32 @@ async def test_the_retention_loop_survives_its_failures() -> None:
         async with pruning_history(MemoryHistoryStore(), Time(), HistoryRetention(9, 9)):
             await asyncio.sleep(0)
     assert Time.asked == 2
+
+
+async def test_a_gateway_that_does_not_record_sees_what_waits() -> None:
+    feed, meter = Feed(past(1)), HistoryMeter()
+    away = Feed()
+
+    async def fails() -> FeedStatus:
+        raise StockadeError("queue.unavailable", "away", retryable=True)
+
+    async with recording([feed], Store(), meter, records=False), asyncio.timeout(30):
+        while not meter.feeds:
+            await asyncio.sleep(0.001)
+    assert (meter.waiting, meter.lag_ms, meter.runs, feed.untaken) == (1, 9_000, 0, ["0"])
+    away.status = fails  # type: ignore[method-assign]
+    async with recording([away], Store(), meter, records=False), asyncio.timeout(30):
+        while meter.failing is None:
+            await asyncio.sleep(0.001)
+    assert meter.failing == "queue.unavailable"
+
+
+@pytest.mark.parametrize(("days", "sound"), [(0, True), (8, True), (90, True), (7, False)])
+def test_the_history_outlives_the_records(days: int, *, sound: bool) -> None:
+    given = {"redis_url": "r", "database_url": "d", "history_retention_days": days}
+    if sound:
+        settings = RecorderSettings(**given)  # type: ignore[arg-type]
+        assert retention_of(settings) == HistoryRetention(days, 800)
+        return
+    with pytest.raises(ValidationError):
+        RecorderSettings(**given)  # type: ignore[arg-type]

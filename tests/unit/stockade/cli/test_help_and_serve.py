@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from gateway.settings import GatewaySettings
+from gateway.settings import GatewaySettings, RecorderSettings
 from sandbox_worker.settings import WorkerSettings
 from stockade.cli.words import safe, write_output
 from tests.unit.stockade.cli.conftest import CommandLine
@@ -60,7 +60,11 @@ COMMANDS = [
     "schedules resume",
     "schedules delete",
     "runs",
+    "runs list",
+    "runs export",
     "runs show",
+    "usage",
+    "serve recorder",
     "runs result",
     "runs logs",
     "runs cancel",
@@ -87,10 +91,13 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("process", "settings"), [("gateway", GatewaySettings), ("worker", WorkerSettings)]
+    ("process", "settings"),
+    [("gateway", GatewaySettings), ("recorder", RecorderSettings), ("worker", WorkerSettings)],
 )
 def test_serve_has_an_option_with_help_for_each_setting(
-    cli: CommandLine, process: str, settings: type[GatewaySettings | WorkerSettings]
+    cli: CommandLine,
+    process: str,
+    settings: type[GatewaySettings | RecorderSettings | WorkerSettings],
 ) -> None:
     shown = " ".join(cli.run("serve", process, "--help").stdout.split())
     for name in settings.model_fields:
@@ -111,7 +118,7 @@ def test_serve_tells_what_is_missing_and_no_value(cli: CommandLine) -> None:
     assert "pw" not in result.stderr
 
 
-def test_serve_knows_two_processes(cli: CommandLine) -> None:
+def test_serve_knows_no_other_process(cli: CommandLine) -> None:
     assert cli.run("serve", "teapot").exit_code == 2
 
 
