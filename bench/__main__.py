@@ -21,6 +21,7 @@ from bench import (
     observing,
     policy,
     registry,
+    replay,
     sandbox,
     storage,
     trust,
@@ -88,7 +89,7 @@ def trust_rows() -> list[Row]:
         floor_ms = p50_ms(hashed)
         rows.append(against(what, p50_ms(verified), "ms", floor_ms, "one SHA-256 of it"))
     with TemporaryDirectory() as folder:
-        kept, asked, fresh = asyncio.run(trust.check_seconds(Path(folder), 500))
+        kept, asked, fresh = asyncio.run(trust.check_seconds(Path(folder), 1000))
     kept_us, asked_us = p50_ms(kept) * 1000, p50_ms(asked) * 1000
     what = "trust check before a run, remembered, p50"
     return [
@@ -248,6 +249,36 @@ async def process_rows(framed_us: float) -> list[Row]:
     ]
 
 
+def replay_rows() -> list[Row]:
+    """What recording costs, and whether what was run repeats."""
+    rows = []
+    with TemporaryDirectory() as folder:
+        for who, line in (("executor", replay.LOCAL), ("supervisor", replay.BROKERED)):
+            cost = asyncio.run(replay.recording_cost(line, Path(folder), 500))
+            what = f"recorded run, {replay.CALLS} calls that the {who} answers, p50"
+            recorded, plain = p50_ms(cost.recorded) * 1000, p50_ms(cost.plain) * 1000
+            floor = f"write and fsync of its {cost.kept_bytes} bytes"
+            rows += [
+                against(what, recorded, "µs", plain, "the same run, not recorded"),
+                against(
+                    "its recording sealed and on disk, p50",
+                    p50_ms(cost.kept),
+                    "ms",
+                    p50_ms(cost.written),
+                    floor,
+                ),
+            ]
+    equal, total = asyncio.run(replay.equal_examples(5))
+    bare, short, longest = asyncio.run(replay.record_bytes((1025, 100, 1024)))
+    return [
+        *rows,
+        Row("replays of all examples, equal in outcome, output and fuel", f"{equal} of {total}"),
+        Row("memory of a record that is done, input not kept", f"{bare} bytes"),
+        Row("the same, an input of 100 bytes kept", f"{short} bytes"),
+        Row("the same, an input of 1 KiB kept", f"{longest} bytes"),
+    ]
+
+
 def attack_rows() -> list[Row]:
     """What hostile guests get beyond their limits, each the worst of five runs."""
     found = asyncio.run(attacks.attack_figures(5))
@@ -382,6 +413,7 @@ def main() -> None:
         + asyncio.run(registry_rows())
         + storage_rows()
         + sandbox_rows()
+        + replay_rows()
         + attack_rows()
         + crowd_rows()
     )

@@ -1,12 +1,14 @@
 """The `RecordingStore` port: sealed for one attempt of one tenant, and for no other."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from stockade.core.errors import StockadeError
 from stockade.core.ports import PayloadStore
 from stockade.core.recordings import Blank, RecordedCall, Recording
+from stockade.infra.blobs.directory_payloads import DirectoryPayloadStore
 from stockade.infra.memory.memory_payloads import MemoryPayloadStore
 from stockade.infra.sealed_recordings import SealedRecordings
 from stockade.infra.secret_box import AesGcmSecretBox
@@ -23,6 +25,27 @@ RECORDING = Recording("018f4b3c-0000-7000-8000-000000000000", 1, CALLS, cut=3)
 @pytest.fixture
 def payloads() -> MemoryPayloadStore:
     return MemoryPayloadStore(SystemClock(), 60.0)
+
+
+@pytest.mark.parametrize("kind", ["memory", "directory"])
+async def test_it_is_swept_with_its_record(kind: str, tmp_path: Path) -> None:
+    made = {
+        "memory": MemoryPayloadStore(SystemClock(), -1.0),
+        "directory": DirectoryPayloadStore(tmp_path, -1.0),
+    }
+    payloads = made[kind]
+    store = SealedRecordings(payloads, BOX)
+    reference = await store.put("acme", RECORDING)
+    known = {("acme", RECORDING.invocation_id)}
+
+    async def has_record(tenant: str, invocation_id: str) -> bool:
+        return (tenant, invocation_id) in known
+
+    assert await payloads.sweep(has_record) == 0
+    assert await store.get("acme", RECORDING.invocation_id, 1, reference) == RECORDING
+    known.clear()
+    assert await payloads.sweep(has_record) == 1
+    assert await store.get("acme", RECORDING.invocation_id, 1, reference) is None
 
 
 async def refused(store: SealedRecordings, tenant: str, of: Recording, reference: str) -> None:

@@ -9,7 +9,7 @@ from stockade.core.errors import StockadeError
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
 from stockade.core.outcomes import Outcome
-from stockade.core.recordings import CALL_COST_BYTES, stand_in
+from stockade.core.recordings import CALL_COST_BYTES, Recording, stand_in
 from stockade.core.replays import differences
 from tests.guest import guests
 from tests.security.http_servers import serving
@@ -128,6 +128,28 @@ async def test_a_loop_ends_at_the_wall_in_a_replay_too(recorder: Recorder) -> No
     await recorder.sandbox.is_unharmed()
 
 
+async def test_a_recorded_run_that_met_its_wall_is_run_on_with_more_time(
+    recorder: Recorder,
+) -> None:
+    slow = replace(PLENTY, fuel=10**15, wall_ms=150)
+    guest = Guest(guests.LOOP, limits=slow)
+    result, recording = await recorder.run(guest)
+    assert (result.limit, recording) == ("wall", Recording("id", 1))
+    longer = replace(guest, limits=replace(slow, fuel=1_000_000, wall_ms=20_000))
+    again = await recorder.again(longer, recording)
+    assert (again.ending.limit, again.difference) == ("fuel", None)
+
+
+@pytest.mark.parametrize(
+    "nan", ["(f64.div (f64.const 0) (f64.const 0))", "(f64.sqrt (f64.const -1))"]
+)
+async def test_nans_are_the_same_bytes_again(recorder: Recorder, nan: str) -> None:
+    body = f"(f64.store (i32.const 2049) {nan}) (i32.store8 (i32.const 2048) (i32.const 0))"
+    guest = Guest(guests.module(body + guests.answer("(i32.const 2048)", "(i32.const 9)")))
+    result, _ = await recorder.repeats(guest)
+    assert len(result.output) == 8
+
+
 async def test_other_limits_say_what_would_be(recorder: Recorder) -> None:
     guest = Guest.example("csv-aggregate")
     result, recording = await recorder.run(guest)
@@ -160,7 +182,7 @@ async def test_a_recording_that_was_changed_does_not_go_unnoticed(recorder: Reco
     result, recording = await recorder.run(guest)
     assert recording is not None
     answer = await recorder.again(guest, changed(recording, 1, answer=b"x" * 8))
-    assert [one.what for one in differences(ending(result), answer.ending)] == ["output"]
+    assert differences(ending(result), answer.ending)[0].what == "output"
     for fields in ({"name": "now_ms"}, {"number": 3}, {"arguments": "0" * 32}):
         assert first(await recorder.again(guest, changed(recording, 1, **fields))).call == 2
     short = await recorder.again(guest, changed(recording, 1, answer=b"x"))

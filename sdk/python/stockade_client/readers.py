@@ -222,6 +222,8 @@ def _attempt(fields: Fields) -> Attempt:
         limits=fields.pairs("limits", Fields.count),
         limits_reason=fields.maybe_text("limits_reason") or "",
         shadow=_shadow(fields.nested("shadow")),
+        engine=fields.maybe_text("engine") or "",
+        recorded=fields.maybe_text("recording") is not None,
     )
 
 

@@ -130,7 +130,8 @@ class Attempt:
 
     `policy` is the retry policy that decided, `success` its estimate that the next attempt
     completes, None where it made none. `limits` are the attempt's own where they differ from the
-    version's, empty otherwise; `limits_reason` says where learned ones come from.
+    version's, empty otherwise; `limits_reason` says where learned ones come from. `engine` is what
+    it ran in, and `recorded` whether what varied was written down, for a replay.
     """
 
     number: int
@@ -145,6 +146,8 @@ class Attempt:
     limits: Mapping[str, int] = field(default_factory=dict)
     limits_reason: str = ""
     shadow: ShadowDecision | None = None
+    engine: str = ""
+    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

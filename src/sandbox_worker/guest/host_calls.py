@@ -112,13 +112,8 @@ class HostCalls:
 
     def now_ms(self, caller: HostCaller) -> int:
         """Unix time in milliseconds, on the run's own clock."""
-        state, clock = self._current.state, time.CLOCK_REALTIME
-        now_ns = state.varying.time_ns(
-            state.host_calls,
-            "now_ms",
-            clock,
-            lambda: state.clock.now_ns(clock, caller.fuel_left()),
-        )
+        state = self._current.state
+        now_ns = state.time_ns("now_ms", time.CLOCK_REALTIME, caller.fuel_left())
         return now_ns // 1_000_000
 
     def random(self, caller: HostCaller, pointer: int, length: int) -> None:
@@ -128,8 +123,7 @@ class HostCalls:
             raise GuestFault(f"{size} random bytes are more than {_MAX_RANDOM_BYTES}")
         memory = caller.memory()
         memory.check(pointer, size)
-        state = self._current.state
-        memory.write(pointer, state.varying.random(state.host_calls, "random", size))
+        memory.write(pointer, self._current.state.random("random", size))
 
     def secret_get(self, caller: HostCaller, name: int, size: int) -> int:
         """A secret of the tenant's."""
@@ -174,7 +168,7 @@ class HostCalls:
 
     def _ask(self, caller: HostCaller, call: HostCall) -> HostReply:
         state = self._current.state
-        if state.varying.numbers_calls:
+        if state.varying is not None:
             call = msgspec.structs.replace(call, at=state.host_calls)
         reply = self._current.ask(call)
         if reply.stop:

@@ -1,10 +1,16 @@
 """What one run holds on the host's side: its bounds, its log and events, its counts, its clock."""
 
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from sandbox_worker.guest.faults import LimitHit
 from sandbox_worker.guest.fuel_clock import FuelClock
-from sandbox_worker.guest.varying import FRESH, Varying
 from stockade.core.limits import Limits
 from stockade.core.outcomes import Event, LogLine
+
+if TYPE_CHECKING:
+    from sandbox_worker.guest.varying import Varying
 
 LINE_COST_BYTES = 16
 """Charged beside the text, so that a flood of empty lines or events is bounded too."""
@@ -29,7 +35,7 @@ class RunState:
         self.stdout_bytes = 0
         self._partial_line = b""
         self.clock = FuelClock(limits.fuel)
-        self.varying: Varying = FRESH
+        self.varying: Varying | None = None
 
     def count_host_call(self) -> None:
         """Counts one call of the guest into the host.
@@ -40,6 +46,25 @@ class RunState:
         self.host_calls += 1
         if self.host_calls > self.limits.host_calls:
             raise LimitHit("host_calls")
+
+    def time_ns(self, name: str, clock: int, fuel_left: int) -> int:
+        """Nanoseconds on a clock of the run's, for this host call."""
+        now_ns = self.clock.now_ns(clock, fuel_left)
+        if self.varying is None:
+            return now_ns
+        return self.varying.time_ns(self.host_calls, name, clock, now_ns)
+
+    def random(self, name: str, size: int) -> bytes:
+        """So many random bytes, for this host call."""
+        if self.varying is None:
+            return os.urandom(size)
+        return self.varying.random(self.host_calls, name, size)
+
+    def wait(self, name: str, asked: bytes, fresh: Callable[[], bytes]) -> bytes:
+        """What a wait comes to, for this host call: what `fresh` returns when it waits."""
+        if self.varying is None:
+            return fresh()
+        return self.varying.wait(self.host_calls, name, asked, fresh)
 
     def log(self, level: int, text: bytes) -> None:
         """Keeps one line, cut at the run's log bound; what does not fit is dropped and marked."""

@@ -10,14 +10,14 @@ from wasmtime import Engine, Module, Trap, TrapCode, WasmtimeError
 from sandbox_worker.guest import stockade_abi, wasi_preview1
 from sandbox_worker.guest.deadline import RunTimer
 from sandbox_worker.guest.faults import GuestFault, LimitHit
-from sandbox_worker.guest.frames import Ran, Run
+from sandbox_worker.guest.frames import Note, Ran, Run
 from sandbox_worker.guest.guest_memory import Window
 from sandbox_worker.guest.host_calls import CurrentRun
 from sandbox_worker.guest.machine import Machine, Prepared, choose_machine
 from sandbox_worker.guest.run_state import RunState
 from sandbox_worker.guest.shared_file import SharedFile, goes_shared
 from sandbox_worker.guest.stockade_abi import Rejection
-from sandbox_worker.guest.varying import AskSupervisor, Noting, Replayed
+from sandbox_worker.guest.varying import AskSupervisor, Noting, Replayed, Varying
 from sandbox_worker.guest.wasi_preview1 import ProcessExit
 from stockade.core.modules import Abi
 from stockade.core.outcomes import Event, LogLine, Outcome
@@ -206,8 +206,7 @@ class _Run:
             state.logs_truncated,
             tuple(state.events),
             state.events_truncated,
-            tuple(state.varying.notes),
-            state.varying.notes_cut,
+            *_noted(state.varying),
         )
 
     def _memory_bytes(self) -> int:
@@ -215,3 +214,7 @@ class _Run:
             return self._machine.memory().size_bytes
         except GuestFault:
             return 0
+
+
+def _noted(varying: Varying | None) -> tuple[tuple[Note, ...], int]:
+    return ((), 0) if varying is None else (tuple(varying.notes), varying.notes_cut)

@@ -1,4 +1,4 @@
-"""Where a run gets what varies: time, randomness, waiting. Fresh, noted too, or replayed.
+"""Comes between a run and what varies (time, randomness, waiting): notes it, or replays it.
 
 What varies outside of the executor is the supervisor's to record and to replay; this is the rest.
 """
@@ -18,42 +18,22 @@ AskSupervisor = Callable[[HostCall], HostReply]
 
 
 class Varying(Protocol):
-    """One run's source; `at` is the place of the call among all of the run's host calls."""
+    """What comes between a run and what varies; `at` is the call's place among all of the run's.
+
+    `notes` is what was noted, `notes_cut` the first call that found no room; 0 when all did.
+    """
 
     notes: list[Note]
     notes_cut: int
-    numbers_calls: bool
-    """Whether calls to the supervisor say their place."""
 
-    def time_ns(self, at: int, name: str, clock: int, fresh: Callable[[], int]) -> int:
-        """Nanoseconds on a clock."""
+    def time_ns(self, at: int, name: str, clock: int, now_ns: int) -> int:
+        """Nanoseconds on a clock, which shows `now_ns`."""
 
     def random(self, at: int, name: str, size: int) -> bytes:
         """So many random bytes."""
 
     def wait(self, at: int, name: str, asked: bytes, fresh: Callable[[], bytes]) -> bytes:
         """What a wait came to."""
-
-
-class Fresh:
-    """What varies, as it is; nothing is kept. One for all runs."""
-
-    def __init__(self) -> None:
-        self.notes: list[Note] = []
-        self.notes_cut = 0
-        self.numbers_calls = False
-
-    def time_ns(self, _at: int, _name: str, _clock: int, fresh: Callable[[], int]) -> int:
-        """The clock's own time."""
-        return fresh()
-
-    def random(self, _at: int, _name: str, size: int) -> bytes:
-        """The kernel's randomness."""
-        return os.urandom(size)
-
-    def wait(self, _at: int, _name: str, _asked: bytes, fresh: Callable[[], bytes]) -> bytes:
-        """Waits."""
-        return fresh()
 
 
 class Noting:
@@ -66,12 +46,10 @@ class Noting:
     def __init__(self, room_bytes: int) -> None:
         self.notes: list[Note] = []
         self.notes_cut = 0
-        self.numbers_calls = True
         self._room_bytes = room_bytes
 
-    def time_ns(self, at: int, name: str, clock: int, fresh: Callable[[], int]) -> int:
+    def time_ns(self, at: int, name: str, clock: int, now_ns: int) -> int:
         """The clock's own time."""
-        now_ns = fresh()
         self._note(at, name, clock_arguments(clock), _from_ns(now_ns))
         return now_ns
 
@@ -101,10 +79,9 @@ class Replayed:
     def __init__(self, ask: AskSupervisor) -> None:
         self.notes: list[Note] = []
         self.notes_cut = 0
-        self.numbers_calls = True
         self._ask = ask
 
-    def time_ns(self, at: int, name: str, clock: int, _fresh: Callable[[], int]) -> int:
+    def time_ns(self, at: int, name: str, clock: int, _now_ns: int) -> int:
         """The time that it was then."""
         answer = self._answer(at, name, clock_arguments(clock), _NANOSECONDS_BYTES)
         return int.from_bytes(answer, "little", signed=True)
@@ -122,9 +99,6 @@ class Replayed:
         if reply.stop or (size is not None and len(reply.data) != size):
             raise LimitHit(reply.stop or "host_calls")
         return reply.data
-
-
-FRESH = Fresh()
 
 
 def clock_arguments(clock: int) -> bytes:

@@ -120,20 +120,13 @@ class _Calls:
         if clock not in _CLOCKS:
             return _INVAL
         state = self._current.state
-        now_ns = state.varying.time_ns(
-            state.host_calls,
-            "clock_time_get",
-            clock,
-            lambda: state.clock.now_ns(_CLOCKS[clock], caller.fuel_left()),
-        )
+        now_ns = state.time_ns("clock_time_get", _CLOCKS[clock], caller.fuel_left())
         return _put_u64(caller, result, now_ns & _MASK64)
 
     def random_get(self, caller: HostCaller, buffer: int, length: int) -> int:
         if not 0 <= length <= _MAX_RANDOM_BYTES:
             return _INVAL
-        state = self._current.state
-        content = state.varying.random(state.host_calls, "random_get", length)
-        caller.memory().write(buffer, content)
+        caller.memory().write(buffer, self._current.state.random("random_get", length))
         return _SUCCESS
 
     def sched_yield(self, _caller: HostCaller) -> int:
@@ -197,12 +190,8 @@ class _Calls:
         slots = [
             raw[at : at + _SUBSCRIPTION_BYTES] for at in range(0, len(raw), _SUBSCRIPTION_BYTES)
         ]
-        state = self._current.state
-        ready = state.varying.wait(
-            state.host_calls,
-            "poll_oneoff",
-            raw,
-            lambda: b"".join(self._wait_for_first(caller, slots)),
+        ready = self._current.state.wait(
+            "poll_oneoff", raw, lambda: b"".join(self._wait_for_first(caller, slots))
         )
         memory.write(events, ready)
         return _put_u32(caller, result, len(ready) // _EVENT_BYTES)

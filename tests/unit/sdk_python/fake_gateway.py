@@ -29,6 +29,8 @@ RAISED: dict[str, object] = {
     "code": "limit_raised",
     "success": 0.5,
     "limits": {"fuel": 1000, "memory_bytes": 65536, "wall_ms": 10},
+    "engine": "wasmtime-1",
+    "recording": DIGEST,
     "shadow": {
         "policy": "fixed",
         "retry": False,

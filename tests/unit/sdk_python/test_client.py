@@ -275,6 +275,10 @@ def test_an_attempt_tells_who_decided_and_what_the_shadow_would_have(
     assert first.shadow is not None
     assert (first.shadow.policy, first.shadow.retry, first.shadow.limits) == ("fixed", False, {})
     assert (second.policy, second.success, second.limits, second.shadow) == ("", None, {}, None)
+    assert [(one.engine, one.recorded) for one in (first, second)] == [
+        ("wasmtime-1", True),
+        ("", False),
+    ]
 
 
 def test_wait_looks_until_done(client: Client, gateway: FakeGateway) -> None:
