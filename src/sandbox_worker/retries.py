@@ -28,6 +28,8 @@ from stockade.retry.types import (
 _COMPLETED = stop(ReasonCode.COMPLETED, "The run completed.")
 _TRAPPED = "The guest trapped: "
 _FIXED, _LEARNED, _NEVER = "fixed", "learned", "never"
+_SAY_NOTHING = frozenset({Outcome.CANCELLED, Outcome.EXPIRED})
+"""Whoever cancels runs, or lets them wait too long, makes no outage of the function."""
 _log = structlog.get_logger()
 
 Needs = Callable[[Source], Mapping[str, Sketch]]
@@ -133,6 +135,8 @@ class Retries:
     def observe(self, claim: Claim, result: RunResult, completion: Completion) -> None:
         """Learns from the attempt's end, once it is recorded, and counts it."""
         self.counts.count(claim, completion)
+        if result.outcome in _SAY_NOTHING:
+            return
         now_ms = completion.finished_ms
         observation = AttemptObservation(
             source=_source(claim, result.upstream),

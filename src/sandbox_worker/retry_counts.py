@@ -1,7 +1,7 @@
-"""What became of retries in this worker: kept for its metrics, and told to all others' tallies."""
+"""What became of retries in this worker, told to the tallies of all."""
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -19,29 +19,26 @@ _log = structlog.get_logger()
 
 
 class RetryCounts:
-    """Counts by the names of `stockade.retry.tallying`.
+    """Counts by the names of `stockade.retry.tallying`, until they are told.
 
-    `totals` are this worker's since it began, by retry policy. `dropped` counts versions whose
-    counts were never told.
+    `dropped` counts versions whose counts never were.
     """
 
     def __init__(self, most: int = MOST_VERSIONS) -> None:
-        self.totals: dict[str, Counter[str]] = defaultdict(Counter)
         self.dropped = 0
         self._most = most
         self._waiting: dict[VersionKey, Counter[str]] = {}
 
     def count(self, claim: Claim, completion: Completion) -> None:
         """Counts a recorded end."""
-        of, tally = claim.invocation, tallied(claim, completion)
-        self.totals[of.content.retry.policy].update(tally)
+        of = claim.invocation
         key = (of.tenant, of.function, of.version)
         if key not in self._waiting:
             if len(self._waiting) >= self._most:
                 del self._waiting[next(iter(self._waiting))]
                 self.dropped += 1
             self._waiting[key] = Counter()
-        self._waiting[key].update(tally)
+        self._waiting[key].update(tallied(claim, completion))
 
     async def tell(self, tallies: RetryTallies) -> None:
         """Adds what waits to the tallies. What fails is lost: sent again it might count twice."""

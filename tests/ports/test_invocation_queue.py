@@ -989,6 +989,17 @@ async def test_a_retry_that_is_due_later_keeps_what_it_is_handed(
     assert (await claim_one(queue)).carry == carry
 
 
+async def test_a_retry_at_once_needs_no_tick_where_the_workers_clock_is_ahead(
+    installation: Installation,
+) -> None:
+    queue = installation.queue()
+    await queue.submit(asked())
+    ahead_ms = CLOCK.now_ms() + 60_000
+    retry = ended(Outcome.TRAPPED, finished_ms=ahead_ms, retry_at_ms=ahead_ms)
+    assert await queue.complete(await claim_running(queue), retry)
+    assert (await claim_one(queue)).attempt == 2
+
+
 async def test_ceilings_travel_with_the_invocation(installation: Installation) -> None:
     queue = installation.queue()
     await queue.submit(asked(ceilings=Limits(fuel=2**50)))

@@ -285,3 +285,16 @@ def test_limits_of_other_functions_are_as_deployed() -> None:
     desk, plain = retries(), claim()
     ran(desk, 5_000_000)
     assert desk.fitted(plain) is plain
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.EXPIRED])
+def test_ends_that_say_nothing_of_the_function_teach_nothing(outcome: Outcome) -> None:
+    desk = retries()
+    ran(desk, 1000)
+    for _ in range(50):
+        learn(desk, claim(), RunResult(outcome))
+    ruling = desk.decide(claim(), TRAPPED, NOW_MS).ruling
+    assert (ruling.code, ruling.delay_ms) == (ReasonCode.CHANCE, 100)
+    for _ in range(50):
+        learn(desk, claim(), TRAPPED)
+    assert desk.decide(claim(), TRAPPED, NOW_MS + 1000).ruling.code is ReasonCode.OUTAGE

@@ -29,6 +29,9 @@ DETAILS = {
     "version": 4,
     "module": DIGEST,
     "abi": "stockade:v1",
+    "limits": {"fuel": 1000, "wall_ms": 7},
+    "auto_limits": ["fuel"],
+    "retry": {"policy": "learned", "max_attempts": 5},
     "created_ms": 5,
     "created_by": "me",
     "message": "Why",
@@ -95,6 +98,8 @@ def test_functions_are_asked_for_page_by_page(client: Client, gateway: FakeGatew
 
 def test_a_version_in_full(client: Client, gateway: FakeGateway) -> None:
     found = client.function("hello", alias="prod")
+    assert (found.limits["fuel"], found.auto_limits) == (1000, ("fuel",))
+    assert found.retry == {"policy": "learned", "max_attempts": 5}
     assert dict(gateway.last.url.params) == {"alias": "prod"}
     assert (found.created_ms, found.created_by, found.message) == (5, "me", "Why")
     assert found.labels == {"commit": "abc"}

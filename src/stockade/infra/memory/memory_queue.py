@@ -186,7 +186,9 @@ class MemoryInvocationQueue:
             self._state.finish(job, Outcome.CANCELLED, completion.finished_ms)
         elif again is not None and job.deaths < self._settings.max_deaths:
             job.carry = completion.carry
-            self._state.requeue(job, again, completion.finished_ms, self._clock.now_ms())
+            now_ms = self._clock.now_ms()
+            due_ms = min(again, now_ms) if again <= completion.finished_ms else again
+            self._state.requeue(job, due_ms, completion.finished_ms, now_ms)
         else:
             job.result = completion
             job.drop_input()

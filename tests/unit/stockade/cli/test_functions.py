@@ -143,6 +143,17 @@ def test_a_version_is_shown_with_who_deployed_it(cli: CommandLine) -> None:
     assert "\x1b" not in shown
 
 
+def test_automatic_limits_and_retries_are_shown(cli: CommandLine) -> None:
+    settings = {"limits": {"fuel": 9, "wall_ms": 7}, "auto_limits": ["fuel"]}
+    settings |= {"retry": {"policy": "learned", "max_attempts": 5}}
+    cli.gateway.on("GET /v1/functions/hello", answer(VERSION | settings))
+    shown = cli.run("functions", "show", "hello").stdout
+    lines = [line.split(maxsplit=2) for line in shown.splitlines()]
+    assert ["limit", "fuel", "auto (9 at first)"] in lines
+    assert ["limit", "wall_ms", "7"] in lines
+    assert ["retry", "policy", "learned"] in lines
+
+
 def test_differences(cli: CommandLine) -> None:
     body = {"name": "hello", "from": 3, "to": 4, "changes": CHANGES}
     cli.gateway.on("GET /v1/functions/hello/diff", answer(body), answer(body | {"changes": {}}))

@@ -30,6 +30,8 @@ elseif retry_at and deaths < MAX_DEATHS then
   note(id)
   wake_listeners(id)
   leave_slots(id, r[9], r[11], r[12])
+  -- What follows at once does so even where the worker's clock is a little ahead of this one.
+  if retry_at <= tonumber(finished) then retry_at = math.min(retry_at, now) end
   if retry_at > now then push_due(id, r[9], retry_at) else push_backlog(id, r[9], retry_at, r[10]) end
 else
   if retry_at then call('HINCRBY', TOTALS, 'quarantined', 1) end
