@@ -16,7 +16,7 @@ TEST_WORKERS := 4
 PARALLEL := --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench retries soak examples lock venv clean
+.PHONY: help demo test lint bench retries soak collector examples lock venv clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ retries: venv ## Compare retry policies in simulation (a few minutes)
 
 soak: venv ## Harm a running installation at random for two minutes, then count what was lost (SOAK_ARGS)
 	@$(BIN)/python -m tests.faults.soak $(SOAK_ARGS)
+
+collector: ## Build the OpenTelemetry collector that a test sends spans to (needs Go; minutes)
+	@cd tests/otelcol && GOFLAGS=-mod=mod go build -o "$${XDG_CACHE_HOME:-$$HOME/.cache}/stockade-otelcol-0.161.0/bin/otelcol" .
 
 examples: venv ## Build the example guests from source (needs Rust and Node.js)
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/build_examples.py

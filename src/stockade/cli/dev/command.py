@@ -44,6 +44,26 @@ _PolicyDir = Annotated[
 ]
 
 
+_Ratio = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        envvar="STOCKADE_TRACE_RATIO",
+        help="Which share of traces is recorded, all when left out; failures always are.",
+        show_default=False,
+    ),
+]
+_Collector = Annotated[
+    str | None,
+    typer.Option(
+        envvar="STOCKADE_OTLP_ENDPOINT",
+        help="Send spans to this collector (OTLP over HTTP), such as http://127.0.0.1:4318.",
+        show_default=False,
+    ),
+]
+
+
 @reported
 def dev(
     *,
@@ -52,6 +72,8 @@ def dev(
     fsync: _Fsync = "always",
     workers_capacity: _Capacity = None,
     policy_dir: _PolicyDir = None,
+    trace_ratio: _Ratio = None,
+    otlp_endpoint: _Collector = None,
     die_with: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run all of Stockade on this machine: an embedded Valkey, the gateway, a worker.
@@ -69,5 +91,7 @@ def dev(
 
         configure_logging("dev", "info")
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every look
-        plan = DevPlan(held, chosen, fsync, workers_capacity, policy_dir)
+        plan = DevPlan(
+            held, chosen, fsync, workers_capacity, policy_dir, trace_ratio, otlp_endpoint
+        )
         asyncio.run(DevStack(plan).run())

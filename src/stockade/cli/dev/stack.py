@@ -35,6 +35,15 @@ class DevPlan:
     fsync: Literal["always", "everysec"]
     capacity: int | None = None
     policy_dir: Path | None = None
+    trace_ratio: float | None = None
+    otlp_endpoint: str | None = None
+
+    @property
+    def tracing(self) -> dict[str, str]:
+        """What the processes are told of tracing; what was left out is theirs to say."""
+        ratio, endpoint = self.trace_ratio, self.otlp_endpoint
+        told = {} if ratio is None else {"STOCKADE_TRACE_RATIO": str(ratio)}
+        return told if endpoint is None else {**told, "STOCKADE_OTLP_ENDPOINT": endpoint}
 
     @property
     def url(self) -> str:
@@ -154,6 +163,7 @@ class DevStack:
             "STOCKADE_CACHE_DIR": str(plan.data_dir / "cache"),
             "STOCKADE_POLICY_DIR": str(plan.policy_dir or policy_dir()),
             "STOCKADE_SECRETS_KEY_FILE": str(plan.data_dir / "secrets.key"),
+            **plan.tracing,
         }
 
 
