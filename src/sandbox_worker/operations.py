@@ -20,7 +20,8 @@ from stockade.core.installation_status import StatusBoard, WorkerReport
 _JSON = "application/json"
 _CHECK_SECONDS = 1.0
 _LAG_SECONDS = 0.25
-_REPORT_SECONDS = 2.0
+_LOOKS_BETWEEN_REPORTS = 8
+"""Two seconds."""
 _WEAK = "This wall of the host is missing or has a gap; 'stockade doctor' says how to mend it."
 _log = structlog.get_logger()
 _LOOKS_UNTIL_REVIEW = 120
@@ -101,13 +102,17 @@ class Operations:
                 self._metrics.review()
 
     async def report(self) -> None:
-        """Tells others of this worker, again and again, until cancelled."""
+        """Tells others of this worker, again and again, and at once when its state is another."""
         while True:
+            report = self._own_report()
             try:
-                await self._needs.board.report(self._own_report())
+                await self._needs.board.report(report)
             except StockadeError as error:
                 _log.info("worker_not_reported", code=error.code)
-            await asyncio.sleep(_REPORT_SECONDS)
+            for _ in range(_LOOKS_BETWEEN_REPORTS):
+                await asyncio.sleep(_LAG_SECONDS)
+                if self._supervisor.state != report.state:
+                    break
 
     def _own_report(self) -> WorkerReport:
         supervisor, identity = self._supervisor, self._identity

@@ -184,6 +184,9 @@ async def test_one_round_and_another_on_the_same_data(
         async with httpx.AsyncClient() as http:
             told = (await http.get(dev.ready["worker_metrics_url"])).text
         assert 'stockade_invocations_total{outcome="completed",tenant="dev"} 1.0' in told
+        await until(lambda: client.status().working)
+        status = client.status()
+        assert (status.scope, status.capacity, len(status.workers)) == ("installation", 1, 1)
         live_and_let_die(client)
     assert len(dev.children) >= 3
     assert dev.end(signal.SIGTERM) == 0

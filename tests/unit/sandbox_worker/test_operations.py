@@ -166,6 +166,17 @@ async def test_a_worker_tells_others_of_itself_while_it_lives() -> None:
     assert (report.stale, report.weak_walls) == (("trust",), ("nobody",))
 
 
+async def test_a_worker_that_drains_says_so_at_once() -> None:
+    fakes = Fakes(fine, supervisor=FakeSupervisor("starting"))
+    task = asyncio.ensure_future(fakes.operations().report())
+    async with asyncio.timeout(30):
+        for state in ("working", "draining"):
+            fakes.supervisor.state = state
+            while [one.state for one in await fakes.board.workers()] != [state]:
+                await asyncio.sleep(0.01)
+    task.cancel()
+
+
 async def test_a_board_that_is_away_does_not_end_the_telling() -> None:
     fakes = Fakes(fine)
     fakes.board = BoardAway(CLOCK, MemoryQueueState(QueueSettings()))
