@@ -4,11 +4,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.service import Service
+from tests.e2e.service import PUBLIC, Service, running_service
 from tests.guest import guests
 
 COUNT = guests.module(
@@ -107,3 +108,34 @@ def test_automatic_limits_follow_what_runs_needed(service: Service) -> None:
     fuel = told(service, path, lambda one: one["limits"][0]["runs"] >= 30)["limits"][0]
     assert fuel["automatic"]
     assert fuel["most"] < fuel["suggested"] < fuel["ceiling"]
+
+
+def test_what_was_learned_outlives_a_restart_and_can_be_frozen_and_forgotten(
+    tmp_path: Path,
+) -> None:
+    path = "/v1/functions/needy/retries"
+    with running_service(tmp_path / "data") as first:
+        trusted = {"name": "tests", "public_key": PUBLIC}
+        assert first.http.post("/v1/signers", json=trusted).status_code == 201
+        first.deploy("needy", COUNT, limits=LIMITS, retry={"policy": "learned"})
+        for _ in range(5):
+            first.invoke("needy")
+    with running_service(tmp_path / "data") as again:
+        found = told(again, path, lambda one: one["first_attempts"]["trials"] > 4.9)
+        (rate,) = found["retries"]
+        assert (rate["basis"][:6], rate["trials"] > 4.9, rate["success"] > 0.7) == (
+            "lim.f.", True, True,
+        )  # fmt: skip
+        second = record_of(again, "needy")["attempts"][1]
+        assert second["outcome"] == "completed"
+        told(again, path, lambda one: one["first_attempts"]["trials"] > 5.9)
+        command(again, "retries", "freeze", "needy")
+        exported = command(again, "retries", "export", "needy")
+        told(again, path, lambda one: one["frozen"])
+        again.invoke("needy")
+        command(again, "retries", "reset", "--tenant")
+        assert not again.http.get(path).json()["retries"]
+        (tmp_path / "learned.json").write_text(exported)
+        command(again, "retries", "import", str(tmp_path / "learned.json"))
+        assert again.http.get(path).json()["first_attempts"]["trials"] > 5.9
+        assert "lim.f." in command(again, "retries", "state", "needy")
