@@ -9,23 +9,32 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import httpx
 import pytest
 
 from sandbox_worker.executor_owners import ExecutorOwners
+from sandbox_worker.guest.jail import JAILED_NAME
 from sandbox_worker.operations_server import Answer, OperationsServer, Route
+from stockade.core.limits import Limits
+from stockade.core.outcomes import Outcome
+from tests.guest import guests
 from tests.security.kernel_watch import DEPLOYED, exporter
-from tests.security.test_jail_walls import _ENTER, attempt
+from tests.security.sandbox import Sandbox
+from tests.security.test_jail_walls import _ENTER
 
 pytestmark = pytest.mark.undisturbed
 PATIENCE_SECONDS = 30.0
+TOKEN = "t" * 16
 
 # As the jail does, but nothing filters its calls afterwards: a wall that is missing.
 _UNFILTERED = """
 import socket, sys
+sys.stdin.readline()
 from sandbox_worker.guest.jail import JAILED_NAME
 from sandbox_worker.guest.syscalls import name_thread
 name_thread(JAILED_NAME)
@@ -51,8 +60,8 @@ held = bytearray(256 << 20)
 class Watching:
     """An exporter that runs."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, owners: ExecutorOwners) -> None:
+        self._url, self._owners = url, owners
 
     def text(self) -> str:
         return httpx.get(self._url).text
@@ -64,14 +73,23 @@ class Watching:
         lines = series.findall(self.text())
         return sum(float(count) for said, count in lines if all(one in said for one in wanted))
 
-    def until(self, reached: Callable[[], bool]) -> None:
+    def until_value(self, least: float, name: str, **labels: str) -> None:
         end = time.monotonic() + PATIENCE_SECONDS
-        while not reached():
+        while self.value(name, **labels) < least:
             assert time.monotonic() < end, self.text()
             time.sleep(0.1)
 
+    def ended(self, tenant: str, *program: str, group: Path | None = None) -> int:
+        """How a process of this tenant's ends, which waits for a line before it begins."""
+        with subprocess.Popen([sys.executable, "-c", *program], stdin=subprocess.PIPE) as process:
+            self._owners.note(process.pid, tenant)
+            if group is not None:
+                (group / "cgroup.procs").write_text(str(process.pid))
+            process.communicate(b"\n")
+        return process.returncode
 
-def start(*options: str) -> Iterator[Watching]:
+
+def start(owners: ExecutorOwners, *options: str) -> Iterator[Watching]:
     """Starts an exporter, or skips where the kernel does not let it watch."""
     if shutil.which("bpftrace") is None:
         if os.environ.get("CI"):  # noqa: TID251 - CI has it
@@ -84,7 +102,7 @@ def start(*options: str) -> Iterator[Watching]:
             first = process.stderr.readline()
             if not first.startswith("http://"):
                 pytest.skip(f"the kernel says no: {first}")
-            watching = Watching(first.strip())
+            watching = Watching(first.strip(), owners)
             end = time.monotonic() + PATIENCE_SECONDS
             while process.poll() is None and not watching.value("watching"):
                 assert time.monotonic() < end
@@ -98,65 +116,93 @@ def start(*options: str) -> Iterator[Watching]:
 
 
 @pytest.fixture(scope="module")
-def watching() -> Iterator[Watching]:
-    yield from start()
+def worker() -> Iterator[tuple[ExecutorOwners, str]]:
+    """The endpoint of a worker whose executors the tests name, and its token."""
+    owners, ports = ExecutorOwners(), Queue[int]()
+    loop = asyncio.new_event_loop()
+    ended = asyncio.Event()
+
+    async def tell(_accept: str) -> Answer:
+        return Answer(json.dumps(owners.told()).encode())
+
+    async def serve() -> None:
+        server = OperationsServer({"/executors": Route(tell, guarded=True)}, TOKEN)
+        ports.put(await server.start("127.0.0.1", 0))
+        await ended.wait()
+        await server.aclose()
+
+    thread = Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    yield owners, f"http://127.0.0.1:{ports.get(timeout=PATIENCE_SECONDS)}"
+    loop.call_soon_threadsafe(ended.set)
+    thread.join()
+    loop.close()
 
 
-def test_a_forbidden_call_is_counted_by_its_name(watching: Watching) -> None:
-    before = watching.value("denied_calls_total", call="openat")
-    assert attempt("os.open('/etc/passwd', os.O_RDONLY)").returncode == -signal.SIGSYS
-    watching.until(lambda: watching.value("denied_calls_total", call="openat") == before + 1)
-    assert attempt("socket.socket()").returncode == -signal.SIGSYS
-    watching.until(lambda: watching.value("denied_calls_total", call="socket") == 1)
-    assert attempt("syscall(5000)").returncode == -signal.SIGSYS
-    watching.until(lambda: watching.value("denied_calls_total", call="call_5000") == 1)
-    assert watching.value("passed_calls_total") == 0
+@pytest.fixture(scope="module")
+def watching(
+    worker: tuple[ExecutorOwners, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watching]:
+    owners, url = worker
+    token = tmp_path_factory.mktemp("token") / "token"
+    token.write_text(TOKEN)
+    yield from start(owners, "--worker", url, "--token-file", str(token))
 
 
-def test_what_does_not_pass_the_filter_is_no_call_that_passed(watching: Watching) -> None:
-    """And an honest run, or another process that dies of SIGSYS, is nothing at all."""
-    denied = watching.value("denied_calls_total")
-    assert attempt("sum(range(1000))").returncode == 42
-    stranger = "import os; os.kill(os.getpid(), 31)"
-    done = subprocess.run([sys.executable, "-c", stranger], check=False)
-    assert done.returncode == -signal.SIGSYS
-    waits = watching.value("run_queue_seconds_count")
-    watching.until(lambda: watching.value("run_queue_seconds_count") >= waits)
-    assert watching.value("denied_calls_total") == denied
-    assert watching.value("passed_calls_total") == 0
+def test_a_forbidden_call_is_counted_by_its_name_and_tenant(watching: Watching) -> None:
+    for code, call in {
+        "os.open('/etc/passwd', os.O_RDONLY)": "openat",
+        "socket.socket()": "socket",
+        "os.execv('/bin/true', ['true'])": "execve",
+        "syscall(5000)": "call_5000",
+    }.items():
+        assert watching.ended("denied", _ENTER, code) == -signal.SIGSYS
+        watching.until_value(1, "denied_calls_total", tenant="denied", call=call)
+    assert watching.value("passed_calls_total", tenant="denied") == 0
 
 
-def test_page_faults_and_waits_for_a_processor_are_told(watching: Watching) -> None:
-    before = watching.value("page_faults_total")
-    waits = watching.value("run_queue_seconds_count")
-    assert attempt(_HUNGRY).returncode == 42
-    # 40,960 pages are touched; one fault of a hundred on each processor is looked at.
-    watching.until(lambda: watching.value("page_faults_total") - before > 20_000)
-    watching.until(lambda: watching.value("run_queue_seconds_count") > waits)
-    assert watching.value("page_faults_total") - before < 100_000
+def test_an_honest_run_and_a_strangers_end_are_nothing(watching: Watching) -> None:
+    assert watching.ended("honest", _ENTER, _HUNGRY) == 42
+    stranger = "import os, sys; sys.stdin.readline(); os.kill(os.getpid(), 31)"
+    assert watching.ended("stranger", stranger) == -signal.SIGSYS
+    # What is told of the next one comes after what would be told of these.
+    assert watching.ended("last", _ENTER, "socket.socket()") == -signal.SIGSYS
+    watching.until_value(1, "denied_calls_total", tenant="last")
+    for tenant in ("honest", "stranger"):
+        assert watching.value("denied_calls_total", tenant=tenant) == 0
+        assert watching.value("passed_calls_total", tenant=tenant) == 0
+    # 40,960 pages were touched; one fault of a hundred on each processor is looked at.
+    assert 20_000 < watching.value("page_faults_total", tenant="honest") < 100_000
+    assert watching.value("page_faults_total", tenant="stranger") == 0
+    assert watching.value("run_queue_seconds_count") > 0
     assert watching.value("run_queue_seconds_sum") > 0
 
 
 def test_a_call_that_a_missing_filter_lets_through_is_told(watching: Watching) -> None:
-    subprocess.run([sys.executable, "-c", _UNFILTERED], check=True)
+    assert watching.ended("walls", _UNFILTERED) == 0
     for call in ("openat", "socket"):
-        watching.until(lambda call=call: watching.value("passed_calls_total", call=call) >= 1)  # type: ignore[misc] # bound at once
+        watching.until_value(1, "passed_calls_total", tenant="walls", call=call)
 
 
-def test_an_end_for_memory_is_told(watching: Watching, tmp_path: Path) -> None:
+def test_an_end_for_memory_is_told(watching: Watching) -> None:
     group = bounded_group(64 << 20)
     try:
-        with subprocess.Popen(
-            [sys.executable, "-c", _OUT_OF_MEMORY], stdin=subprocess.PIPE, cwd=tmp_path
-        ) as process:
-            (group / "cgroup.procs").write_text(str(process.pid))
-            assert process.stdin is not None
-            process.stdin.write(b"go\n")
-            process.stdin.flush()
-            assert process.wait() == -signal.SIGKILL
+        assert watching.ended("hungry", _OUT_OF_MEMORY, group=group) == -signal.SIGKILL
     finally:
         group.rmdir()
-    watching.until(lambda: watching.value("oom_kills_total") == 1)
+    watching.until_value(1, "oom_kills_total", tenant="hungry")
+
+
+async def test_a_real_executor_bears_the_name_and_its_worker_knows_whose_it_is(
+    sandbox: Sandbox,
+) -> None:
+    task = await sandbox.task(guests.ECHO, b"x", Limits())
+    executor = await sandbox.pool.acquire("t", task.digest)
+    assert (await executor.run(task)).outcome is Outcome.COMPLETED
+    name = Path(f"/proc/{executor.process_id}/comm").read_bytes().strip()
+    assert name == JAILED_NAME
+    assert sandbox.pool.owners.told()["executors"] == {str(executor.process_id): "t"}
+    await sandbox.pool.release(executor)
 
 
 def bounded_group(most_bytes: int) -> Path:
@@ -173,42 +219,6 @@ def bounded_group(most_bytes: int) -> Path:
             return group
         group.rmdir()
     pytest.skip("no cgroup that bounds memory can be made here")
-
-
-@pytest.fixture
-async def worker() -> AsyncIterator[tuple[ExecutorOwners, str]]:
-    """The endpoint of a worker whose executors the test names."""
-    owners = ExecutorOwners()
-
-    async def tell(_accept: str) -> Answer:
-        return Answer(json.dumps(owners.told()).encode())
-
-    server = OperationsServer({"/executors": Route(tell, guarded=True)}, "t" * 16)
-    port = await server.start("127.0.0.1", 0)
-    yield owners, f"http://127.0.0.1:{port}"
-    await server.aclose()
-
-
-async def test_the_worker_says_whose_it_was(
-    worker: tuple[ExecutorOwners, str], tmp_path: Path
-) -> None:
-    owners, url = worker
-    token = tmp_path / "token"
-    token.write_text("t" * 16)
-    code = "sys.stdin.readline(); os.open('/etc/passwd', os.O_RDONLY)"
-
-    def run(watching: Watching) -> None:
-        with subprocess.Popen([sys.executable, "-c", _ENTER, code], stdin=subprocess.PIPE) as guest:
-            owners.note(guest.pid, "acme")
-            guest.communicate(b"\n")
-            assert guest.returncode == -signal.SIGSYS
-        watching.until(lambda: watching.value("denied_calls_total", tenant="acme") == 1)
-
-    def watched() -> None:
-        for watching in start("--worker", url, "--token-file", str(token)):
-            run(watching)
-
-    await asyncio.to_thread(watched)
 
 
 def test_a_host_that_cannot_be_watched_is_told_so(
