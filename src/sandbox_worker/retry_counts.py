@@ -1,7 +1,6 @@
 """What became of retries in this worker, told to the tallies of all."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -27,7 +26,7 @@ class RetryCounts:
     def __init__(self, most: int = MOST_VERSIONS) -> None:
         self.dropped = 0
         self._most = most
-        self._waiting: dict[VersionKey, Counter[str]] = {}
+        self._waiting: dict[VersionKey, dict[str, int]] = {}
 
     def count(self, claim: Claim, completion: Completion) -> None:
         """Counts a recorded end."""
@@ -37,8 +36,10 @@ class RetryCounts:
             if len(self._waiting) >= self._most:
                 del self._waiting[next(iter(self._waiting))]
                 self.dropped += 1
-            self._waiting[key] = Counter()
-        self._waiting[key].update(tallied(claim, completion))
+            self._waiting[key] = {}
+        sums = self._waiting[key]
+        for name, count in tallied(claim, completion).items():
+            sums[name] = sums.get(name, 0) + count
 
     async def tell(self, tallies: RetryTallies) -> None:
         """Adds what waits to the tallies. What fails is lost: sent again it might count twice."""

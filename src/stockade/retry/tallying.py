@@ -12,8 +12,6 @@
 - `bin.N.…`: what was estimated of a retry, in tenths, and whether it completed.
 """
 
-from collections import Counter
-
 from stockade.core.invocations import Claim, Completion
 from stockade.core.outcomes import Attempt, Outcome, ShadowDecision
 
@@ -23,35 +21,34 @@ _UNKNOWN_SUCCESS = frozenset({Outcome.CANCELLED, Outcome.EXPIRED})
 _LEARNED = "learned"
 
 
-def tallied(claim: Claim, completion: Completion) -> Counter[str]:
-    """What the end of a claim adds. `completion` is as it was recorded."""
+def tallied(claim: Claim, completion: Completion) -> dict[str, int]:
+    """What the end of a claim adds, nothing that is zero. `completion` is as it was recorded."""
     attempt = completion.attempt
-    tally = Counter({"runs": 1, "completed": int(attempt.outcome is Outcome.COMPLETED)})
+    completed = attempt.outcome is Outcome.COMPLETED
+    tally = {"runs": 1, "completed": 1} if completed else {"runs": 1}
     if attempt.outcome is Outcome.LIMIT_EXCEEDED:
         tally[f"limit.{attempt.limit}"] = 1
-    _add_prediction(tally, claim, attempt)
+    if claim.carry.success is not None and attempt.outcome not in _UNKNOWN_SUCCESS:
+        _add_prediction(tally, claim.carry.success, completed=completed)
     if claim.carry.shadow_stopped:
         tally["saved.attempts"] = 1
         tally["saved.fuel"] = attempt.usage.fuel
-        tally["lost.successes"] = tally["completed"]
+        tally["lost.successes"] = int(completed)
     if attempt.shadow is not None:
         _add_decision(tally, claim, completion, attempt.shadow)
-    return +tally
+    return {name: count for name, count in tally.items() if count}
 
 
-def _add_prediction(tally: Counter[str], claim: Claim, attempt: Attempt) -> None:
+def _add_prediction(tally: dict[str, int], success: float, *, completed: bool) -> None:
     """How the retry ended, beside what was estimated of it."""
-    success = claim.carry.success
-    if success is None or attempt.outcome in _UNKNOWN_SUCCESS:
-        return
     i = min(BINS - 1, int(success * BINS))
     tally[f"bin.{i}.trials"] = 1
     tally[f"bin.{i}.expected"] = round(success * MILLI)
-    tally[f"bin.{i}.successes"] = tally["completed"]
+    tally[f"bin.{i}.successes"] = int(completed)
 
 
 def _add_decision(
-    tally: Counter[str], claim: Claim, completion: Completion, shadow: ShadowDecision
+    tally: dict[str, int], claim: Claim, completion: Completion, shadow: ShadowDecision
 ) -> None:
     attempt = completion.attempt
     tally["decisions"] = 1
@@ -72,7 +69,7 @@ def _add_decision(
 
 
 def _add_reckoned(
-    tally: Counter[str], claim: Claim, attempt: Attempt, shadow: ShadowDecision
+    tally: dict[str, int], claim: Claim, attempt: Attempt, shadow: ShadowDecision
 ) -> None:
     """The attempts that the shadow would have added, each as dear as this one or its new limit."""
     learned = shadow.policy == _LEARNED

@@ -13,7 +13,7 @@ from stockade.core.modules import Abi, FunctionContent, RetrySettings
 from stockade.core.outcomes import Attempt, Outcome, ReasonCode, ShadowDecision, Usage
 from stockade.core.retry_tallies import MOST_NAMES
 from stockade.retry.report import report_of
-from stockade.retry.tallying import tallied
+from stockade.retry.tallying import tallied as what_adds
 
 CONTENT = FunctionContent(
     "sha256:" + "a" * 64, Abi.STOCKADE_V1, deterministic=False, retry=RetrySettings(max_attempts=5)
@@ -41,6 +41,10 @@ def ended(
         code=ReasonCode.BACKOFF, shadow=shadow,
     )  # fmt: skip
     return Completion(attempt, 1000, retry_at_ms=1200 if retry else None, carry=carry)
+
+
+def tallied(of: Claim, completion: Completion) -> Counter[str]:
+    return Counter(what_adds(of, completion))
 
 
 def test_a_run_that_completes_at_once_counts_as_such() -> None:
