@@ -45,10 +45,11 @@ class Trace:
     def changes_something(self) -> bool:
         """Whether the call is one that the log tells of when it is done.
 
-        A call that may change something and says no action counts, whichever it is.
+        A call that may change something and says no action counts, whichever it is. So does taking
+        a recording: it changes nothing, but what callers gave and were given leaves with it.
         """
         if self.scope["method"] in _SAFE_METHODS:
-            return False
+            return self.action is Action.REPLAY
         return self.action is None or self.action.is_audited
 
     def facts(self, kind: EntryKind, now_ms: int, proxies: Networks) -> AuditFacts:

@@ -139,7 +139,7 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             pool=pool,
             broker=await _broker(stack, settings, catalog, metrics),
             retries=await _retries(stack, settings, metrics),
-            recordings=await _recordings(settings, stores.payloads, jail),
+            recordings=await _recordings(settings, stores.payloads, jail, metrics),
             live=_live_events(stack, settings),
             clock=QueueClock(clock, queue),
             inline_output_bytes=settings.inline_output_bytes,
@@ -289,10 +289,11 @@ async def _breakers(
 
 
 async def _recordings(
-    settings: WorkerSettings, payloads: PayloadStore, jail: ZygoteJail
+    settings: WorkerSettings, payloads: PayloadStore, jail: ZygoteJail, metrics: WorkerMetrics
 ) -> Recordings:
     box = AesGcmSecretBox.from_file(settings.secrets_key_file)
-    return Recordings(SealedRecordings(payloads, box), engine_of(await jail.engine_fingerprint()))
+    engine = engine_of(await jail.engine_fingerprint())
+    return Recordings(SealedRecordings(payloads, box), engine, metrics)
 
 
 def _bounds(settings: WorkerSettings) -> ProcessBounds:

@@ -52,6 +52,13 @@ class Families:
             "host_call_seconds", "How long host calls took.", _SHORT, "call"
         )
 
+        self.recordings = self._counter(
+            "recordings",
+            "Recordings of runs: kept, cut at their bounds, failed to be stored, or lost with their"
+            " executor.",
+            ["result"],
+        )
+
     def _define_retries(self) -> None:
         self.retry_decisions = self._counter(
             "retry_decisions",

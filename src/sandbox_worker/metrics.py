@@ -73,6 +73,10 @@ class WorkerMetrics:
         self.families.host_calls.labels(call, result).inc()
         self.families.host_call_seconds.add(seconds, call)
 
+    def recorded(self, result: str) -> None:
+        """Counts a recording that was `kept`, `cut` (kept in part), `failed` or `lost`."""
+        self.families.recordings.labels(result).inc()
+
     def loaded(self, source: str) -> None:
         """Counts where a compiled module was found: `memory`, `cache`, or `compiled`."""
         self.families.module_loads.labels(source).inc()

@@ -6,14 +6,16 @@ Room is bounded for each; beyond it the recording is cut, and the run goes on.
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from sandbox_worker.guest.frames import FrameError, HostCall, HostReply, Ran
 from sandbox_worker.guest.host_calls import DONE
 from sandbox_worker.guest.varying import NOTED
+from sandbox_worker.metrics import WorkerMetrics
 from stockade.core.errors import StockadeError
+from stockade.core.host_functions import VARYING
 from stockade.core.invocations import Claim
 from stockade.core.outcomes import Attempt
 from stockade.core.recordings import (
@@ -30,8 +32,6 @@ from stockade.core.recordings import (
 )
 
 _log = structlog.get_logger()
-_UNANSWERED = frozenset({"progress"})
-"""Calls that tell the guest nothing."""
 
 
 class RunRecorder:
@@ -51,7 +51,7 @@ class RunRecorder:
 
     def answered(self, call: HostCall, reply: HostReply) -> None:
         """Writes down what the supervisor answered."""
-        if call.name in _UNANSWERED:
+        if call.name not in VARYING:
             return
         arguments = arguments_digest(call.text, call.data, call.number, self._secrets)
         if call.name == "secret_get" and reply.status == DONE:
@@ -72,7 +72,8 @@ class RunRecorder:
             FrameError: a sound executor does not note this.
         """
         size = sum(len(note.arguments) + len(note.answer) + CALL_COST_BYTES for note in ran.notes)
-        if size > self.room_bytes or any(note.name not in NOTED for note in ran.notes):
+        most = len(ran.notes) <= MAX_RECORDED_CALLS and size <= self.room_bytes
+        if not most or any(note.name not in NOTED for note in ran.notes):
             raise FrameError("the executor notes what no run can vary by")
         self._calls += [
             RecordedCall(
@@ -115,10 +116,12 @@ class Recordings:
     Args:
         store: Seals and keeps them.
         engine: Names what this worker's guests run in, for whoever runs them again.
+        metrics: Counts what became of them.
     """
 
     store: RecordingStore
     engine: str
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
 
     def open(self, claim: Claim) -> RunRecorder | None:
         """A recorder for the attempt, where its function asks for one and something can vary."""
@@ -137,12 +140,15 @@ class Recordings:
         # Looking through much for a secret takes a while.
         recording = await asyncio.to_thread(recorder.recording, of.id, claim.attempt)
         if recording is None:
+            self.metrics.recorded("lost")
             return attempt
         try:
             reference = await self.store.put(of.tenant, recording)
         except StockadeError as error:
             _log.warning("recording_not_kept", invocation=of.id, code=error.code)
+            self.metrics.recorded("failed")
             return attempt
+        self.metrics.recorded("kept" if recording.cut is None else "cut")
         return replace(attempt, recording=reference)
 
 

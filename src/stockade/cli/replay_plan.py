@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sandbox_worker.replay import ReplayPlan
 from stockade.core.digests import digest_of
 from stockade.core.errors import StockadeError
-from stockade.core.limits import Limits
+from stockade.core.limits import HARD_CEILINGS, Limits
 from stockade.core.modules import Abi
 from stockade.core.recordings import Blank, RecordedCall, Recording
 from stockade.core.replays import REPLAYABLE, WALL, Ending
@@ -118,7 +118,11 @@ def _check_secrets(recording: Recording, secrets: Mapping[str, bytes]) -> None:
 
 
 def _limits(told: Mapping[str, int]) -> Limits:
-    if set(told) != {field.name for field in fields(Limits)}:
+    known = set(told) == {field.name for field in fields(Limits)}
+    # Nobody's gateway has this machine run without bounds.
+    if not known or any(
+        not 0 < value <= getattr(HARD_CEILINGS, name) for name, value in told.items()
+    ):
         raise _unknown("limits")
     return Limits(**told)
 

@@ -9,6 +9,7 @@ from stockade.core.actions import Action
 from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.digests import digest_of
 from stockade.core.invocations import Claim, Completion
+from stockade.core.limits import Limits
 from stockade.core.outcomes import Outcome
 from stockade.core.principals import Role
 from stockade.core.recordings import Blank, RecordedCall, Recording
@@ -170,3 +171,28 @@ async def test_reading_is_not_enough_and_others_see_nothing(
     async with gateway.client(await gateway.new_key("bob")) as bob:
         refused(await bob.get(path), 404, "invocation.not_found")
     assert Action.REPLAY.is_audited
+
+
+async def test_taking_a_recording_is_in_the_audit_log(gateway: Installation) -> None:
+    invocation_id = await ran(gateway)
+    await gateway.http.get(f"/v1/invocations/{invocation_id}/recording")
+    await gateway.app.state.context.audit.flush()
+    entries = (await gateway.http.get("/v1/audit?action=replay")).json()["entries"]
+    assert [(entry["kind"], entry["object"]) for entry in entries] == [
+        ("done", invocation_id),
+        ("begun", invocation_id),
+    ]
+
+
+async def test_the_limits_are_those_that_the_attempt_had(gateway: Installation) -> None:
+    raised = Limits(fuel=7, wall_ms=9)
+
+    def end(_claim: Claim, content: bytes) -> Completion:
+        made = ending(Outcome.COMPLETED, content)
+        return replace(made, attempt=replace(made.attempt, limits=raised))
+
+    await gateway.deploy(limits={"fuel": 1000})
+    answer = await gateway.worked(gateway.invoke(b"in"), end)
+    path = f"/v1/invocations/{answer.headers['stockade-invocation-id']}/recording"
+    limits = (await gateway.http.get(path)).json()["limits"]
+    assert (limits["fuel"], limits["wall_ms"]) == (7, 9)

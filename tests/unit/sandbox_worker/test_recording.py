@@ -1,15 +1,17 @@
 """The recorder trusts no executor's notes, keeps order and bounds, and a run never waits for it."""
 
 import pytest
+from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from sandbox_worker.guest.frames import FrameError, HostCall, HostReply, Note, Ran
+from sandbox_worker.metrics import WorkerMetrics
 from sandbox_worker.recording import Recordings, RunRecorder
 from stockade.core.errors import StockadeError
 from stockade.core.invocations import Claim, Invocation
 from stockade.core.modules import Abi, FunctionContent
 from stockade.core.outcomes import Attempt, Outcome, Usage
-from stockade.core.recordings import CALL_COST_BYTES, MAX_BLANKS, Recording
+from stockade.core.recordings import CALL_COST_BYTES, MAX_BLANKS, MAX_RECORDED_CALLS, Recording
 
 ATTEMPT = Attempt(2, Outcome.COMPLETED, "It completed.", Usage())
 
@@ -60,17 +62,19 @@ def test_calls_stand_in_the_order_in_which_the_guest_made_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "notes",
+    ("room_calls", "notes"),
     [
-        (Note(1, "http_fetch", b"", b"forged"),),
-        (Note(1, "random", b"", bytes(1000)),),
-        tuple(Note(at, "random", b"", b"") for at in range(20)),
+        (10, (Note(1, "http_fetch", b"", b"forged"),)),
+        (10, (Note(1, "random", b"", bytes(1000)),)),
+        (10**5, tuple(Note(at, "random", b"", b"") for at in range(MAX_RECORDED_CALLS + 1))),
     ],
     ids=["not its own", "too large", "too many"],
 )
-def test_a_lie_about_what_varied_ends_the_executor(notes: tuple[Note, ...]) -> None:
+def test_a_lie_about_what_varied_ends_the_executor(
+    room_calls: int, notes: tuple[Note, ...]
+) -> None:
     with pytest.raises(FrameError):
-        RunRecorder(CALL_COST_BYTES * 10).ended(ran(*notes))
+        RunRecorder(CALL_COST_BYTES * room_calls).ended(ran(*notes))
 
 
 def test_whoever_runs_out_of_room_first_cuts_it() -> None:
@@ -134,3 +138,16 @@ async def test_a_recording_that_cannot_be_kept_holds_nothing_up() -> None:
     assert (attempt.recording, attempt.number) == (None, 2)
     assert lines[0]["event"] == "recording_not_kept"
     assert lines[0]["code"] == "blobs.unavailable"
+
+
+async def test_what_becomes_of_recordings_is_counted() -> None:
+    metrics = WorkerMetrics()
+    away = StockadeError("blobs.unavailable", "It is away.", retryable=True)
+    kept, cut, died = RunRecorder(), RunRecorder(), RunRecorder()
+    kept.ended(ran())
+    cut.ended(ran(cut=1))
+    for store, recorder in ((Store(), kept), (Store(), cut), (Store(away), kept), (Store(), died)):
+        await Recordings(store, "wasmtime-1", metrics).keep(claim(), ATTEMPT, recorder)
+    page = generate_latest(metrics.families.registry).decode()
+    for result in ("kept", "cut", "failed", "lost"):
+        assert f'stockade_recordings_total{{result="{result}"}} 1.0' in page

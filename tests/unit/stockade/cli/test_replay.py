@@ -164,9 +164,13 @@ def test_what_cannot_be_replayed_is_refused(echo: Gateway, code: str) -> None:
     assert "Traceback" not in result.output
 
 
-def test_a_limit_of_a_newer_gateway_is_refused(echo: Gateway) -> None:
-    echo.told["limits"]["colours"] = 7
-    assert "[replay.gateway_differs]" in echo.run().stderr
+@pytest.mark.parametrize(
+    "limits", [{"colours": 7}, {"fuel": 2**70}, {"wall_ms": 10**9}, {"memory_bytes": -1}]
+)
+def test_limits_that_no_plan_gives_are_refused(echo: Gateway, limits: dict[str, int]) -> None:
+    echo.told["limits"] |= limits
+    result = echo.run()
+    assert (result.exit_code, "[replay.gateway_differs]" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("outcome", ["crashed", "lost", "cancelled", "expired"])
