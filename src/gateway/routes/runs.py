@@ -25,7 +25,7 @@ _MOST_LIMIT_CHARACTERS = 64
 _LINES = "application/x-ndjson"
 _FILTER = {
     "function": "Of this function.",
-    "version": "Of this version's number.",
+    "version": "Of this version of the function.",
     "outcome": "With this outcome: `completed`, `rejected`, `trapped`, `limit_exceeded`, `crashed`,"
     " `lost`, `cancelled` or `expired`.",
     "exceeded": "That exceeded this limit, such as `fuel`.",
@@ -144,17 +144,24 @@ def _place(run: Run) -> str:
 
 def _query(request: Request) -> RunQuery:
     given = request.query_params
-    function, outcome = given.get("function", ""), given.get("outcome")
+    function, version = given.get("function", ""), query_number(request, "version")
     if function:
         check_name("function", function)
-    if outcome is not None and outcome not in set(Outcome):
-        raise StockadeError("request.query_invalid", f"The outcome is one of {', '.join(Outcome)}.")
+    elif version is not None:
+        raise StockadeError("request.query_invalid", "A version is a function's: name that too.")
+    limit = given.get("exceeded", "")[:_MOST_LIMIT_CHARACTERS]
     return RunQuery(
         function=function,
-        version=query_number(request, "version"),
-        outcome=None if outcome is None else Outcome(outcome),
-        limit=given.get("exceeded", "")[:_MOST_LIMIT_CHARACTERS],
+        version=version,
+        outcome=_outcome(given.get("outcome", Outcome.LIMIT_EXCEEDED if limit else None)),
+        limit=limit,
         since_ms=query_time(request, "since"),
         until_ms=query_time(request, "until"),
         after=run_place(given.get("after")),
     )
+
+
+def _outcome(text: str | None) -> Outcome | None:
+    if text is not None and text not in set(Outcome):
+        raise StockadeError("request.query_invalid", f"The outcome is one of {', '.join(Outcome)}.")
+    return None if text is None else Outcome(text)

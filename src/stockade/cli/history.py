@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 _Function = Annotated[
     str | None, typer.Option("--function", "-f", show_default=False, help="Of this function.")
 ]
-_Version = Annotated[int | None, typer.Option(min=1, show_default=False, help="Of this version.")]
+_Version = Annotated[
+    int | None, typer.Option(min=1, show_default=False, help="Of this version of --function.")
+]
 _Outcome = Annotated[
     str | None, typer.Option(show_default=False, help="completed, trapped, limit_exceeded, …")
 ]

@@ -101,7 +101,8 @@ async def test_queries_narrow_what_is_listed(gateway: Installation) -> None:
         return [int(run["id"][-12:], 16) for run in answer.json()["runs"]]
 
     assert await found("function=scan") == [2]
-    assert await found("version=3") == [3, 1]
+    assert await found("function=resize&version=3") == [3, 1]
+    assert await found("function=resize&version=4") == []
     assert await found("outcome=limit_exceeded") == [3]
     assert await found("exceeded=fuel") == [3]
     assert await found(f"since={DAY}T08:00:00.002Z") == [3, 2]
@@ -228,6 +229,7 @@ GOOD_PLACE = text_of((NOON_MS, past(1).id, 0))
         "limit=1001",
         "limit=-1",
         "version=zero",
+        "version=3",
         "outcome=abducted",
         "outcome=",
         "since=yesterday",
