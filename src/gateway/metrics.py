@@ -1,6 +1,5 @@
 """What the gateway counts, for Prometheus. Nothing here is told by tenant: anyone may read it."""
 
-from collections.abc import Mapping
 from importlib.metadata import version
 
 from prometheus_client import (
@@ -17,6 +16,7 @@ from prometheus_client import generate_latest as generate
 from gateway.history_metrics import HistoryFamilies
 from gateway.history_recorder import HistoryMeter
 from stockade.core.growth import Growth
+from stockade.core.spans import SpanCounts
 
 WARN_PERCENT = (50, 80)
 """From which shares of its bound on an input is counted as large; the last one warns its sender."""
@@ -94,7 +94,8 @@ class GatewayMetrics:
         )
         self._spans_dropped = Counter(
             "stockade_spans_dropped",
-            "Recordings of traces that were dropped, by why.",
+            "Dropped of traces, by why: full and broken (recordings of requests or attempts),"
+            " not_kept (parts, by Valkey), refused and not_sent (spans, by the collector).",
             ["reason"],
             registry=self.registry,
         )
@@ -139,9 +140,9 @@ class GatewayMetrics:
         """Notes how late a timer of the event loop came."""
         self._loop_lag.observe(seconds)
 
-    def dropped_spans(self, totals: Mapping[str, int]) -> None:
-        """Notes how many recordings of traces were dropped since the start, by reason."""
-        for reason, total in totals.items():
+    def traced(self, counts: SpanCounts) -> None:
+        """Notes what was dropped of traces since the start."""
+        for reason, total in counts.dropped().items():
             self._spans_dropped.labels(reason).inc(self._growth.of(reason, total))
 
     def recorded(self, meter: HistoryMeter) -> None:

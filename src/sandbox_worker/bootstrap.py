@@ -150,7 +150,7 @@ async def build_supervisor(settings: WorkerSettings) -> AsyncIterator[Supervisor
             {"queue": queue.time_ms, "catalog": lambda: catalog.find_key(_NOBODY)},
             trust.alarms,
             RedisStatusBoard(partitions.connections, bounds),
-            services.tracer.sink,
+            services.tracer.counts,
         )
         identity = Identity(name, version("stockade"), jail.weak_walls)
         yield await _supervisor(

@@ -158,7 +158,10 @@ class Families:
             "command",
         )
         self.spans_dropped = self._counter(
-            "spans_dropped", "Recordings of traces that were dropped, by why.", ["reason"]
+            "spans_dropped",
+            "Dropped of traces, by why: full and broken (recordings of requests or attempts),"
+            " not_kept (parts, by Valkey), refused and not_sent (spans, by the collector).",
+            ["reason"],
         )
         self.policies_stale = self._gauge(
             "policies_stale",

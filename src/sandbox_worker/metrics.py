@@ -5,7 +5,6 @@ which none can be called. A counter of the shared label never takes over what a 
 and a name's own begins at zero when it gets one: every series only grows.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -18,6 +17,7 @@ from sandbox_worker.run_figures import OfFunction, OfTenant
 from stockade.core.growth import Growth
 from stockade.core.installation_status import QueueFigures
 from stockade.core.invocations import Claim, Completion
+from stockade.core.spans import SpanCounts
 from stockade.core.top_names import TopNames
 
 OTHERS = "(other)"
@@ -147,9 +147,9 @@ class WorkerMetrics:
         """Says nothing of the queue any more: old figures would look like new ones."""
         self.families.queue.show(None)
 
-    def dropped_spans(self, totals: Mapping[str, int]) -> None:
-        """Notes how many recordings of traces were dropped since the start, by reason."""
-        for reason, total in totals.items():
+    def traced(self, counts: SpanCounts) -> None:
+        """Notes what was dropped of traces since the start."""
+        for reason, total in counts.dropped().items():
             self.families.spans_dropped.labels(reason).inc(self._growth.of(reason, total))
 
     def follows(self, files: str, *, stale: bool) -> None:

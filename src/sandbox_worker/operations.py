@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import structlog
@@ -14,8 +14,8 @@ from sandbox_worker.metrics import WorkerMetrics
 from sandbox_worker.operations_server import Answer, Route
 from sandbox_worker.supervisor import Supervisor
 from stockade.core.errors import StockadeError
-from stockade.core.growth import drops_of
 from stockade.core.installation_status import StatusBoard, WorkerReport
+from stockade.core.spans import SpanCounts
 
 _JSON = "application/json"
 _CHECK_SECONDS = 1.0
@@ -36,13 +36,13 @@ class Dependencies:
         checks: By name; each raises `StockadeError` while it is away.
         alarms: By kind of policy files, why the newest ones are not in force, or None.
         board: Tells how the queue stands, and others of this worker.
-        span_sink: Takes recordings of traces, and may say what it dropped.
+        spans: What became of what was recorded of traces.
     """
 
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     alarms: Callable[[], Mapping[str, str | None]]
     board: StatusBoard
-    span_sink: object = None
+    spans: SpanCounts = field(default_factory=SpanCounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class Operations:
     async def _look(self) -> None:
         self._metrics.works(self._supervisor.running, self._supervisor.capacity)
         self._metrics.executors(**self._pool.counts())
-        self._metrics.dropped_spans(drops_of(self._needs.span_sink))
+        self._metrics.traced(self._needs.spans)
         for files, alarm in self._needs.alarms().items():
             self._metrics.follows(files, stale=alarm is not None)
         try:

@@ -15,6 +15,7 @@ from gateway.metrics import GatewayMetrics
 from sandbox_worker.metrics import LabelBounds, WorkerMetrics
 from stockade.core.installation_status import QueueFigures
 from stockade.core.outcomes import Outcome
+from stockade.core.spans import SpanCounts
 from tests.unit.sandbox_worker.test_metrics import run
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +140,7 @@ def worker_page() -> str:
     metrics.host_called("http_fetch", "done", 0.1)
     metrics.valkey_answered("submit", 0.1)
     metrics.follows("trust", stale=True)
-    metrics.dropped_spans({"full": 1})
+    metrics.traced(SpanCounts(dropped_full=1))
     return metrics.text()[0].decode()
 
 

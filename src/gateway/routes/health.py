@@ -12,7 +12,6 @@ from gateway.metrics import CONTENT_TYPE
 from gateway.routes.context import Context, context_of
 from gateway.services import Services
 from stockade.core.errors import StockadeError
-from stockade.core.growth import drops_of
 
 router = APIRouter(tags=["health"])
 _READY_SECONDS = 1.0
@@ -70,7 +69,7 @@ async def _written(context: Context) -> bytes:
     """The page, made beside the event loop; who asks meanwhile shares it, so floods cost one."""
     for files, stale in context.services.stale().items():
         context.metrics.follows(files, stale=stale)
-    context.metrics.dropped_spans(drops_of(context.services.tracer.sink))
+    context.metrics.traced(context.services.tracer.counts)
     context.metrics.recorded(context.history)
     return await asyncio.to_thread(context.metrics.text)
 

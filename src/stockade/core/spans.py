@@ -181,6 +181,16 @@ class SpanCounts:
     spans_not_sent: int = 0
     """The collector was away or slow for too long, and too many waited."""
 
+    def dropped(self) -> dict[str, int]:
+        """What was dropped, by why: recordings, parts not kept, spans not sent."""
+        return {
+            "full": self.dropped_full,
+            "broken": self.dropped_broken,
+            "not_kept": self.parts_not_kept,
+            "refused": self.spans_refused,
+            "not_sent": self.spans_not_sent,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Tracer:

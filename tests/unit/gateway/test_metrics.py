@@ -125,6 +125,7 @@ async def test_refusals_are_counted_by_code_and_nothing_by_tenant() -> None:
             "code",
             "files",
             "method",
+            "reason",
             "route",
             "status",
             "version",
@@ -191,8 +192,15 @@ async def test_what_the_recorder_of_the_history_did_and_what_waits_is_told() -> 
     assert counted["stockade_history_lag_seconds", none] == 6
 
 
-async def test_dropped_recordings_of_traces_are_told_by_reason() -> None:
-    metrics = GatewayMetrics()
-    for total in (2, 5):
-        metrics.dropped_spans({"full": total})
-    assert b'stockade_spans_dropped_total{reason="full"} 5.0' in metrics.text()
+async def test_what_is_dropped_of_traces_is_told_by_reason(gateway: Installation) -> None:
+    counts = gateway.services.tracer.counts
+    try:
+        for counts.dropped_full in (2, 5):
+            await told(gateway)
+        counts.spans_not_sent = 7
+        text = (await gateway.http.get("/metrics")).text
+    finally:
+        counts.dropped_full = counts.spans_not_sent = 0
+    assert 'stockade_spans_dropped_total{reason="full"} 5.0' in text
+    assert 'stockade_spans_dropped_total{reason="not_sent"} 7.0' in text
+    assert 'stockade_spans_dropped_total{reason="broken"} 0.0' in text

@@ -4,9 +4,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from sandbox_worker.metrics import OTHERS, LabelBounds, WorkerMetrics
+from stockade.core.installation_status import QueueFigures
 from stockade.core.invocations import Claim, Completion, Invocation
 from stockade.core.modules import Abi, FunctionContent
 from stockade.core.outcomes import Attempt, Outcome, Usage
+from stockade.core.spans import SpanCounts
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CONTENT = FunctionContent("sha256:" + "a" * 64, Abi.STOCKADE_V1, deterministic=True)
@@ -159,3 +161,37 @@ def test_the_rest_is_counted_where_it_is_told() -> None:
     assert told(metrics, "stockade_stale_completions_total") == {(): 1}
     assert told(metrics, "stockade_claims_handed_back_total") == {(): 1}
     assert told(metrics, "stockade_upkeep_failures_total") == {(): 1}
+
+
+def test_what_is_dropped_of_traces_is_told_by_reason_and_only_grows() -> None:
+    metrics = WorkerMetrics()
+    metrics.traced(SpanCounts(dropped_full=2))
+    metrics.traced(SpanCounts(dropped_full=5, spans_refused=1))
+    told_now = told_by(metrics, "reason")
+    assert (told_now["full"], told_now["refused"], told_now["broken"]) == (5, 1, 0)
+
+
+def test_what_is_told_of_the_queue_is_what_it_says() -> None:
+    metrics = WorkerMetrics()
+    metrics.queue_stands(QueueFigures(1, 2, 3, 4, 5000, 6, 7, {"lost": 1, "expired": 2}))
+    text = metrics.text()[0].decode()
+    for line in (
+        "stockade_queue_backlog 1.0",
+        "stockade_queue_later 2.0",
+        "stockade_queue_ready 3.0",
+        "stockade_queue_in_flight 4.0",
+        "stockade_queue_oldest_wait_seconds 5.0",
+        "stockade_queue_leases_reclaimed_total 6.0",
+        "stockade_queue_quarantined_total 7.0",
+        'stockade_queue_ended_total{outcome="expired"} 2.0',
+    ):
+        assert line in text
+
+
+def told_by(metrics: WorkerMetrics, label: str) -> dict[str, float]:
+    return {
+        sample.labels[label]: sample.value
+        for family in parse_text(metrics.text()[0].decode())
+        for sample in family.samples
+        if sample.name == "stockade_spans_dropped_total"
+    }
