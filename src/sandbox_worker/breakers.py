@@ -160,7 +160,7 @@ class Breakers:
         elif not line.is_open:
             line.breaker.weight = 0
 
-    def failed(self, line: _Line, probe: int, cause: str) -> None:
+    def failed(self, line: _Line, probe: int, cause: str, after_ms: int = 0) -> None:
         """A call failed, and the upstream is to blame, or a probe told nothing."""
         self.counts.failures += 1
         if cause not in _NO_OUTAGE:
@@ -170,7 +170,7 @@ class Breakers:
         enough = needed(line.outage.health, self._policy)
         now_ms, share = self.now_ms(), 0.5 + self._uniform() / 2
         well_ms_ago = None if line.well_ms is None else now_ms - line.well_ms
-        failure = CallFailure(cause, weight_of(cause), enough, well_ms_ago, probe)
+        failure = CallFailure(cause, weight_of(cause), enough, well_ms_ago, probe, after_ms)
         line.well_ms = None
         if line.breaker.fail(failure, self._policy, now_ms, share):
             self._opened(line, now_ms)
@@ -279,12 +279,12 @@ class CountedPassage:
 
     def __init__(self, breakers: Breakers, line: _Line, probe: int) -> None:
         self._breakers, self._line, self._probe = breakers, line, probe
-        self._status = 0
+        self._status = self._after_ms = 0
         self._began_ms = breakers.now_ms()
 
-    def answered(self, status: int) -> None:
-        """An answer came."""
-        self._status = status
+    def answered(self, status: int, after_ms: int = 0) -> None:
+        """An answer came, which perhaps asks to be left alone for some time."""
+        self._status, self._after_ms = status, after_ms
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -302,7 +302,7 @@ class CountedPassage:
             self._breakers.succeeded(self._line, self._probe)
         elif cause is not None or self._probe:
             # A probe that tells nothing, cut off early perhaps, leaves the breaker open.
-            self._breakers.failed(self._line, self._probe, cause or _NOTHING)
+            self._breakers.failed(self._line, self._probe, cause or _NOTHING, self._after_ms)
 
     def _cause(self, error: BaseException | None) -> str | None:
         """Why the call failed; empty when it did not; None when it tells nothing."""

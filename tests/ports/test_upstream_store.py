@@ -136,6 +136,14 @@ async def test_probes_that_fail_come_ever_later_up_to_a_bound(store: UpstreamSto
     assert 80 < waits[2] <= 100
 
 
+async def test_what_the_upstream_asks_for_is_waited_up_to_the_bound(store: UpstreamStore) -> None:
+    for upstream, after_ms, least_ms in ((API, 70, 60), (WEB, 999_999_000, 90)):
+        for _ in range(3):
+            told = await store.fail("a", upstream, CallFailure("5xx", 4, 12, after_ms=after_ms))
+        assert told is not None
+        assert least_ms < told.wait_ms <= POLICY.max_probe_ms
+
+
 async def test_a_probe_whose_worker_died_is_given_to_the_next(store: UpstreamStore) -> None:
     await open_it(store)
     async with asyncio.timeout(10):

@@ -11,7 +11,7 @@ from sandbox_worker.broker import HostCallBroker
 from sandbox_worker.guest.frames import HostCall, HostReply
 from sandbox_worker.retries import Retries
 from stockade.core.egress import EgressPolicy
-from stockade.core.invocations import Claim, Invocation
+from stockade.core.invocations import Claim, Completion, Invocation
 from stockade.core.key_values import KeyValueQuota
 from stockade.core.modules import Abi, FunctionContent, RetrySettings
 from stockade.core.outcomes import Outcome, RunResult
@@ -230,7 +230,8 @@ async def test_a_run_that_failed_of_an_upstream_waits_for_its_return(
         result = run.of_result(RunResult(Outcome.COMPLETED) if well else rejected)
         assert result.upstream == f"http_fetch:127.0.0.1:{upstream.port}"
         decision = retries.decide(claim, result, now_ms)
-        retries.observe(claim, result, now_ms)
+        ended = retries.attempt(claim, result, decision)
+        retries.observe(claim, result, Completion(ended, now_ms))
         return f"{result.cause}|{decision.ruling.reason}"
 
     for now_ms in range(20):

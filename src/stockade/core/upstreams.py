@@ -25,6 +25,7 @@ _CAUSES = {
     "http_fetch.upstream_out": UPSTREAM_OUT,
 }
 _TOO_MANY_REQUESTS = 429
+_RETRY_AFTER_DIGITS = 6
 _SERVER_ERRORS = range(500, 600)
 
 
@@ -65,6 +66,7 @@ class CallFailure:
         needed: The sum, in quarters, at which the worker takes a run of failures for an outage.
         well_ms_ago: When a call of this worker succeeded, if one did since the failure before.
         probe: The number of the probe that it was, 0 for none.
+        after_ms: For how long the upstream asked to be left alone, 0 when it did not say.
     """
 
     cause: str
@@ -72,6 +74,7 @@ class CallFailure:
     needed: int
     well_ms_ago: int | None = None
     probe: int = 0
+    after_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +142,8 @@ class UpstreamNews(Protocol):
 class Passage(Protocol):
     """One call that was let out: what comes of it, and whether it is waited for, tells its exit."""
 
-    def answered(self, status: int) -> None:
-        """An answer came."""
+    def answered(self, status: int, after_ms: int = 0) -> None:
+        """An answer came, which perhaps asks to be left alone for some time."""
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -180,7 +183,7 @@ class OpenPassage:
     tenant: str
     upstream: str
 
-    def answered(self, status: int) -> None:
+    def answered(self, status: int, after_ms: int = 0) -> None:
         """An answer came."""
 
     def __enter__(self) -> Self:
@@ -214,6 +217,13 @@ def cause_of_status(status: int) -> str:
     if status == _TOO_MANY_REQUESTS:
         return "429"
     return "5xx" if status in _SERVER_ERRORS else ""
+
+
+def retry_after_ms(headers: Sequence[tuple[str, str]]) -> int:
+    """What `Retry-After` asks for in seconds; 0 where it is absent, a date or no number."""
+    text = dict(headers).get("retry-after", "")
+    short = len(text) <= _RETRY_AFTER_DIGITS
+    return int(text) * 1000 if short and text.isascii() and text.isdecimal() else 0
 
 
 def met_by_error(error: StockadeError) -> Met | None:

@@ -21,7 +21,7 @@ from stockade.core.egress import EgressPolicy, HttpGrant, Url, parse_url
 from stockade.core.errors import StockadeError
 from stockade.core.http_messages import HttpRequest, HttpResponse, readable_headers
 from stockade.core.ports import NameResolver
-from stockade.core.upstreams import OpenGate, UpstreamGate
+from stockade.core.upstreams import OpenGate, UpstreamGate, retry_after_ms
 from stockade.infra.pinned_network import PinnedNetwork, ReadAllowance
 from stockade.infra.system_name_resolver import SystemNameResolver
 
@@ -100,7 +100,7 @@ class GuardedHttp:
             asked.append(grant.upstream)
             with await self._gate.enter(tenant, grant.upstream) as passage:
                 response = await self._one(tenant, request)
-                passage.answered(response.status)
+                passage.answered(response.status, retry_after_ms(response.headers))
             location = dict(response.headers).get("location")
             if response.status not in _REDIRECTS or location is None:
                 return response

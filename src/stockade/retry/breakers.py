@@ -73,7 +73,7 @@ class Breaker:
         if self.weight < failure.needed:
             return False
         self.failed_probes = 0
-        self.until_ms = now_ms + _delay_ms(policy, 0, share)
+        self.until_ms = now_ms + _delay_ms(policy, 0, share, failure.after_ms)
         return True
 
     def ask(self, now_ms: int, lease_ms: int) -> Verdict:
@@ -124,9 +124,11 @@ class Breaker:
         self.failed_probes += 1
         self.probe, self.seen_ms, self.cause = 0, now_ms, failure.cause
         self.weight += failure.weight
-        self.until_ms = now_ms + _delay_ms(policy, self.failed_probes, share)
+        self.until_ms = now_ms + _delay_ms(policy, self.failed_probes, share, failure.after_ms)
 
 
-def _delay_ms(policy: BreakerPolicy, failed_probes: int, share: float) -> int:
+def _delay_ms(policy: BreakerPolicy, failed_probes: int, share: float, after_ms: int) -> int:
+    """Until the next probe; what the upstream asks for counts up to the longest delay."""
     longest = policy.probe_ms * 2 ** min(failed_probes, _MOST_DOUBLINGS)
-    return max(1, int(min(longest, policy.max_probe_ms) * share))
+    own_ms = int(min(longest, policy.max_probe_ms) * share)
+    return max(1, own_ms, min(after_ms, policy.max_probe_ms))

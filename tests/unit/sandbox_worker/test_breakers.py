@@ -240,6 +240,16 @@ async def test_asking_to_slow_down_opens_it_four_times_as_late(all_of: Installat
         await refused(gate)
 
 
+async def test_an_upstream_may_say_when_to_ask_again(all_of: Installation) -> None:
+    async with all_of.worker() as gate:
+        for _ in range(POLICY.failures):
+            with await gate.enter("a", API) as passage:
+                passage.answered(503, after_ms=5000)
+        await gate.told()
+        error = await refused(gate)
+        assert error.detail["next_probe_in_ms"] == 5000
+
+
 async def test_a_reset_is_heard(all_of: Installation) -> None:
     async with all_of.worker() as gate:
         await go_out(gate)

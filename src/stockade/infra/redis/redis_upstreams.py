@@ -57,7 +57,7 @@ class RedisUpstreamStore:
                 failure.needed,
                 -1 if well is None else well,
             ),
-            *(failure.probe, failure.cause, int(self._share() * 1000)),
+            *(failure.probe, failure.cause, int(self._share() * 1000), failure.after_ms),
             *(policy.window_ms, policy.probe_ms, policy.max_probe_ms, policy.max_upstreams),
         )
         return None if answer[0] == _FULL else _verdict(answer)

@@ -10,6 +10,7 @@ from stockade.core.upstreams import (
     OpenGate,
     cause_of_status,
     met_by_error,
+    retry_after_ms,
     teaching,
     upstream_out,
 )
@@ -76,6 +77,25 @@ def test_what_the_end_of_a_run_says_about_its_last_call(
     outcome: Outcome, *, hint: bool, met: Met | None, told: Met
 ) -> None:
     assert teaching(outcome, retry_hint=hint, met=met) == told
+
+
+@pytest.mark.parametrize(
+    ("headers", "after_ms"),
+    [
+        ((), 0),
+        ((("retry-after", "3"),), 3000),
+        ((("retry-after", "999999"),), 999_999_000),
+        ((("retry-after", "9" * 7),), 0),
+        ((("retry-after", "-1"),), 0),
+        ((("retry-after", "1.5"),), 0),
+        ((("retry-after", "\u0663"),), 0),
+        ((("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT"),), 0),
+    ],
+)
+def test_for_how_long_an_upstream_asks_to_be_left_alone(
+    headers: tuple[tuple[str, str], ...], after_ms: int
+) -> None:
+    assert retry_after_ms(headers) == after_ms
 
 
 async def test_a_gate_without_breakers_lets_everything_out() -> None:

@@ -1,5 +1,6 @@
 -- ARGV: what to do, tenant, upstream, then for `fail`: weight, needed, how many ms ago a call succeeded (or -1), probe, cause, share of a delay in
--- thousandths, and the policy's window, probe and longest delay in ms, most upstreams; for `ask`: lease in ms.
+-- thousandths, the delay that the upstream asked for, and the policy's window, probe and longest delay in ms, most upstreams;
+-- for `ask`: lease in ms.
 -- A tenant's breakers stand in one hash; each is `1 weight since seen until failed_probes probe serial cause`. The rules
 -- are those of `stockade.retry.breakers`. Answers {wait in ms, probe, changed}; `views` answers the time and the hash.
 local what, upstream = ARGV[4], ARGV[6]
@@ -60,11 +61,12 @@ if what == 'ask' then
 end
 
 local weight, needed, well, probe = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local cause, share, window = ARGV[11], tonumber(ARGV[12]) / 1000, tonumber(ARGV[13])
-local first, longest, most = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16])
+local cause, share, after, window = ARGV[11], tonumber(ARGV[12]) / 1000, tonumber(ARGV[13]), tonumber(ARGV[14])
+local first, longest, most = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
 
 local function delay(failed)
-  return math.max(1, math.floor(math.min(first * 2 ^ math.min(failed, 20), longest) * share))
+  local own = math.floor(math.min(first * 2 ^ math.min(failed, 20), longest) * share)
+  return math.max(1, own, math.min(after, longest))
 end
 
 if it.ends > 0 then
