@@ -141,6 +141,7 @@ class HistoryRecorder:
             self._asked_again = True
         status = await look_at(self._feed, self._meter, self._partition)
         if status.missed and not self._walk_missed:
+            _log.warning("history_missed", missed=status.missed)
             self._walk_missed = await self._feed.walk_due()
             self._walk_cursor = ""
         self._look_is_due_seconds = now_seconds + _LOOK_SECONDS

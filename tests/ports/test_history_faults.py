@@ -22,11 +22,13 @@ from stockade.core.outcomes import Outcome, State
 from stockade.infra.memory.memory_history import MemoryHistoryStore
 from stockade.infra.redis.embedded_valkey import EmbeddedValkey
 from stockade.infra.redis.redis_connection import RedisConnections
+from stockade.infra.redis.redis_keys import RedisKeys
 from stockade.infra.redis.redis_queue import RedisInvocationQueue
 from stockade.infra.sql.sql_catalog import SqlCatalog
 from tests.ports.test_history_feed import SETTINGS, fail_once, feed_of, submitted
 from tests.ports.test_invocation_queue import asked, ended, until
-from tests.ports.valkey_fixture import CLOCK, flush
+from tests.ports.valkey_cluster import ValkeyCluster
+from tests.ports.valkey_fixture import CLOCK, flush, partitions_of
 
 pytest_plugins = ("tests.ports.valkey_fixture",)
 SLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -286,3 +288,31 @@ async def test_a_recorder_process_ends_when_it_is_told_to(
     assert await asyncio.wait_for(process.wait(), 20) == 0
     assert (await feed_of(connections).status()).waiting == 0
     await catalog.aclose()
+
+
+async def test_a_cluster_is_walked_where_each_partition_is(cluster: ValkeyCluster) -> None:
+    url = f"{cluster.url}#4"
+    await flush(url)
+    partitions = partitions_of(url)
+    queue = partitions.queue(SETTINGS, consumer="worker")
+    tenants = [f"t{number}" for number in range(12)]
+    for tenant in tenants:
+        await queue.submit(asked(tenant))
+        (claim,) = await queue.claim(1, 10.0)
+        await queue.complete(claim, ended())
+    store, meter = MemoryHistoryStore(), HistoryMeter()
+    feeds = partitions.history_feeds(SETTINGS, "one")
+    for number, connections in enumerate(partitions.connections):
+        keys = RedisKeys(number)
+        await connections.call("DEL", keys.history)  # as if all had found no room
+        await connections.call("SET", keys.missed, 1)
+        connections._addresses.turn()  # whatever node is asked first, its partition is walked
+        await connections._drop_idle()
+    recorders = [HistoryRecorder(feed, store, meter, at) for at, feed in enumerate(feeds)]
+    for recorder in recorders:
+        while await recorder.round(2) == 0.0:
+            pass
+    assert (meter.walks, meter.runs) == (4, 12)
+    for tenant in tenants:
+        assert len(await store.runs(tenant, RunQuery())) == 1
+    await queue.aclose()

@@ -9,8 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 import pytest
 
 from stockade.core.errors import StockadeError
+from stockade.core.history import UsageQuery
 from stockade.core.modules import Abi, FunctionContent
+from stockade.core.outcomes import Outcome
 from stockade.infra.sql.sql_catalog import SqlCatalog
+from tests.ports.histories import past
 from tests.ports.postgres_server import PostgresServer, new_server
 
 CONTENT = FunctionContent("sha256:" + "ab" * 32, Abi.STOCKADE_V1, deterministic=True)
@@ -181,3 +184,20 @@ def _signalled(pid: int, number: signal.Signals) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+async def test_the_history_waits_for_a_server_that_died_and_counts_once(
+    server: PostgresServer, catalog: SqlCatalog
+) -> None:
+    store = catalog.history_store()
+    first, second = ([past(number) for number in some] for some in (range(50), range(50, 100)))
+    await store.record(first)
+    server.stop(signal.SIGKILL)
+    await is_unavailable(store.record(second))
+    server.start()
+    await works_again(catalog)
+    # A commit whose answer was lost comes again as well, and from two recorders at once.
+    told = await asyncio.gather(*(store.record([*second, *first]) for _ in range(2)))
+    assert sum(one.runs for one in told) == len(second)
+    (day,) = await store.usage("acme", UsageQuery())
+    assert (day.runs, day.attempts) == ({Outcome.COMPLETED: 100}, 100)

@@ -4,7 +4,6 @@ The scripts that end an attempt or an invocation append an entry in the same ste
 and nothing else: what is to be kept is read from the record, which only ever says more.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +31,7 @@ from stockade.infra.redis.redis_records import decode_attempts, decode_invocatio
 _GROUP = RedisScript.load("history_group")
 _ROWS = RedisScript.load("history_rows")
 _CONFIRM = RedisScript.load("history_confirm")
+_SCAN = RedisScript.load("history_scan")
 _TIDY = RedisScript.load("history_tidy")
 _WALK = RedisScript.load("history_walk")
 
@@ -55,7 +55,6 @@ _FIELDS = (
     "ends",
     "ends_count",
 )
-_RUN_ID = re.compile(rb"run_id:([0-9a-f]+)")
 _decode_ends = msgspec.msgpack.Decoder(tuple[EarlierEnd, ...]).decode
 
 
@@ -133,14 +132,11 @@ class RedisHistoryFeed:
         A cursor means nothing to a server that did not make it, and what it skips would be lost.
         """
         server, _, place = cursor.partition(":")
-        now = await self._server()
-        pattern = self._keys.record("*")
-        scan = ("SCAN", place if place and server == now else "0", "MATCH", pattern, "COUNT", most)
-        following, keys = await self._connections.repeat(*scan)
-        ids = [key.decode(errors="replace")[len(pattern) - 1 :] for key in keys]
+        answered, following, *keys = await self._run(_SCAN, server, place, most)
+        ids = [key.decode(errors="replace") for key in keys]
         found = [one for one in await self.histories(ids) if one is not None]
-        ended = following == b"0" and await self._server() == now
-        return WalkStep("" if ended else f"{now}:{following.decode()}", found)
+        ended = following == b"0"
+        return WalkStep("" if ended else f"{answered.decode()}:{following.decode()}", found)
 
     async def status(self) -> FeedStatus:
         """What waits."""
@@ -157,10 +153,6 @@ class RedisHistoryFeed:
         """Unix time by the partition's server."""
         seconds, microseconds = await self._connections.repeat("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000
-
-    async def _server(self) -> str:
-        found = _RUN_ID.search(await self._connections.repeat("INFO", "server"))
-        return found[1].decode() if found else ""
 
     async def _grouped(self, *parts: Part, block_seconds: float = 0.0) -> Any:  # noqa: ANN401
         try:
