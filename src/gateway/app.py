@@ -60,6 +60,8 @@ from gateway.usecases.tell_status import StatusTeller
 from gateway.waiters import Waiters
 from stockade.core.errors import StockadeError
 from stockade.core.outcomes import Attempt
+from stockade.core.recordings import Recording
+from stockade.core.replays import Ending
 
 _DESCRIPTION = "Run code you did not write: signed WebAssembly modules under hard limits."
 
@@ -139,6 +141,8 @@ def create_app(services: Services) -> FastAPI:
             EnvelopeRequest,
             ImportRequest,
             Attempt,
+            Ending,
+            Recording,
         ),
     )
     app.add_exception_handler(StockadeError, on_refusal)

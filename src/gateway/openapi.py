@@ -103,6 +103,36 @@ INVOCATION: dict[int | str, _Schema] = {
 }
 """The answer of calls that tell of one invocation."""
 
+RECORDING: dict[int | str, _Schema] = {
+    200: {
+        "description": "What the attempt ran from, how it ended, and what varied in it.",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "id": {"type": "string"},
+                        "attempt": {"type": "integer"},
+                        "module": {"type": "string", "description": "Its digest."},
+                        "deterministic": {"type": "boolean"},
+                        "limits": {"type": "object", "description": "Those that it had."},
+                        "engine": {"type": "string"},
+                        "input_digest": {"type": "string"},
+                        "ending": {"$ref": _PLACE.format(name="Ending")},
+                        "recording": {
+                            "anyOf": [
+                                {"$ref": _PLACE.format(name="Recording")},
+                                {"type": "null"},
+                            ]
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+"""The answer of the call that tells what an attempt can be run again from."""
+
 EVENTS: dict[int | str, _Schema] = {
     200: {
         "description": "Events as they come: `state`, `log`, `event`, `progress`, `dropped`, and"

@@ -117,11 +117,13 @@ class Recordings:
         store: Seals and keeps them.
         engine: Names what this worker's guests run in, for whoever runs them again.
         metrics: Counts what became of them.
+        keep_seconds: How long the end of a run waits for its recording to be stored.
     """
 
     store: RecordingStore
     engine: str
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+    keep_seconds: float = 5.0
 
     def open(self, claim: Claim) -> RunRecorder | None:
         """A recorder for the attempt, where its function asks for one and something can vary."""
@@ -143,9 +145,11 @@ class Recordings:
             self.metrics.recorded("lost")
             return attempt
         try:
-            reference = await self.store.put(of.tenant, recording)
-        except StockadeError as error:
-            _log.warning("recording_not_kept", invocation=of.id, code=error.code)
+            async with asyncio.timeout(self.keep_seconds):
+                reference = await self.store.put(of.tenant, recording)
+        except (StockadeError, TimeoutError) as error:
+            code = error.code if isinstance(error, StockadeError) else "blobs.unavailable"
+            _log.warning("recording_not_kept", invocation=of.id, code=code)
             self.metrics.recorded("failed")
             return attempt
         self.metrics.recorded("kept" if recording.cut is None else "cut")

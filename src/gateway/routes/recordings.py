@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from gateway.json_response import JSONResponse
-from gateway.openapi import BYTES, optional
+from gateway.openapi import BYTES, RECORDING, optional
 from gateway.routes.headers import query_number
 from gateway.routes.invocations import record_of
 from gateway.usecases.replay_invocation import (
@@ -27,6 +27,7 @@ _QUERY = {"attempt": "Which attempt; the last one when it is left out."}
 @router.get(
     "/v1/invocations/{invocation_id}/recording",
     summary="What an attempt can be replayed from",
+    responses=RECORDING,
     openapi_extra={"parameters": optional("query", _QUERY)},
 )
 async def get_recording(request: Request, invocation_id: str) -> Response:

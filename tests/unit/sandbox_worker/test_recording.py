@@ -1,5 +1,7 @@
 """The recorder trusts no executor's notes, keeps order and bounds, and a run never waits for it."""
 
+import asyncio
+
 import pytest
 from prometheus_client import generate_latest
 from structlog.testing import capture_logs
@@ -33,6 +35,15 @@ class Store:
         self, tenant: str, invocation_id: str, attempt: int, reference: str
     ) -> Recording | None:
         raise NotImplementedError(tenant, invocation_id, attempt, reference)
+
+
+class Hanging(Store):
+    """A `RecordingStore` that never answers."""
+
+    async def put(self, tenant: str, recording: Recording) -> str:
+        del tenant, recording
+        await asyncio.Event().wait()
+        raise RuntimeError("it never answers")
 
 
 def ran(*notes: Note, cut: int = 0) -> Ran:
@@ -137,6 +148,16 @@ async def test_a_recording_that_cannot_be_kept_holds_nothing_up() -> None:
         attempt = await Recordings(Store(away), "wasmtime-1").keep(claim(), ATTEMPT, recorder)
     assert (attempt.recording, attempt.number) == (None, 2)
     assert lines[0]["event"] == "recording_not_kept"
+    assert lines[0]["code"] == "blobs.unavailable"
+
+
+async def test_a_store_that_hangs_is_not_waited_for() -> None:
+    recorder = RunRecorder()
+    recorder.ended(ran())
+    with capture_logs() as lines:
+        impatient = Recordings(Hanging(), "wasmtime-1", keep_seconds=0.01)
+        attempt = await impatient.keep(claim(), ATTEMPT, recorder)
+    assert attempt.recording is None
     assert lines[0]["code"] == "blobs.unavailable"
 
 
