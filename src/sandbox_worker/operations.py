@@ -90,16 +90,17 @@ class Operations:
             "/executors": Route(self._executors, guarded=True),
         }
 
-    async def measure(self) -> None:
+    async def measure(
+        self, pause_seconds: float = _LAG_SECONDS, looks_until_review: int = _LOOKS_UNTIL_REVIEW
+    ) -> None:
         """Measures the event loop, and looks who is busy, until cancelled."""
-        loop, looks = asyncio.get_running_loop(), 0
+        loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + _LAG_SECONDS
-            await asyncio.sleep(_LAG_SECONDS)
-            self._metrics.loop_was_late(max(0.0, loop.time() - due))
-            looks = (looks + 1) % _LOOKS_UNTIL_REVIEW
-            if looks == 0:
-                self._metrics.review()
+            for _ in range(looks_until_review):
+                due = loop.time() + pause_seconds
+                await asyncio.sleep(pause_seconds)
+                self._metrics.loop_was_late(max(0.0, loop.time() - due))
+            self._metrics.review()
 
     async def report(self) -> None:
         """Tells others of this worker, again and again, and at once when its state is another."""
@@ -109,6 +110,8 @@ class Operations:
                 await self._needs.board.report(report)
             except StockadeError as error:
                 _log.info("worker_not_reported", code=error.code)
+            except RuntimeError as error:
+                _log.error("worker_not_reported", exc_info=error)
             for _ in range(_LOOKS_BETWEEN_REPORTS):
                 await asyncio.sleep(_LAG_SECONDS)
                 if self._supervisor.state != report.state:

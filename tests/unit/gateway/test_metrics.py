@@ -5,10 +5,11 @@ import asyncio
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import Message, Receive, Scope, Send
 
 from gateway.loop_lag import measuring_lag
 from gateway.metrics import GatewayMetrics, is_above, size_warning
-from gateway.metrics_middleware import NO_ROUTE
+from gateway.metrics_middleware import NO_ROUTE, MetricsMiddleware
 from stockade.core.history import FeedStatus
 from stockade.core.rate_limits import RateLimit
 from stockade.core.shares import SharePolicy, TenantShare
@@ -204,3 +205,22 @@ async def test_what_is_dropped_of_traces_is_told_by_reason(gateway: Installation
     assert 'stockade_spans_dropped_total{reason="full"} 5.0' in text
     assert 'stockade_spans_dropped_total{reason="not_sent"} 7.0' in text
     assert 'stockade_spans_dropped_total{reason="broken"} 0.0' in text
+
+
+async def test_what_is_no_request_passes_uncounted() -> None:
+    passed = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        del receive, send
+        passed.append(scope["type"])
+
+    async def unused() -> Message:
+        return {}
+
+    async def ignored(message: Message) -> None:
+        del message
+
+    metrics = GatewayMetrics()
+    await MetricsMiddleware(app, metrics)({"type": "lifespan"}, unused, ignored)
+    assert passed == ["lifespan"]
+    assert b"stockade_gateway_requests_total{" not in metrics.text()

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from sandbox_worker.executor_owners import ExecutorOwners
 from sandbox_worker.metrics import WorkerMetrics
 from sandbox_worker.operations import Dependencies, Identity, Operations
@@ -166,6 +168,18 @@ async def test_a_worker_tells_others_of_itself_while_it_lives() -> None:
     assert (report.stale, report.weak_walls) == (("trust",), ("nobody",))
 
 
+async def test_who_is_busy_is_looked_at_again_and_again() -> None:
+    reviewed = asyncio.Event()
+
+    class Reviewed(WorkerMetrics):
+        def review(self) -> None:
+            reviewed.set()
+
+    task = asyncio.ensure_future(Fakes(fine, metrics=Reviewed()).operations().measure(0.001, 2))
+    await asyncio.wait_for(reviewed.wait(), 30)
+    task.cancel()
+
+
 async def test_a_worker_that_drains_says_so_at_once() -> None:
     fakes = Fakes(fine, supervisor=FakeSupervisor("starting"))
     task = asyncio.ensure_future(fakes.operations().report())
@@ -177,9 +191,16 @@ async def test_a_worker_that_drains_says_so_at_once() -> None:
     task.cancel()
 
 
-async def test_a_board_that_is_away_does_not_end_the_telling() -> None:
+class BoardRefuses(BoardAway):
+    async def report(self, report: WorkerReport) -> None:
+        del report
+        raise RuntimeError("refused")
+
+
+@pytest.mark.parametrize("away", [BoardAway, BoardRefuses])
+async def test_a_board_that_is_away_does_not_end_the_telling(away: type[BoardAway]) -> None:
     fakes = Fakes(fine)
-    fakes.board = BoardAway(CLOCK, MemoryQueueState(QueueSettings()))
+    fakes.board = away(CLOCK, MemoryQueueState(QueueSettings()))
     task = asyncio.ensure_future(fakes.operations().report())
     for _ in range(5):
         await asyncio.sleep(0)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 
 import pytest
 
@@ -148,6 +148,22 @@ async def test_too_many_at_once_are_turned_away_and_the_rest_served_again() -> N
         async with asyncio.timeout(30):
             while not (await sent(port, get("/open"))).startswith(b"HTTP/1.1 200"):
                 await asyncio.sleep(0.01)
+
+
+async def test_who_is_connected_when_it_closes_is_cut_off() -> None:
+    server = OperationsServer(ROUTES)
+    port = await server.start("127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(30):
+        while not server._open:
+            await asyncio.sleep(0)
+    await server.aclose()
+    with closing(writer), suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(-1), 30) == b""
+
+
+async def test_closing_what_never_began_is_nothing() -> None:
+    await OperationsServer(ROUTES).aclose()
 
 
 async def test_an_address_in_use_is_said() -> None:
