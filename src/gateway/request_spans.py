@@ -61,6 +61,7 @@ class RequestSpans:
         self._attributes: dict[str, Value] = {
             names.HTTP_METHOD: "POST",
             names.HTTP_ROUTE: route,
+            names.FAAS_TRIGGER: "http",
         }
         self.tenant = self._error = ""
         self._notable = False

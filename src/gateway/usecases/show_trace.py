@@ -8,7 +8,8 @@ from stockade.core.errors import StockadeError
 from stockade.core.invocations import InvocationRecord
 from stockade.core.otlp_json import trace_json
 from stockade.core.outcomes import State
-from stockade.core.spans import TracePart
+from stockade.core.request_trace import submit_span_id
+from stockade.core.spans import Span, SpanKind, TracePart, attempt_span_id, seed_of
 
 _FRESH_MS = 2000
 _LOOKS, _PAUSE_SECONDS = 20, 0.05
@@ -34,7 +35,30 @@ async def show_trace(services: Services, record: InvocationRecord) -> dict[str, 
             "No trace of this invocation is kept: it was not sampled, it is too long ago, or others"
             " took its room. Failed runs are always sampled.",
         )
-    return trace_json(parts)
+    return trace_json([*parts, *_untold(parts, record)])
+
+
+def _untold(parts: list[TracePart], record: InvocationRecord) -> list[TracePart]:
+    """Attempts that the record knows and nobody told of: their worker died. They have no length."""
+    seed, told = seed_of(record.id), {span.id: span for part in parts for span in part.spans}
+    end_ns = max(span.end_ns for span in told.values())
+    lost: list[Span] = []
+    for attempt in reversed(record.attempts):
+        own = attempt_span_id(seed, attempt.number)
+        if own in told:
+            end_ns = told[own].start_ns
+            continue
+        facts = {
+            names.ATTEMPT: attempt.number,
+            names.OUTCOME: attempt.outcome.value,
+            names.RETRY_REASON: attempt.reason,
+        }
+        parent, kind = submit_span_id(record.id), int(SpanKind.CONSUMER)
+        error = attempt.outcome.value
+        lost.append(Span("attempt", kind, own, parent, end_ns, end_ns, facts, error))
+    if not lost:
+        return []
+    return [parts[0]._replace(process="worker", instance="", spans=tuple(reversed(lost)))]
 
 
 def _is_fresh(services: Services, record: InvocationRecord) -> bool:

@@ -1,7 +1,7 @@
 """What a gateway tells of its requests, and how an invocation's trace is shown."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
@@ -92,6 +92,7 @@ async def test_a_request_is_told_step_by_step_in_its_callers_trace() -> None:
         "http.route": "/v1/functions/{name}/invoke",
         "http.response.status_code": answer.status_code,
         "faas.name": "f",
+        "faas.trigger": "http",
         "faas.version": "1",
         "faas.invocation_id": invocation.id,
         "stockade.tenant": "alice",
@@ -271,6 +272,32 @@ async def test_a_trace_that_is_not_kept_says_so() -> None:
         submitted = await gateway.http.post("/v1/functions/f/invocations")
         path = f"/v1/invocations/{submitted.json()['id']}/trace"
         refused(await gateway.http.get(path), 404, "trace.not_kept")
+
+
+async def test_an_attempt_whose_worker_died_is_shown_before_the_one_that_told() -> None:
+    traces = MemoryTraces(SystemClock(), TraceBounds())
+
+    def second(claim: Claim, _data: bytes) -> Completion:
+        done = ending(Outcome.COMPLETED)
+        return replace(done, attempt=replace(done.attempt, number=claim.attempt))
+
+    async with installed(traces=traces) as gateway:
+        await gateway.deploy()
+        submitted = await gateway.http.post("/v1/functions/f/invocations")
+        (claim,) = await gateway.worker.claim(1, 10)
+        assert await gateway.worker.begin(claim, 1_000)
+        assert await gateway.worker.hand_back(claim, ran=True)
+        await gateway.work(second)
+        of = gateway.claims[0].invocation
+        assert gateway.claims[0].attempt == 2
+        await traces.keep([_part(of, 2)])
+        answer = await gateway.http.get(f"/v1/invocations/{submitted.json()['id']}/trace")
+    told, lost = (
+        resource["scopeSpans"][0]["spans"][0] for resource in answer.json()["resourceSpans"]
+    )
+    assert lost["spanId"] == f"{attempt_span_id(seed_of(of.id), 1):016x}"
+    assert lost["status"]["message"] == "lost"
+    assert lost["endTimeUnixNano"] == told["startTimeUnixNano"]
 
 
 async def test_a_run_that_just_ended_is_waited_for() -> None:

@@ -86,8 +86,11 @@ class SpanPipeline:
     async def run(self) -> None:
         """Works until cancelled."""
         while True:
-            await self._set_clock()
-            await self.flush()
+            try:
+                await self._set_clock()
+                await self.flush()
+            except Exception as error:  # noqa: BLE001 - it goes on with the next ones
+                _log.error("span_round_failed", exc_info=error)
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def flush(self) -> None:

@@ -129,6 +129,22 @@ async def test_it_works_in_the_background_by_the_queues_clock() -> None:
     assert await store.parts("acme", "last")
 
 
+async def test_an_error_of_ours_ends_no_background_work() -> None:
+    store = Store()
+    pipeline = SpanPipeline(store, NoExporter(), SpanClock(), SpanCounts())
+    with capture_logs() as logs:
+        async with running(pipeline):
+            store.failure = ZeroDivisionError()
+            pipeline.take(Noted(part("lost")))
+            while not logs:
+                await asyncio.sleep(0.01)
+            store.failure = None
+            pipeline.take(Noted(part("kept")))
+            while not await store.parts("acme", "kept"):
+                await asyncio.sleep(0.01)
+    assert {line["event"] for line in logs} == {"span_round_failed"}
+
+
 async def test_a_store_that_is_away_at_the_start_holds_nobody_up() -> None:
     store, clock = Store(failure=AWAY), SpanClock(7)
     async with running(SpanPipeline(store, NoExporter(), clock, SpanCounts())):
