@@ -30,10 +30,12 @@ PROCESS = "worker"
 MOST_CALLS = 64
 """So many host calls of one run have spans; the rest are counted."""
 _WAIT, _LOAD, _EXECUTOR, _RUN, _COMPLETE, _PARTS, _CALLS = 1, 2, 3, 4, 5, 8, 64
+_PLACES = {"executor": _EXECUTOR, "run": _RUN}
 _SOURCES = ("compile", "cache", "shared", "verify")
 _SOURCE_NAMES = {"compile": "compiled", "cache": "cache", "shared": "shared", "verify": "memory"}
 _LOADING = frozenset({*_SOURCES, "input"})
 _TRAPPED = "The guest trapped: "
+_INTERNAL, _CONSUMER = int(SpanKind.INTERNAL), int(SpanKind.CONSUMER)
 _SUBMITTED_ROUTE = "/v1/functions/{name}/invocations"
 
 
@@ -184,16 +186,15 @@ class AttemptSpans:
         if self.claim.attempt == 1 and of.trace.submitted_ns:
             since_ns = of.trace.submitted_ns
         attributes = {names.MESSAGING_DESTINATION: names.READY, names.MESSAGING_SYSTEM: names.QUEUE}
-        kind, parent = int(SpanKind.INTERNAL), self.context.span_id
-        start_ns = min(since_ns, claimed_ns)
-        return Span("queue wait", kind, own, parent, start_ns, claimed_ns, attributes)
+        start_ns, parent = min(since_ns, claimed_ns), self.context.span_id
+        return Span("queue wait", _INTERNAL, own, parent, start_ns, claimed_ns, attributes)
 
     def _attempt(self, seed: int, own: int, claimed_ns: int) -> Span:
         before = self.claim.attempt - 1
         outcome = self._result.outcome if self._result else Outcome.LOST
         return Span(
             "attempt",
-            int(SpanKind.CONSUMER),
+            _CONSUMER,
             own,
             self.context.span_id,
             claimed_ns,
@@ -228,35 +229,33 @@ class AttemptSpans:
 
     def _steps_of(self, seed: int, whole: int) -> list[Span]:
         unix_ns = self._tracer.clock.unix_ns
-        attempt, since, parts, spans = self.claim.attempt, self._steps.began_ns, [], []
+        attempt, since = self.claim.attempt, self._steps.began_ns
+        parts: list[Span] = []
+        spans: list[Span] = []
         load = part_span_id(seed, attempt, _LOAD)
         for place, (name, end_ns) in enumerate(self._steps.ends):
-            span = self._step(seed, place, name, unix_ns(since), unix_ns(end_ns))
-            if name in _LOADING:
-                parts.append(span._replace(parent=load))
-            else:
-                spans.append(span._replace(parent=whole))
+            loading = name in _LOADING
+            own = part_span_id(seed, attempt, _PLACES.get(name, _PARTS + place))
+            parent, facts, error = (load, {}, "") if loading else (whole, *self._step(name))
+            step = Span(name, _INTERNAL, own, parent, unix_ns(since), unix_ns(end_ns), facts, error)
+            (parts if loading else spans).append(step)
             since = end_ns
         last_ns = unix_ns(since)
         if parts:
-            spans = [self._load(load, whole, parts), *parts, *spans]
+            # A load that was one step is told as one.
+            below = parts if len(parts) > 1 else []
+            spans = [self._load(load, whole, parts), *below, *spans]
         if self._failed is not None:
             spans.append(self._failure(seed, whole, last_ns, has_loaded=bool(parts)))
             last_ns = unix_ns(self._failed[1])
         spans.append(self._complete(part_span_id(seed, attempt, _COMPLETE), whole, last_ns))
         return spans
 
-    def _step(self, seed: int, place: int, name: str, start_ns: int, end_ns: int) -> Span:
-        known = {"executor": _EXECUTOR, "run": _RUN}.get(name, _PARTS + place)
-        own = part_span_id(seed, self.claim.attempt, known)
-        attributes: dict[str, Value] = {}
-        error = ""
+    def _step(self, name: str) -> tuple[dict[str, Value], str]:
+        """What a step that is none of the load says, and its error."""
         if name == "run":
-            attributes, error = self._run_facts()
-        elif name == "executor":
-            attributes = {names.FAAS_COLDSTART: self._cold}
-        kind = int(SpanKind.INTERNAL)
-        return Span(name, kind, own, 0, start_ns, end_ns, attributes, error)
+            return self._run_facts()
+        return {names.FAAS_COLDSTART: self._cold} if name == "executor" else {}, ""
 
     def _load(self, own: int, whole: int, parts: list[Span]) -> Span:
         there = {part.name for part in parts}
@@ -264,15 +263,14 @@ class AttemptSpans:
         attributes: dict[str, Value] = {names.MODULE: self.claim.invocation.content.digest}
         if source:
             attributes[names.MODULE_SOURCE] = _SOURCE_NAMES[source]
-        kind = int(SpanKind.INTERNAL)
-        return Span("load", kind, own, whole, parts[0].start_ns, parts[-1].end_ns, attributes)
+        return Span("load", _INTERNAL, own, whole, parts[0].start_ns, parts[-1].end_ns, attributes)
 
     def _failure(self, seed: int, whole: int, since_ns: int, *, has_loaded: bool) -> Span:
         code, at_ns = self._failed or ("", 0)
         own = part_span_id(seed, self.claim.attempt, _EXECUTOR)
-        name, kind = "start" if has_loaded else "load", int(SpanKind.INTERNAL)
+        name = "start" if has_loaded else "load"
         end_ns = self._tracer.clock.unix_ns(at_ns)
-        return Span(name, kind, own, whole, since_ns, end_ns, {names.ERROR_TYPE: code}, code)
+        return Span(name, _INTERNAL, own, whole, since_ns, end_ns, {names.ERROR_TYPE: code}, code)
 
     def _run_facts(self) -> tuple[dict[str, Value], str]:
         result = self._result
@@ -299,8 +297,7 @@ class AttemptSpans:
 
     def _complete(self, own: int, whole: int, since_ns: int) -> Span:
         end_ns = self._tracer.clock.unix_ns(self._ended_ns)
-        kind, facts = int(SpanKind.INTERNAL), self._decision()
-        return Span("complete", kind, own, whole, since_ns, end_ns, facts)
+        return Span("complete", _INTERNAL, own, whole, since_ns, end_ns, self._decision())
 
     def _decision(self) -> dict[str, Value]:
         """Whether another attempt follows, and why."""

@@ -9,6 +9,8 @@ from stockade.core.trace_context import TraceCarry
 
 _REQUEST, _SUBMIT, _STEPS = 1, 2, 8
 _SUBMITTING = "submit"
+_INTERNAL = int(SpanKind.INTERNAL)
+_NOTHING: dict[str, Value] = {}
 
 
 class RequestFacts(NamedTuple):
@@ -36,8 +38,9 @@ def request_spans(
         if name == _SUBMITTING:
             spans.append(_submit_span(seed, request, since, end_ns, facts.invocation))
         else:
-            kind, own = int(SpanKind.INTERNAL), span_id(seed, place)
-            spans.append(Span(name, kind, own, request, since, end_ns, {}))
+            spans.append(
+                Span(name, _INTERNAL, span_id(seed, place), request, since, end_ns, _NOTHING)
+            )
         since = end_ns
     name = f"{facts.attributes[names.HTTP_METHOD]} {facts.attributes[names.HTTP_ROUTE]}"
     kind = int(SpanKind.SERVER)

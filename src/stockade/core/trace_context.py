@@ -84,10 +84,12 @@ def parse_traceparent(parents: Sequence[str], states: Sequence[str] = ()) -> Tra
 
 def context_of(invocation_id: str, traceparent: str, carry: TraceCarry) -> TraceContext:
     """The context of an invocation out of the queue; its own trace where it has none."""
-    told = parse_traceparent((traceparent,)) if traceparent else None
-    if told is None:
+    found = _PARENT.fullmatch(traceparent) if traceparent else None
+    if found is None:
         return TraceContext(trace_id_of(invocation_id), 0, None, carry.state)
-    return told._replace(state=carry.state)
+    # It is a gateway's own word, judged before.
+    sampled = bool(int(found["flags"], 16) & _SAMPLED)
+    return TraceContext(found["trace"], int(found["span"], 16), sampled, carry.state)
 
 
 def trace_id_of(invocation_id: str) -> str:
