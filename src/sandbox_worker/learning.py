@@ -41,7 +41,7 @@ _AWAY_SECONDS = 2.0
 """Nobody waits for the store so soon after it did not answer."""
 _FRESH_SECONDS = 2.0
 _ACTIVE_SECONDS = 5.0
-_BATCH, _BATCHES = 64, 16
+_BATCH, _BATCHES = 32, 32
 """Scopes between two looks at other work, and how often of that in one round."""
 _TRIES = 4
 _BY_FIXED = "What was learned could not be read, so the fixed rules decide: "
@@ -263,7 +263,7 @@ class SharedLearning:
         }
         told = self._journal.batches
         keys = [key for key in self._active if key not in told and key not in self._in_hand]
-        return sorted(keys, key=lambda key: self._seen.get(key, 0.0))[: _BATCH * 4]
+        return sorted(keys, key=lambda key: self._seen.get(key, 0.0))[: _BATCH * 8]
 
     @property
     def _is_resting(self) -> bool:
