@@ -2,15 +2,25 @@
 
 import json
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sandbox_worker.replay import replay as run_again
+from stockade.cli.connection import open_client
 from stockade.cli.environment import own_program
+from stockade.cli.paths import policy_dir
+from stockade.cli.replay_plan import fetch
+from stockade.core.replays import differences
+from stockade.infra.jailed_compiler import JailedCompiler
+from stockade.infra.zygote_jail import ZygoteJail
 from tests.e2e.service import PUBLIC, Service, running_service
 
-EXAMPLE = Path(__file__).parents[2] / "examples/wasm/host-calls-rust/host-calls-rust.wasm"
+WASM = Path(__file__).parents[2] / "examples" / "wasm"
+EXAMPLES = sorted(path.parent.name for path in WASM.glob("*/stockade.toml"))
+EXAMPLE = WASM / "host-calls-rust" / "host-calls-rust.wasm"
 CANARY = "canary-4d1e-never-to-be-seen"
 LINES = "now_ms\nrandom 40\nkv_add n/count 3\nsecret_get TOKEN\nprogress 50 half\nrandom 9\nnow_ms"
 GRANTS = ["now_ms", "random", "kv:n", "secret:TOKEN", "progress", "config_get", "emit"]
@@ -53,6 +63,33 @@ def test_a_recorded_run_is_equal_on_another_engine_process(service: Service, rec
     (attempt,) = record["attempts"]
     assert attempt["engine"] == told["engine"]["here"]
     assert attempt["recording"].startswith("sha256:")
+
+
+def run_example(service: Service, name: str) -> str:
+    """The id of a recorded run of an example that ended as its manifest says."""
+    place = WASM / name
+    manifest = tomllib.loads((place / "stockade.toml").read_text())
+    asked = {key: manifest.get(key, {}) for key in ("limits", "env")}
+    grants = manifest.get("grants", [])
+    body = (place / manifest["module"]).read_bytes()
+    service.deploy(name, body, grants=grants, record=True, retry={"max_attempts": 1}, **asked)
+    answer = service.invoke(name, (place / manifest["input"]).read_bytes())
+    assert answer.headers["stockade-outcome"] == manifest["expected_outcome"]
+    return str(answer.headers["stockade-invocation-id"])
+
+
+async def test_every_example_repeats_from_what_the_gateway_tells(service: Service) -> None:
+    jail = ZygoteJail(policy_dir() / "seccomp" / "guest.toml")
+    compiler = JailedCompiler(jail)
+    key = (service.data_dir / "dev-api-key").read_text().strip()
+    with open_client(service.url, key) as client:
+        for name in EXAMPLES:
+            fetched = fetch(client, run_example(service, name), None, None, {}, {})
+            again = await run_again(jail, compiler, fetched.plan)
+            assert again.difference is None, name
+            assert differences(fetched.expected, again.ending) == (), name
+            assert fetched.expected.fuel > 0
+    await jail.aclose()
 
 
 def test_what_if_it_had_less(service: Service, recorded: str) -> None:
