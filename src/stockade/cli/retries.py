@@ -13,7 +13,7 @@ from stockade.cli.words import print_facts, print_json, print_table, say
 if TYPE_CHECKING:
     from stockade_client import CalibrationBin, Client, RetryReport
 
-app = typer.Typer(no_args_is_help=True, help="What retries came to, and what others would have.")
+app = typer.Typer(no_args_is_help=True, help="What retries came to, and what was learned.")
 
 
 @app.command()
