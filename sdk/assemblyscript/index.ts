@@ -29,7 +29,8 @@ import * as log from "./assembly/log";
 import * as progress from "./assembly/progress";
 import * as random from "./assembly/random";
 import * as secrets from "./assembly/secrets";
-export { clock, config, events, http, kv, log, progress, random, secrets };
+import * as spans from "./assembly/spans";
+export { clock, config, events, http, kv, log, progress, random, secrets, spans };
 
 // Compiled in so that `asconfig.json` can select it.
 import "./assembly/abort";

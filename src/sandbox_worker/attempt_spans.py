@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from sandbox_worker.guest_spans import told_spans
 from stockade.core import span_names as names
 from stockade.core.invocations import Claim, Completion
 from stockade.core.outcomes import Outcome, RunResult
@@ -29,7 +30,7 @@ from stockade.core.trace_context import TraceContext, context_of
 PROCESS = "worker"
 MOST_CALLS = 64
 """So many host calls of one run have spans; the rest are counted."""
-_WAIT, _LOAD, _EXECUTOR, _RUN, _COMPLETE, _PARTS, _CALLS = 1, 2, 3, 4, 5, 8, 64
+_WAIT, _LOAD, _EXECUTOR, _RUN, _COMPLETE, _PARTS, _CALLS, _GUEST = 1, 2, 3, 4, 5, 8, 64, 128
 _PLACES = {"executor": _EXECUTOR, "run": _RUN}
 _SOURCES = ("compile", "cache", "shared", "verify")
 _SOURCE_NAMES = {"compile": "compiled", "cache": "cache", "shared": "shared", "verify": "memory"}
@@ -48,6 +49,7 @@ class _Call(NamedTuple):
     ended_ns: int
     attributes: Mapping[str, Value]
     error: str
+    within: int
 
 
 class AttemptSpans:
@@ -124,13 +126,18 @@ class AttemptSpans:
         attributes: Mapping[str, Value],
         error: str = "",
         kind: SpanKind = SpanKind.INTERNAL,
+        within: int = 0,
     ) -> None:
-        """Notes something within the run that ends now; `began_ns` is of the steady clock."""
+        """Notes something within the run that ends now; `began_ns` is of the steady clock.
+
+        `within` is the number of the guest's own span that it is in, 0 for none.
+        """
         if len(self._calls) >= MOST_CALLS:
             self._dropped += 1
             return
         ended_ns = time.monotonic_ns()
-        self._calls.append(_Call(name, int(kind), began_ns, ended_ns, attributes, error))
+        call = _Call(name, int(kind), began_ns, ended_ns, attributes, error, within)
+        self._calls.append(call)
 
     def ended(self, result: RunResult, completion: Completion, *, recorded: bool) -> None:
         """The attempt is over; it is told where it is to be told."""
@@ -175,7 +182,7 @@ class AttemptSpans:
             self._wait(part_span_id(seed, attempt, _WAIT), claimed_ns),
             self._attempt(seed, whole, claimed_ns),
             *self._steps_of(seed, whole),
-            *self._calls_of(seed),
+            *self._within_run(seed),
         ]
 
     def _wait(self, own: int, claimed_ns: int) -> Span:
@@ -287,6 +294,8 @@ class AttemptSpans:
         }
         if self._dropped:
             facts[names.HOST_CALLS_DROPPED] = self._dropped
+        if result.spans_dropped:
+            facts[names.GUEST_DROPPED] = result.spans_dropped
         if result.limit:
             facts[names.LIMIT] = result.limit
         if result.outcome is Outcome.TRAPPED and result.detail:
@@ -319,15 +328,21 @@ class AttemptSpans:
             facts |= {names.RETRY_FUEL: carried.fuel, names.RETRY_MEMORY: carried.memory_bytes}
         return facts
 
-    def _calls_of(self, seed: int) -> list[Span]:
-        unix_ns, attempt = self._tracer.clock.unix_ns, self.claim.attempt
+    def _within_run(self, seed: int) -> list[Span]:
+        """What the guest told of, and the host calls where they came between."""
+        attempt, unix_ns = self.claim.attempt, self._tracer.clock.unix_ns
+        own = self._result.spans if self._result else ()
         run = part_span_id(seed, attempt, _RUN)
-        return [
+
+        def id_of(number: int) -> int:
+            return part_span_id(seed, attempt, _GUEST + number)
+
+        calls = [
             Span(
                 call.name,
                 call.kind,
                 part_span_id(seed, attempt, _CALLS + place),
-                run,
+                id_of(call.within) if 0 < call.within <= len(own) else run,
                 unix_ns(call.began_ns),
                 unix_ns(call.ended_ns),
                 call.attributes,
@@ -335,3 +350,4 @@ class AttemptSpans:
             )
             for place, call in enumerate(self._calls)
         ]
+        return [*told_spans(own, run, id_of, unix_ns), *calls]

@@ -44,7 +44,8 @@ class CallSpans:
             yield
         finally:
             if self._spans is not None:
-                self._spans.add(name, began_ns, self._facts, self._error, self._kind)
+                facts = self._facts, self._error, self._kind
+                self._spans.add(name, began_ns, *facts, call.span)
 
     def answered(self, reply: HostReply) -> HostReply:
         """The call was answered in time; it has failed only if `failed` was told."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from sandbox_worker.executor_task import HostCallSession, NoHostCalls, Task
 from sandbox_worker.guest import frames
 from sandbox_worker.guest.shared_file import SHARED_FROM_BYTES, SharedFile, goes_shared
+from sandbox_worker.guest_spans import believed_spans
 from sandbox_worker.told_result import WORST_TEXT_EXPANSION, Said, believe
 from stockade.core.limits import DEFAULT_LIMITS
 from stockade.core.outcomes import Outcome, RunResult, Usage
@@ -138,7 +139,13 @@ class ExecutorClient:
             raise frames.FrameError("the executor says more than it was asked for")
         if task.recorder is not None:
             task.recorder.ended(ran)
-        return believe(ran, self._output(ran, task), task, self._said)
+        result = believe(ran, self._output(ran, task), task, self._said)
+        return self._with_spans(result, ran) if ran.spans or ran.spans_dropped else result
+
+    def _with_spans(self, result: RunResult, ran: frames.Ran) -> RunResult:
+        spans = believed_spans(ran, int(self._started * 1e9), time.monotonic_ns())
+        dropped = max(0, min(ran.spans_dropped, result.usage.host_calls))
+        return replace(result, spans=spans, spans_dropped=dropped)
 
     async def _load_and_run(
         self, task: Task, session: HostCallSession, patience: asyncio.Timeout

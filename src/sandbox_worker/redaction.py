@@ -5,6 +5,7 @@ The output is the guest's own business: what it answers is not looked at.
 
 from dataclasses import replace
 
+from stockade.core.guest_spans import GuestSpan
 from stockade.core.live_events import Spoken
 from stockade.core.outcomes import Event, LogLine, RunResult
 
@@ -31,7 +32,8 @@ class Redaction:
             return result
         detail = None if result.detail is None else self.of_text(result.detail)
         logs, events = self._of_lines(result.logs), self._of_events(result.events)
-        return replace(result, detail=detail, logs=logs, events=events)
+        spans = tuple(map(self._of_span, result.spans))
+        return replace(result, detail=detail, logs=logs, events=events, spans=spans)
 
     def of_spoken(self, spoken: Spoken) -> Spoken:
         """What was said without them."""
@@ -45,6 +47,10 @@ class Redaction:
 
     def _of_events(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
         return tuple(Event(self.of_text(one.name), self.of_text(one.data)) for one in events)
+
+    def _of_span(self, span: GuestSpan) -> GuestSpan:
+        said = tuple((self.of_text(name), self.of_text(value)) for name, value in span.attributes)
+        return replace(span, name=self.of_text(span.name), attributes=said)
 
     def of_text(self, text: str) -> str:
         """The text without them, also where it was cut in the middle of one."""

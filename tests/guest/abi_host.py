@@ -99,6 +99,8 @@ class World:
     logs: list[tuple[int, bytes]] = field(default_factory=list)
     events: list[tuple[str, str]] = field(default_factory=list)
     progress: list[tuple[int, str]] = field(default_factory=list)
+    spans: list[str] = field(default_factory=list)
+    """What was opened, said and closed, in order."""
     kept_seconds: dict[str, int] = field(default_factory=dict)
     requests: list[bytes] = field(default_factory=list)
 
@@ -226,6 +228,9 @@ class HostCalls:
             ("random", self._random, "ii", ""),
             ("emit", self._emit, "iiii", ""),
             ("progress", self._progress, "iii", ""),
+            ("span_open", self._span_open, "ii", "i"),
+            ("span_close", self._span_close, "i", ""),
+            ("span_attribute", self._span_attribute, "iiiii", ""),
             ("config_get", self._replying(self._world.config_get), "ii", "l"),
             ("secret_get", self._replying(self._world.secret_get), "ii", "l"),
             ("kv_get", self._replying(self._world.kv_get), "ii", "l"),
@@ -258,6 +263,23 @@ class HostCalls:
         assert percent in range(101)
         assert len(message) <= 256
         self._world.progress.append((percent, message.decode()))
+
+    def _span_open(self, caller: Caller, name: int, size: int) -> int:
+        called = read(caller, name, size)
+        assert len(called) in range(1, 65)
+        self._world.spans.append(f"open {called.decode()}")
+        return sum(one.startswith("open") for one in self._world.spans)
+
+    def _span_close(self, _caller: Caller, number: int) -> None:
+        self._world.spans.append(f"close {number}")
+
+    def _span_attribute(
+        self, caller: Caller, number: int, name: int, name_size: int, value: int, size: int
+    ) -> None:
+        called, told = read(caller, name, name_size), read(caller, value, size)
+        assert len(called) in range(1, 65)
+        assert len(told) <= 256
+        self._world.spans.append(f"{number} {called.decode()}={told.decode()}")
 
     def _replying(self, call: Callable[[bytes], bytes]) -> Callable[[Caller, int, int], int]:
         def replying(caller: Caller, pointer: int, length: int) -> int:

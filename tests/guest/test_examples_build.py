@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from wasmtime import Config, Engine, Module
 
+from stockade.core.grants import ALWAYS
 from stockade.core.host_functions import OFFERED
 from tests.guest.abi_host import Example, Guest, Ran, read_frame, unpack
 from tests.guest.toolchains import build_examples, need_toolchain, skip_or_fail
@@ -140,7 +141,7 @@ def test_a_module_imports_only_what_it_is_granted(example: Example, engine: Engi
         assert imports <= {(WASI, call) for call in WASI_CALLS}
         return
     granted = {call for grant in example.grants for call in calls_of(grant)}
-    assert imports <= {("stockade:v1", call) for call in {"log", *granted}}
+    assert imports <= {("stockade:v1", call) for call in {*ALWAYS, *granted}}
 
 
 @pytest.mark.parametrize("example", NAMES, indirect=True)

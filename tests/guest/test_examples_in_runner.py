@@ -98,7 +98,11 @@ def test_what_a_guest_tells_is_in_its_record(sandbox: Sandbox, name: str) -> Non
     assert [(event.name, event.data) for event in ran.events] == [("finished", '{"calls": 19}')]
     told = [(30, "then the store"), (90, "then what is not granted")]
     assert sandbox.world.progress == told
-    assert ran.host_calls == len(ran.output.splitlines())
+    assert [(span.name, span.parent) for span in ran.spans] == [("work", 0), ("step", 1)]
+    assert ran.spans[1].attributes == (("value", "of two words"),)
+    # The line about a span makes several calls; AssemblyScript closes the outer one alone.
+    spans = {"host-calls-rust": 5, "host-calls-assemblyscript": 4}[name]
+    assert ran.host_calls == len(ran.output.splitlines()) - 1 + spans
 
 
 @pytest.mark.parametrize("name", SDKS)

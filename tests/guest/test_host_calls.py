@@ -316,3 +316,65 @@ def test_calls_in_the_start_function_work(sandbox: Sandbox, supervisor: Supervis
     )
     sandbox(body)
     assert supervisor.asked == [HostCall("kv_get", "orders/1")]
+
+
+SPANS = """(import "stockade:v1" "span_open" (func $open (param i32 i32) (result i32)))
+  (import "stockade:v1" "span_close" (func $close (param i32)))
+  (import "stockade:v1" "span_attribute" (func $say (param i32 i32 i32 i32 i32)))"""
+ANSWERED = guests.answer("(i32.const 2048)", "(i32.const 1)")
+
+
+def spanning(body: str, imports: str = SPANS, then: str = ANSWERED) -> bytes:
+    return guests.module(body + then, imports=imports, alloc=ALLOC, extra=NAME)
+
+
+def test_spans_are_told_with_the_end_of_the_run(sandbox: Sandbox) -> None:
+    body = f"""(local $a i32) (local.set $a (call $open {AT_NAME}))
+      (call $say (local.get $a) {AT_NAME} (i32.const 100) (i32.const 6))
+      (drop (call $open (i32.const 100) (i32.const 2)))
+      (call $close (local.get $a)) (call $close (local.get $a)) (call $close (i32.const 0))
+      (call $say (i32.const 0) {AT_NAME} {AT_NAME})
+      (drop (call $open (i32.const 107) (i32.const 1)))"""
+    for then, outcome in ((ANSWERED, Outcome.COMPLETED), ("(unreachable)", Outcome.TRAPPED)):
+        ran = sandbox(spanning(body, then=then))
+        assert ran.outcome is outcome
+        assert [(one.name, one.parent) for one in ran.spans] == [
+            ("orders/1", 0),
+            ("or", 1),
+            ("1", 0),
+        ]
+        assert ran.spans[0].attributes == (("orders/1", "orders"),)
+        assert ran.spans_dropped == 0
+
+
+def test_a_flood_of_spans_goes_on_and_is_counted(sandbox: Sandbox) -> None:
+    body = f"""(local $i i32) (loop $more (drop (call $open {AT_NAME}))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $more (i32.lt_u (local.get $i) (i32.const 90))))"""
+    ran = sandbox(spanning(body))
+    assert (ran.outcome, len(ran.spans), ran.spans_dropped) == (Outcome.COMPLETED, 16, 74)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "(drop (call $open (i32.const 100) (i32.const 0)))",
+        "(drop (call $open (i32.const 100) (i32.const 65)))",
+        "(drop (call $open (i32.const -1) (i32.const 2)))",
+        "(call $close (i32.const 1))",
+        "(call $close (i32.const -1))",
+        f"(call $say (i32.const 1) {AT_NAME} {AT_NAME})",
+        f"(call $say (i32.const 0) (i32.const 100) (i32.const 0) {AT_NAME})",
+        f"(call $say (i32.const 0) {AT_NAME} (i32.const 0) (i32.const 257))",
+    ],
+)
+def test_a_wrong_span_breaks_the_abi(sandbox: Sandbox, call: str) -> None:
+    assert sandbox(spanning(call)).outcome is Outcome.TRAPPED
+
+
+def test_host_calls_say_in_which_span_they_are(sandbox: Sandbox, supervisor: Supervisor) -> None:
+    imports = SPANS + '(import "stockade:v1" "kv_get" (func $get (param i32 i32) (result i64)))'
+    asks = f"(drop (call $get {AT_NAME}))"
+    body = f"{asks} (drop (call $open {AT_NAME})) {asks} (call $close (i32.const 1)) {asks}"
+    assert sandbox(spanning(body, imports)).outcome is Outcome.COMPLETED
+    assert [call.span for call in supervisor.asked] == [0, 1, 0]

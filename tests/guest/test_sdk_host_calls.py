@@ -65,6 +65,19 @@ def test_log_lines_carry_their_level(sdk: Caller) -> None:
     assert sdk.world.logs == [(number, f"é {it}".encode()) for number, it in enumerate(levels)]
 
 
+def test_spans_lie_within_each_other_and_are_closed(sdk: Caller) -> None:
+    assert sdk.tell("span outer inner two words") == ["ok"]
+    told = ["open outer", "open inner", "2 value=two words"]
+    assert sdk.world.spans[:3] == told
+    # What is open within a span ends with it.
+    assert sdk.world.spans[-1] == "close 1"
+
+
+def test_a_spans_value_is_cut_at_a_character(sdk: Caller) -> None:
+    sdk.tell("span a b " + "é€" * 100)
+    assert sdk.world.spans[2] == "2 value=" + "é€" * 51
+
+
 def test_settings_are_texts_or_absent(sdk: Caller) -> None:
     sdk.world.config.update({"A": "é€", "EMPTY": ""})
     assert sdk.tell("config_get A", "config_get EMPTY", "config_get B") == ["ok é€", "ok", "absent"]

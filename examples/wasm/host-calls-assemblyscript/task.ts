@@ -15,6 +15,7 @@ import {
   random,
   respond,
   secrets,
+  spans,
 } from "stockade-guest";
 
 export { stockade_v1_alloc } from "stockade-guest";
@@ -48,6 +49,7 @@ function call(name: string, rest: string): string {
   if (name == "random") return showRandom(number(rest));
   if (name == "emit") return emit(words(rest, 2));
   if (name == "progress") return report(words(rest, 2));
+  if (name == "span") return record(words(rest, 3));
   if (name == "secret_get") return measureSecret(rest);
   if (name == "http_fetch") return fetch(splitWords(rest, 4));
   return callStore(name, rest);
@@ -104,6 +106,18 @@ function emit(parts: string[]): string {
 function report(parts: string[]): string {
   const percent = number(parts[0]);
   if (problem == "") progress.report(<i32>min<i64>(percent, 1000), parts[1]);
+  return "ok";
+}
+
+/** A step named by the first word, and one within it that has the third word as an attribute. */
+function record(parts: string[]): string {
+  const outer = encodeText(parts[0]).length;
+  const inner = encodeText(parts[1]).length;
+  if (outer < 1 || outer > 64 || inner < 1 || inner > 64) return fail("a span's name has 1 to 64 bytes");
+  const around = spans.open(parts[0]);
+  const within = spans.open(parts[1]);
+  within.attribute("value", parts[2]);
+  around.close();
   return "ok";
 }
 

@@ -23,6 +23,15 @@ declare function hostEmit(name: usize, nameLength: i32, data: usize, length: i32
 @external("stockade:v1", "progress")
 declare function hostProgress(percent: i32, message: usize, length: i32): void;
 // @ts-ignore: a decorator of AssemblyScript's
+@external("stockade:v1", "span_open")
+declare function hostSpanOpen(name: usize, length: i32): i32;
+// @ts-ignore: a decorator of AssemblyScript's
+@external("stockade:v1", "span_close")
+declare function hostSpanClose(number: i32): void;
+// @ts-ignore: a decorator of AssemblyScript's
+@external("stockade:v1", "span_attribute")
+declare function hostSpanAttribute(number: i32, name: usize, nameLength: i32, value: usize, length: i32): void;
+// @ts-ignore: a decorator of AssemblyScript's
 @external("stockade:v1", "secret_get")
 declare function hostSecretGet(name: usize, length: i32): u64;
 // @ts-ignore: a decorator of AssemblyScript's
@@ -78,6 +87,20 @@ export function emit(name: string, data: string): void {
 
 export function progress(percent: i32, message: Uint8Array): void {
   hostProgress(percent, message.dataStart, message.length);
+}
+
+export function spanOpen(name: string): i32 {
+  const bytes = encodeText(name);
+  return hostSpanOpen(bytes.dataStart, bytes.length);
+}
+
+export function spanClose(number: i32): void {
+  hostSpanClose(number);
+}
+
+export function spanAttribute(number: i32, name: string, value: Uint8Array): void {
+  const bytes = encodeText(name);
+  hostSpanAttribute(number, bytes.dataStart, bytes.length, value.dataStart, value.length);
 }
 
 export function secretGet(name: string): Uint8Array {

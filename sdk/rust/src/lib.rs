@@ -37,6 +37,7 @@ pub mod raw;
 mod rejection;
 mod reply;
 pub mod secrets;
+pub mod spans;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 #[cfg(test)]

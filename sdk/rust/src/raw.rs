@@ -77,6 +77,15 @@ mod host {
         pub(super) fn random(buffer: *mut u8, length: usize);
         pub(super) fn emit(name: *const u8, name_length: usize, data: *const u8, length: usize);
         pub(super) fn progress(percent: i32, message: *const u8, length: usize);
+        pub(super) fn span_open(name: *const u8, length: usize) -> i32;
+        pub(super) fn span_close(number: i32);
+        pub(super) fn span_attribute(
+            number: i32,
+            name: *const u8,
+            name_length: usize,
+            value: *const u8,
+            length: usize,
+        );
         pub(super) fn secret_get(name: *const u8, length: usize) -> u64;
         pub(super) fn kv_get(key: *const u8, length: usize) -> u64;
         pub(super) fn kv_set(
@@ -126,6 +135,22 @@ mod calls {
         unsafe { host::progress(i32::from(percent), message.as_ptr(), message.len()) }
     }
 
+    pub(crate) fn span_open(name: &str) -> i32 {
+        // SAFETY: the host only reads, and only during the call.
+        unsafe { host::span_open(name.as_ptr(), name.len()) }
+    }
+
+    pub(crate) fn span_close(number: i32) {
+        // SAFETY: no memory is touched.
+        unsafe { host::span_close(number) }
+    }
+
+    pub(crate) fn span_attribute(number: i32, name: &str, value: &str) {
+        let (pointer, length) = (value.as_ptr(), value.len());
+        // SAFETY: the host only reads, and only during the call.
+        unsafe { host::span_attribute(number, name.as_ptr(), name.len(), pointer, length) }
+    }
+
     pub(crate) fn secret_get(name: &str) -> Vec<u8> {
         // SAFETY: the host only reads, and only during the call.
         take(unsafe { host::secret_get(name.as_ptr(), name.len()) })
@@ -172,7 +197,7 @@ pub(crate) use calls::*;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use crate::testing::{
     config_get, emit, http_fetch, kv_add, kv_delete, kv_get, kv_set, log, now_ms, random, report,
-    secret_get,
+    secret_get, span_attribute, span_close, span_open,
 };
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ mod host;
 
 pub(crate) use host::{
     config_get, emit, http_fetch, kv_add, kv_delete, kv_get, kv_set, log, now_ms,
-    progress as report, random, secret_get,
+    progress as report, random, secret_get, span_attribute, span_close, span_open,
 };
 
 use std::cell::RefCell;
@@ -30,6 +30,19 @@ thread_local! {
     static HOST: RefCell<Host> = RefCell::default();
 }
 
+/// A span that a task has opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpanOpened {
+    /// Its name.
+    pub name: String,
+    /// The number of the one around it, from 1; 0 is the run.
+    pub parent: usize,
+    /// What was said about it.
+    pub attributes: Vec<(String, String)>,
+    /// Whether it was closed.
+    pub closed: bool,
+}
+
 #[derive(Default)]
 struct Host {
     config: BTreeMap<String, Vec<u8>>,
@@ -42,6 +55,7 @@ struct Host {
     logs: Vec<(i32, String)>,
     events: Vec<(String, String)>,
     progress: Vec<(u8, String)>,
+    spans: Vec<SpanOpened>,
 }
 
 fn with<T>(use_host: impl FnOnce(&mut Host) -> T) -> T {
@@ -97,6 +111,12 @@ pub fn events() -> Vec<(String, String)> {
 #[must_use]
 pub fn progress() -> Vec<(u8, String)> {
     with(|host| host.progress.clone())
+}
+
+/// Spans in the order in which they were opened; this host has room for all.
+#[must_use]
+pub fn spans() -> Vec<SpanOpened> {
+    with(|host| host.spans.clone())
 }
 
 #[cfg(test)]

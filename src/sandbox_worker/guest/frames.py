@@ -9,6 +9,7 @@ import struct
 
 import msgspec
 
+from stockade.core.guest_spans import GuestSpan
 from stockade.core.limits import Limits
 from stockade.core.modules import Abi
 from stockade.core.outcomes import Event, LogLine, Outcome
@@ -72,6 +73,7 @@ class HostCall(msgspec.Struct, frozen=True, tag="host_call", omit_defaults=True)
     data: bytes = b""
     number: int = 0
     at: int = 0
+    span: int = 0
 
 
 class Note(msgspec.Struct, frozen=True, array_like=True):
@@ -114,6 +116,8 @@ class Ran(msgspec.Struct, frozen=True, tag="ran", omit_defaults=True):
     events_truncated: bool = False
     notes: tuple[Note, ...] = ()
     notes_cut: int = 0
+    spans: tuple[GuestSpan, ...] = ()
+    spans_dropped: int = 0
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):

@@ -16,6 +16,7 @@ from sandbox_worker.guest.frames import MAX_HOST_CALL_BYTES, HostCall, HostReply
 from sandbox_worker.guest.machine import HostCaller
 from sandbox_worker.guest.run_state import RunState
 from sandbox_worker.guest.varying import AskSupervisor
+from stockade.core.guest_spans import MOST_NAME_BYTES, MOST_VALUE_BYTES
 
 DONE, ABSENT, FAILED = 0, 1, 2
 _MASK = 0xFFFFFFFF
@@ -100,6 +101,29 @@ class HostCalls:
         message = _text(caller, pointer, length, _MAX_PROGRESS_BYTES)
         self._ask(caller, HostCall("progress", text=message, number=percent))
 
+    def span_open(self, caller: HostCaller, name: int, size: int) -> int:
+        """Opens a span within the innermost; its number, or 0 when there is no room."""
+        called = _text(caller, name, size, MOST_NAME_BYTES)
+        if not called:
+            raise GuestFault("a span has no name")
+        return self._current.state.span_book().open(called)
+
+    def span_close(self, _caller: HostCaller, number: int) -> None:
+        """Closes a span, and what is open within it."""
+        if number:
+            self._current.state.span_book().close(number)
+
+    def span_attribute(
+        self, caller: HostCaller, number: int, name: int, name_size: int, value: int, size: int
+    ) -> None:
+        """Says something about an open span."""
+        called = _text(caller, name, name_size, MOST_NAME_BYTES)
+        if not called:
+            raise GuestFault("an attribute has no name")
+        told = _text(caller, value, size, MOST_VALUE_BYTES)
+        if number:
+            self._current.state.span_book().attribute(number, called, told)
+
     def config_get(self, caller: HostCaller, name: int, size: int) -> int:
         """A value of the function version's environment."""
         wanted = _text(caller, name, size, _MAX_TEXT_BYTES)
@@ -170,6 +194,8 @@ class HostCalls:
         state = self._current.state
         if state.varying is not None:
             call = msgspec.structs.replace(call, at=state.host_calls)
+        if state.spans is not None:
+            call = msgspec.structs.replace(call, span=state.spans.innermost)
         reply = self._current.ask(call)
         if reply.stop:
             raise LimitHit(reply.stop)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sandbox_worker.guest.faults import LimitHit
 from sandbox_worker.guest.fuel_clock import FuelClock
+from sandbox_worker.guest.span_book import SpanBook
 from stockade.core.limits import Limits
 from stockade.core.outcomes import Event, LogLine
 
@@ -18,6 +19,9 @@ LINE_COST_BYTES = 16
 
 class RunState:
     """The host's side of one run. Fresh for every run, dropped after it."""
+
+    spans: SpanBook | None = None
+    """Made at the first span."""
 
     def __init__(self, stdin: bytes, env: tuple[tuple[str, str], ...], limits: Limits) -> None:
         self.stdin = stdin
@@ -85,6 +89,12 @@ class RunState:
             return
         self.event_bytes += cost
         self.events.append(Event(name, data))
+
+    def span_book(self) -> SpanBook:
+        """The run's spans."""
+        if self.spans is None:
+            self.spans = SpanBook()
+        return self.spans
 
     def take_said(self) -> tuple[tuple[LogLine, ...], tuple[Event, ...]]:
         """What was said since this was last called; another thread may say more meanwhile."""

@@ -191,6 +191,7 @@ class _Run:
         state = self.state
         # What was told until here is not told again, and the thread that tells must be done.
         self._timer.disarm()
+        spans = state.spans
         return Ran(
             outcome,
             state.limits.fuel - self._machine.fuel_left(),
@@ -207,6 +208,8 @@ class _Run:
             tuple(state.events),
             state.events_truncated,
             *_noted(state.varying),
+            () if spans is None else spans.told(),
+            0 if spans is None else spans.dropped,
         )
 
     def _memory_bytes(self) -> int:

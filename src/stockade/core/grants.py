@@ -7,7 +7,7 @@
 | `kv:NAMESPACE`, `kv:NAMESPACE:read` | the key-value calls on this namespace; or reading only |
 | `http_fetch:METHODS ORIGIN[/PREFIX]` | `http_fetch` of these methods (`GET,POST` or `*`) there |
 
-Every version has `log`.
+Every version has `log` and the `span_…` calls.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,7 +20,8 @@ from stockade.core.names import check_name, check_secret_name
 SIMPLE_GRANTS = frozenset({"log", "config_get", "now_ms", "random", "emit", "progress"})
 MAX_GRANTS = 64
 MAX_GRANT_CHARACTERS = 512
-_ALWAYS = "log"
+ALWAYS = frozenset({"log", "span_open", "span_close", "span_attribute"})
+"""They only say something about the run, and nothing comes back that varies."""
 _READS = frozenset({"kv_get"})
 _WRITES = frozenset({"kv_set", "kv_delete", "kv_add"})
 _NEEDED = {
@@ -43,7 +44,7 @@ class KvGrant:
 class Grants:
     """What one function version was granted."""
 
-    simple: frozenset[str] = frozenset({_ALWAYS})
+    simple: frozenset[str] = ALWAYS
     secrets: frozenset[str] = frozenset()
     namespaces: tuple[KvGrant, ...] = ()
     http: tuple[HttpGrant, ...] = ()
@@ -78,7 +79,7 @@ def parse_grants(texts: Iterable[str]) -> Grants:
         StockadeError: `function.grant_unknown`, `function.grant_invalid` or
             `function.grants_contradict`.
     """
-    simple, secrets = {_ALWAYS}, set()
+    simple, secrets = set(ALWAYS), set()
     namespaces: dict[str, KvGrant] = {}
     http: list[HttpGrant] = []
     seen: set[str] = set()

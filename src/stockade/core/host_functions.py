@@ -12,6 +12,7 @@ OFFERED = {
     "log": "iii>", "config_get": "ii>l", "secret_get": "ii>l", "kv_get": "ii>l",
     "kv_set": "iiiii>l", "kv_delete": "ii>l", "kv_add": "iil>l", "http_fetch": "ii>l",
     "now_ms": ">l", "random": "ii>", "emit": "iiii>", "progress": "iii>",
+    "span_open": "ii>i", "span_close": "i>", "span_attribute": "iiiii>",
 }  # fmt: skip
 """The host calls of `stockade:v1`; what each does stands in `sdk/abi/ABI.md`."""
 

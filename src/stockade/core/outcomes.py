@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from stockade.core.guest_spans import GuestSpan
 from stockade.core.limits import Limits
 
 
@@ -92,7 +93,8 @@ class RunResult:
     `limit` names the exceeded limit; `detail` is one public sentence; `retry_hint` is the guest's
     own word with `rejected`; `logs_truncated` and `events_truncated` mark that what was beyond the
     limit of log bytes was dropped. `upstream` and `cause` are what a host call met, as far as it
-    says something of this end; see `stockade.core.upstreams`.
+    says something of this end; see `stockade.core.upstreams`. `spans` are those that the guest
+    opened, and `spans_dropped` counts what found no room in them.
     """
 
     outcome: Outcome
@@ -107,6 +109,8 @@ class RunResult:
     events_truncated: bool = False
     upstream: str = ""
     cause: str = ""
+    spans: tuple[GuestSpan, ...] = ()
+    spans_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

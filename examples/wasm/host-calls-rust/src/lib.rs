@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use stockade_guest::http::{Request, Response};
 use stockade_guest::{
-    HostError, Rejection, clock, config, events, kv, log, progress, random, secrets,
+    HostError, Rejection, clock, config, events, kv, log, progress, random, secrets, spans,
 };
 
 const MOST_RANDOM_BYTES: usize = 100_000;
@@ -29,6 +29,7 @@ fn call(name: &str, rest: &str) -> Result<String, Rejection> {
         "random" => show_random(number(rest)?),
         "emit" => emit(words(rest)?),
         "progress" => report(words(rest)?),
+        "span" => record(words(rest)?),
         "secret_get" => Ok(tell(secrets::get(rest).map(measure))),
         "http_fetch" => fetch(rest),
         _ => call_store(name, rest),
@@ -83,6 +84,20 @@ fn emit([name, data]: [&str; 2]) -> Result<String, Rejection> {
 
 fn report([percent, message]: [&str; 2]) -> Result<String, Rejection> {
     progress::report(number(percent)?, message);
+    Ok("ok".to_owned())
+}
+
+/// A step named by the first word, and one within it that has the third word as an attribute.
+fn record([outer, inner, value]: [&str; 3]) -> Result<String, Rejection> {
+    if [outer, inner]
+        .iter()
+        .any(|name| name.is_empty() || name.len() > 64)
+    {
+        return Err(no("a span's name has 1 to 64 bytes"));
+    }
+    let _around = spans::open(outer);
+    let within = spans::open(inner);
+    within.attribute("value", value);
     Ok("ok".to_owned())
 }
 
@@ -212,6 +227,8 @@ mod tests {
             "emit  x",
             "kv_set a/b 60",
             "random -1",
+            "span a",
+            "span  b c",
         ] {
             assert!(run(input.as_bytes()).is_err(), "{input:?}");
         }

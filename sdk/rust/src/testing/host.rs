@@ -1,6 +1,6 @@
 //! The host calls of the stand-in, which answer with the same bytes as the real ones.
 
-use super::{Host, with};
+use super::{Host, SpanOpened, with};
 use crate::HostError;
 use crate::http::{decode_request, encode_response};
 use crate::reply::{ABSENT, DATA, FAILED, Reply};
@@ -38,6 +38,37 @@ pub(crate) fn emit(name: &str, data: &str) {
 
 pub(crate) fn progress(percent: u8, message: &str) {
     with(|host| host.progress.push((percent, message.to_owned())));
+}
+
+pub(crate) fn span_open(name: &str) -> i32 {
+    with(|host| {
+        let parent = host.spans.iter().rposition(|span| !span.closed);
+        host.spans.push(SpanOpened {
+            name: name.to_owned(),
+            parent: parent.map_or(0, |place| place + 1),
+            ..SpanOpened::default()
+        });
+        i32::try_from(host.spans.len()).unwrap_or(0)
+    })
+}
+
+pub(crate) fn span_close(number: i32) {
+    with(|host| {
+        let place = usize::try_from(number - 1).unwrap_or(usize::MAX);
+        for span in host.spans.iter_mut().skip(place) {
+            span.closed = true;
+        }
+    });
+}
+
+pub(crate) fn span_attribute(number: i32, name: &str, value: &str) {
+    with(|host| {
+        let place = usize::try_from(number - 1).unwrap_or(usize::MAX);
+        if let Some(span) = host.spans.get_mut(place) {
+            span.attributes.retain(|(known, _)| known != name);
+            span.attributes.push((name.to_owned(), value.to_owned()));
+        }
+    });
 }
 
 pub(crate) fn secret_get(name: &str) -> Vec<u8> {

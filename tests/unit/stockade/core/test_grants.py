@@ -4,17 +4,20 @@ import pytest
 
 from stockade.core.errors import StockadeError
 from stockade.core.grants import (
+    ALWAYS,
     MAX_GRANT_CHARACTERS,
     MAX_GRANTS,
     missing_grants,
     parse_grants,
 )
-from stockade.core.host_functions import OFFERED
+from stockade.core.host_functions import OFFERED, VARYING
 
 
-def test_without_grants_there_is_the_log_alone() -> None:
+def test_without_grants_there_is_what_only_tells_of_the_run() -> None:
     grants = parse_grants(())
-    assert [name for name in OFFERED if grants.allows_call(name)] == ["log"]
+    free = {"log", "span_open", "span_close", "span_attribute"}
+    assert {name for name in OFFERED if grants.allows_call(name)} == free == ALWAYS
+    assert not ALWAYS & VARYING
 
 
 @pytest.mark.parametrize(
@@ -34,7 +37,7 @@ def test_without_grants_there_is_the_log_alone() -> None:
 )
 def test_a_grant_gives_its_calls_and_no_other(text: str, calls: set[str]) -> None:
     grants = parse_grants([text])
-    assert {name for name in OFFERED if grants.allows_call(name)} == calls | {"log"}
+    assert {name for name in OFFERED if grants.allows_call(name)} == calls | ALWAYS
 
 
 def test_secrets_and_namespaces_are_told_apart() -> None:
