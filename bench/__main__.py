@@ -24,6 +24,7 @@ from bench import (
     replay,
     sandbox,
     storage,
+    traces,
     trust,
     versions,
 )
@@ -416,6 +417,7 @@ def main() -> None:
         + replay_rows()
         + attack_rows()
         + crowd_rows()
+        + traces.trace_rows(BODY)
     )
     for fsync in ("always", "everysec"):
         rows += asyncio.run(service_rows(fsync))

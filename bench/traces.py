@@ -11,10 +11,13 @@ import statistics
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 from bench.end_to_end import Service, running_service
 from bench.http_load import closed_loop
+from bench.measure import Row, against
 
 ROUNDS, WARM_UP = 12, 300
 SETTINGS = {
@@ -34,16 +37,55 @@ class Cost:
     cpu: list[float] = field(default_factory=list)
 
 
-def trace_costs(body: bytes, collector: str = "") -> dict[str, Cost]:
-    """The costs by setting; with a collector's URL, also of sending all spans to it."""
-    settings = dict(SETTINGS)
-    if collector:
-        settings["100 %, sent"] = {"STOCKADE_OTLP_ENDPOINT": collector}
+def trace_rows(body: bytes) -> list[Row]:
+    """Throughput, p50 and processor time under each setting, against tracing switched off."""
+    costs = trace_costs(body)
+    off, rows = costs.pop("off"), []
+    figures = (
+        ("invoke, 1 client, p50", "one_client", 1e3, "ms"),
+        ("invoke, 16 clients, throughput", "per_second", 1, "/s"),
+        ("processor time of an invocation, all processes", "cpu", 1e6, "µs"),
+    )
+    for name, cost in costs.items():
+        for what, key, scale, unit in figures:
+            value = statistics.median(getattr(cost, key)) * scale
+            floor = statistics.median(getattr(off, key)) * scale
+            rows.append(against(f"tracing {name}: {what}", value, unit, floor, "tracing off"))
+    return rows
+
+
+def trace_costs(body: bytes) -> dict[str, Cost]:
+    """The costs by setting, sending all spans to a collector last."""
     with ExitStack() as stack:
+        collector = stack.enter_context(_collector())
+        sent = {"100 %, sent": {"STOCKADE_OTLP_ENDPOINT": collector}}
+        settings = SETTINGS | sent
         services = {
             name: stack.enter_context(_with(variables)) for name, variables in settings.items()
         }
         return asyncio.run(_measured(services, body))
+
+
+@contextmanager
+def _collector() -> Iterator[str]:
+    """A collector that takes everything and looks at nothing; its URL."""
+
+    class Taker(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Taker) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @contextmanager

@@ -71,6 +71,13 @@ def test_it_is_what_the_official_protobuf_reads() -> None:
     assert trace_json([]) == {"resourceSpans": []}
 
 
+def test_a_bare_span_of_a_nameless_process_says_no_more_than_there_is() -> None:
+    (resource,) = as_message(trace_json([part("worker", span("a", 1, 0, 5, 9))])).resource_spans
+    assert len(resource.resource.attributes) == 1
+    shown = resource.scope_spans[0].spans[0]
+    assert (shown.parent_span_id, shown.trace_state, len(shown.links)) == (b"", "", 0)
+
+
 def test_what_is_told_twice_is_shown_once() -> None:
     once, again = span("a", 1, 0, 5, 9), span("a", 1, 0, 5, 9)
     shown = in_order([part("gateway", once), part("gateway", again), part("worker")])

@@ -13,6 +13,7 @@ from stockade.core.spans import (
     NoSpans,
     NoTraceStore,
     SpanClock,
+    SpanCounts,
     Steps,
     TracePart,
     Tracer,
@@ -70,6 +71,17 @@ def test_steps_end_where_they_are_marked() -> None:
     (first, a_ns), (second, b_ns) = steps.ends
     assert (first, second) == ("a", "b")
     assert 1 < a_ns <= b_ns
+
+
+def test_what_is_dropped_is_told_by_why() -> None:
+    counts = SpanCounts(recordings=9, dropped_full=1, spans_refused=2)
+    assert counts.dropped() == {
+        "full": 1,
+        "broken": 0,
+        "not_kept": 0,
+        "refused": 2,
+        "not_sent": 0,
+    }
 
 
 async def test_what_is_off_keeps_nothing() -> None:
