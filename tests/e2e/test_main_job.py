@@ -72,6 +72,27 @@ def test_an_invocation_answers_with_output_and_cost(service: Service, data: byte
     assert result.content == data
 
 
+def test_what_ended_is_in_the_history_with_what_it_cost(service: Service) -> None:
+    service.deploy("told", guests.ECHO)
+    answers = [service.invoke("told", b"x" * number) for number in range(3)]
+
+    def usage() -> list[dict[str, object]]:
+        asked = {"params": {"function": "told"}}
+        found: list[dict[str, object]] = service.http.get("/v1/usage", **asked).json()["usage"]
+        return found
+
+    for _ in range(600):
+        if sum(int(str(day["attempts"])) for day in usage()) == 3:
+            break
+        time.sleep(0.05)
+    days = usage()
+    fuel = sum(int(answer.headers["stockade-fuel"]) for answer in answers)
+    assert sum(int(str(day["fuel"])) for day in days) == fuel
+    runs = service.http.get("/v1/runs", params={"function": "told"}).json()["runs"]
+    assert {run["id"] for run in runs} == {a.headers["stockade-invocation-id"] for a in answers}
+    assert {run["outcome"] for run in runs} == {"completed"}
+
+
 def test_a_submission_is_acknowledged_and_done_later(service: Service) -> None:
     service.deploy("echo", guests.ECHO)
     answer = service.http.post("/v1/functions/echo/invocations", content=b"later")

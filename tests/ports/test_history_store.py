@@ -267,3 +267,20 @@ async def test_a_clock_that_jumped_makes_a_day_that_a_calendar_has(store: Histor
     batch = [past(1, finished_ms=2**62), past(2, finished_ms=-(2**62))]
     await store.record([replace(one, attempts=()) for one in batch])
     assert [one.day for one in await store.usage("acme", UsageQuery())] == [2_932_896, 0]
+
+
+async def test_ten_thousand_runs_come_in_one_walk(tmp_path: Path) -> None:
+    catalog = await SqlCatalog.open(f"sqlite:///{tmp_path / 'catalog.db'}")
+    store, count, batch = catalog.history_store(), 10_000, 500
+    for start in range(0, count, batch):
+        some = range(start, start + batch)
+        await store.record([past(number, finished_ms=NOON_MS + number // 7) for number in some])
+    seen: list[int] = []
+    query = RunQuery(most=1000)
+    while page := await store.runs("acme", query):
+        seen += [int(run.invocation[-12:], 16) for run in page]
+        query = replace(query, after=place_of(page[-1]))
+    assert seen == list(reversed(range(count)))
+    (day,) = await store.usage("acme", UsageQuery())
+    assert (day.runs, day.attempts) == ({Outcome.COMPLETED: count}, count)
+    await catalog.aclose()
