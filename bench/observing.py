@@ -38,12 +38,25 @@ def claims(count: int) -> list[Claim]:
     ]
 
 
+def warm_run(metrics: WorkerMetrics) -> Callable[[Claim, Completion], None]:
+    """Counts all that one warm run gives a worker to count, from its module to its end."""
+
+    def ran(claim: Claim, completion: Completion) -> None:
+        metrics.loaded("memory")
+        metrics.got_executor(0.0001)
+        metrics.valkey_answered("begin", 0.0004)
+        metrics.valkey_answered("complete", 0.0004)
+        metrics.ran(claim, completion)
+
+    return ran
+
+
 def run_seconds(ran: Callable[[Claim, Completion], None], runs: Sequence[Claim]) -> float:
-    """Of one run, on the average."""
-    began = time.perf_counter()
+    """Processor time of one run, on the average: others of the machine count for nothing."""
+    began = time.thread_time()
     for claim in runs:
         ran(claim, _DONE)
-    return (time.perf_counter() - began) / len(runs)
+    return (time.thread_time() - began) / len(runs)
 
 
 class PlainCounters:
@@ -59,12 +72,19 @@ class PlainCounters:
         self._wait = Histogram("wait", ".", ["tenant"], registry=registry)
         self._run = Histogram("run", ".", ["tenant"], registry=registry)
         self._memory = Histogram("memory", ".", registry=registry)
+        self._loads = Counter("loads", ".", ["source"], registry=registry)
+        self._executor = Histogram("executor", ".", registry=registry)
+        self._valkey = Histogram("valkey", ".", ["command"], registry=registry)
 
     def ran(self, claim: Claim, completion: Completion) -> None:
         """Counts an attempt."""
         of, attempt = claim.invocation, completion.attempt
         usage, outcome = attempt.usage, attempt.outcome.value
         exemplar = {"trace_id": of.traceparent.split("-")[1]}
+        self._loads.labels("memory").inc()
+        self._executor.observe(0.0001)
+        self._valkey.labels("begin").observe(0.0004)
+        self._valkey.labels("complete").observe(0.0004)
         self._attempts.labels(of.tenant, of.function, outcome).inc()
         self._ended.labels(of.tenant, outcome).inc()
         self._fuel.labels(of.tenant, of.function).inc(usage.fuel)
@@ -75,11 +95,11 @@ class PlainCounters:
 
 
 def page(count: int) -> tuple[int, float]:
-    """Bytes of the page when so many runs were counted, and the seconds that writing it takes."""
+    """Bytes of the page when so many runs were counted, and the processor time to write it."""
     metrics = WorkerMetrics()
     for claim in claims(count):
         metrics.ran(claim, _DONE)
     metrics.review()
-    began = time.perf_counter()
+    began = time.thread_time()
     body, _ = metrics.text("application/openmetrics-text")
-    return len(body), time.perf_counter() - began
+    return len(body), time.thread_time() - began

@@ -6,6 +6,7 @@ and a name's own begins at zero when it gets one: every series only grows.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -19,6 +20,9 @@ from stockade.core.installation_status import QueueFigures
 from stockade.core.invocations import Claim, Completion
 from stockade.core.spans import SpanCounts
 from stockade.core.top_names import TopNames
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter
 
 OTHERS = "(other)"
 _OPENMETRICS = "application/openmetrics-text"
@@ -51,6 +55,7 @@ class WorkerMetrics:
         self._top_tenants: TopNames[str] = TopNames(bounds.tenants)
         self._top_functions: TopNames[tuple[str, str]] = TopNames(bounds.functions)
         self._runs = self.families.runs
+        self._loads: dict[str, Counter] = {}
 
     def ran(self, claim: Claim, completion: Completion) -> None:
         """Counts an attempt whose end was recorded."""
@@ -79,7 +84,10 @@ class WorkerMetrics:
 
     def loaded(self, source: str) -> None:
         """Counts where a compiled module was found: `memory`, `cache`, or `compiled`."""
-        self.families.module_loads.labels(source).inc()
+        counter = self._loads.get(source)
+        if counter is None:
+            counter = self._loads[source] = self.families.module_loads.labels(source)
+        counter.inc()
 
     def compiled(self, seconds: float) -> None:
         """Notes how long a module took to compile."""
