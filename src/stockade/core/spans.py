@@ -20,6 +20,8 @@ _RANDOM_DIGITS, _RANDOM_RANGE = 14, 1 << 56
 NANOS_OF_MS = 1_000_000
 _ATTEMPT = 1 << 16
 """So many places has each attempt; what a gateway records comes before the first."""
+RUN_PLACE = 4
+"""The run's, in its attempt: servers that it asks are told this span."""
 
 
 class SpanKind(IntEnum):

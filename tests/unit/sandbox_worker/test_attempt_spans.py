@@ -1,6 +1,8 @@
 """What a worker tells of an attempt and of its host calls."""
 
+import gc
 from dataclasses import dataclass, field, replace
+from types import FunctionType, ModuleType
 
 import pytest
 
@@ -199,6 +201,34 @@ def test_a_run_that_could_not_start_says_where(steps: tuple[str, ...], name: str
     assert "run" not in shown
     assert shown[name].error == "jail.unavailable"
     assert shown["attempt"].error == "lost"
+
+
+def test_what_waits_to_be_told_holds_neither_input_nor_output() -> None:
+    sink, big = Sink(), [bytes(100_000), bytes(100_001)]
+    of = replace(claim(), invocation=replace(claim().invocation, input_inline=big[0]))
+    result = replace(DONE, output=big[1])
+    spans = AttemptSpans(tracer(sink), of)
+    spans.ended(result, replace(completion(result), output_inline=big[1]), recorded=True)
+    seen: set[int] = set()
+    look = gc.get_referents(*sink.taken)
+    while look:
+        one = look.pop()
+        if id(one) in seen or isinstance(one, type | ModuleType | FunctionType):
+            continue
+        seen.add(id(one))
+        look += gc.get_referents(one)
+    assert len(seen) > 20
+    assert not seen & set(map(id, big))
+
+
+def test_a_store_that_was_away_for_long_makes_no_flood_of_steps() -> None:
+    sink = Sink()
+    spans = AttemptSpans(tracer(sink), claim())
+    for _ in range(100):
+        spans.mark("verify")
+    spans.ended(DONE, completion(DONE), recorded=True)
+    (part,) = sink.taken[0].parts()
+    assert len({span.id for span in part.spans}) == len(part.spans) < 70
 
 
 def test_switched_off_nothing_is_told_and_a_callers_context_goes_through() -> None:
