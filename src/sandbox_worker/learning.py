@@ -39,6 +39,7 @@ _PREPARE_SECONDS = 0.1
 """What a decision waits for a state at most, when the store does not answer at once."""
 _AWAY_SECONDS = 2.0
 """Nobody waits for the store so soon after it did not answer."""
+_TELL_AWAY_SECONDS = 60.0
 _FRESH_SECONDS = 2.0
 _ACTIVE_SECONDS = 5.0
 _BATCH, _BATCHES = 32, 32
@@ -72,6 +73,7 @@ class SharedLearning:
         self._seen: dict[Key, float] = {}
         self._active: dict[Key, float] = {}
         self._away_until = self._dropped = 0.0
+        self._told_away = -_TELL_AWAY_SECONDS
         self._flights: SingleFlight[tuple[Key, ...], None] = SingleFlight()
 
     # -- the policy --------------------------------------------------------------------------------
@@ -90,7 +92,6 @@ class SharedLearning:
 
     def observe(self, observation: AttemptObservation) -> None:
         """Learns from an attempt's end, and notes it for the others."""
-        self._touch(scopes_of(observation.source))
         self._policy.observe(observation)
 
     async def prepare(self, source: Source) -> None:
@@ -270,10 +271,13 @@ class SharedLearning:
         return asyncio.get_running_loop().time() < self._away_until
 
     def _note_away(self) -> None:
+        now = asyncio.get_running_loop().time()
         if not self._is_resting:
-            _log.warning("learning_store_away", lessons=self._journal.lessons)
             self._metrics.learned("away", 1)
-        self._away_until = asyncio.get_running_loop().time() + _AWAY_SECONDS
+        if now - self._told_away >= _TELL_AWAY_SECONDS:
+            self._told_away = now
+            _log.warning("learning_store_away", lessons=self._journal.lessons)
+        self._away_until = now + _AWAY_SECONDS
 
 
 def _stays_aside(part: Part) -> bool:

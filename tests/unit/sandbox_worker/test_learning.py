@@ -302,6 +302,28 @@ async def test_what_nobody_can_measure_never_enters(store: Store) -> None:
     assert sum(part.needs["wall"].counts.values()) == 1
 
 
+@pytest.mark.parametrize("jump_ms", [-(10**12), -7_200_000, -1, 1, 7_200_000, 10**12])
+async def test_a_worker_whose_clock_jumps_spoils_nothing_for_the_others(
+    store: Store, jump_ms: int
+) -> None:
+    one, wrong = worker(store), worker(store)
+    for round_ms in range(0, 5000, 1000):
+        saw(one, 10, since_ms=round_ms)
+        saw(wrong, 10, since_ms=round_ms + jump_ms)
+        saw(wrong, 2, good=False, since_ms=round_ms + jump_ms)
+        await wrong.share()
+        await one.share()
+    saw(one, 20, since_ms=6000)
+    await one.share()
+    part = await part_in(store)
+    assert plain(part_of(plain(part))) == plain(part)
+    assert 10 <= part.firsts.trials <= 200
+    assert part.firsts.successes / part.firsts.trials > 0.6
+    decision = one.decide(replace(FAILED, now_ms=NOW_MS + 7000))
+    assert decision.retry
+    assert decision.delay_ms <= FAILED.settings.max_delay_ms
+
+
 async def test_ten_thousand_ends_leave_a_kilobyte(store: Store) -> None:
     one = worker(store)
     for i in range(25):
