@@ -228,6 +228,9 @@ async def test_pruning_is_bounded_and_what_went_never_counts_again(store: Histor
     assert await store.prune(NOON_MS, 100) == 0
     assert await store.record(batch) == Recorded()
     assert list(await store.usage("acme", UsageQuery())) == list(before)
+    assert await store.prune(NOON_MS + 8, 100) == 4
+    assert await store.record(batch) == Recorded()
+    assert await ids_of(store) == [9, 8]
     assert await store.prune_usage(FIRST_DAY, 100) == 0
     assert await store.prune_usage(FIRST_DAY + 1, 100) == 1
     assert list(await store.usage("acme", UsageQuery())) == []

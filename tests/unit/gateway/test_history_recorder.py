@@ -256,3 +256,13 @@ def test_the_history_outlives_the_records(days: int, *, sound: bool) -> None:
         return
     with pytest.raises(ValidationError):
         RecorderSettings(**given)  # type: ignore[arg-type]
+
+
+async def test_the_retention_loop_says_what_it_deleted() -> None:
+    store = MemoryHistoryStore()
+    await store.record([past(1, finished_ms=NOON_MS - 20 * DAY_MS)])
+    with capture_logs() as logs:
+        async with pruning_history(store, Feed(), HistoryRetention(10, 0)), asyncio.timeout(30):
+            while not logs:
+                await asyncio.sleep(0.001)
+    assert (logs[0]["event"], logs[0]["count"]) == ("history_pruned", 1)
