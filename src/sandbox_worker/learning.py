@@ -45,6 +45,10 @@ _ACTIVE_SECONDS = 5.0
 _BATCH, _BATCHES = 32, 32
 """Scopes between two looks at other work, and how often of that in one round."""
 _TRIES = 4
+_TROUBLES = (
+    *(TimeoutError, StockadeError),
+    *(ArithmeticError, LookupError, ValueError, RuntimeError),
+)
 _BY_FIXED = "What was learned could not be read, so the fixed rules decide: "
 
 
@@ -106,7 +110,9 @@ class SharedLearning:
         try:
             async with asyncio.timeout(_PREPARE_SECONDS):
                 await self._flights.run(stale, lambda: self._refresh(stale))
-        except TimeoutError:
+        except _TROUBLES as error:
+            # What cannot be known is no run's trouble.
+            _log.warning("learning_not_prepared", error=type(error).__name__)
             self._note_away()
 
     # -- the rounds --------------------------------------------------------------------------------
@@ -123,15 +129,16 @@ class SharedLearning:
             try:
                 async with asyncio.timeout(_LAST_ROUND_SECONDS):
                     await self.share()
-            except TimeoutError:
-                _log.warning("learning_not_shared", lessons=self._journal.lessons)
+            except _TROUBLES as error:
+                name, lessons = type(error).__name__, self._journal.lessons
+                _log.warning("learning_not_shared", lessons=lessons, error=name)
 
     async def _share_forever(self) -> None:
         while True:
             await asyncio.sleep(ROUND_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads
             try:
                 await self.share()
-            except (StockadeError, ArithmeticError, LookupError, ValueError, RuntimeError) as error:
+            except _TROUBLES as error:
                 _log.error("learning_round_broke", exc_info=error)
 
     async def share(self) -> None:

@@ -189,6 +189,19 @@ async def test_a_key_of_another_type_reads_as_what_cannot_be_read(valkey_url: st
     await connections.close()
 
 
+async def test_an_index_of_another_type_is_begun_anew(valkey_url: str) -> None:
+    states, connections = await opened(valkey_url), RedisConnections(valkey_url)
+    assert await written(states, FUNCTION)
+    (index,) = await keys_of(connections, "learnedindex:*")
+    await connections.call("DEL", index)
+    await connections.call("SET", index, "text")
+    assert await written(states, UPSTREAM)
+    assert await states.scopes("acme") == [UPSTREAM]
+    assert (await loaded(states, FUNCTION)).state == STATE
+    await states.aclose()
+    await connections.close()
+
+
 async def test_a_place_that_is_away_answers_nothing_and_raises_nothing() -> None:
     states = RedisLearnedStates.open("redis://127.0.0.1:1", 2)
     assert await states.load([FUNCTION, ()]) == [None, None]

@@ -190,6 +190,21 @@ async def test_a_store_that_never_answers_delays_one_decision_for_a_moment(store
     store.silent.set()
 
 
+async def test_a_store_that_breaks_fails_no_run(store: Store) -> None:
+    one = worker(store)
+    saw(one, 1)
+
+    async def breaks(_scopes: Sequence[Scope]) -> list[LearnedState | None]:
+        raise RuntimeError("The queue's server refused a command.")
+
+    store.load = breaks  # type: ignore[method-assign]
+    await one.prepare(SOURCE)
+    assert one.decide(FAILED).retry
+    async with one.sharing():
+        pass
+    assert events(one)["away"] == 1
+
+
 async def test_a_write_whose_answer_was_lost_counts_once(store: Store) -> None:
     one = worker(store)
     store.mute = True

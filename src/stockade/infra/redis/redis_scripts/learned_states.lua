@@ -16,6 +16,10 @@ if kind ~= 'hash' and kind ~= 'none' then
   call('HSET', key, 'v', 1, 's', string.char(193))
 end
 
+-- An index that is none is begun anew: what is written again stands in it.
+local kind_of_index = call('TYPE', index).ok
+if kind_of_index ~= 'zset' and kind_of_index ~= 'none' then call('DEL', index) end
+
 local function keep(ms)
   if call('HGET', key, 'f') then
     call('PERSIST', key)
