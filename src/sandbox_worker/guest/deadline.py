@@ -66,7 +66,7 @@ class Deadline:
         self._wall_at: float | None = None
         """When the time is over, on the monotonic clock, where the alarm comes before that."""
         self._early = False
-        self._settled = False
+        self._telling = self._settled = False
         self._tick = threading.Condition()
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
@@ -107,15 +107,18 @@ class Deadline:
     def _settle(self) -> None:
         """Stops it where several alarms may have gone off while the guest ran.
 
-        Python tells of those as of one, so their count says nothing: the thread itself is asked.
+        Python tells of those as of one, so their count says nothing: the thread itself is asked,
+        unless it has told all that it was to tell and the next alarm is still to come.
         """
+        left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
         with self._tick:
-            # The thread sets no alarm any more.
-            self._wall_at = 0.0
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            self._settled = False
-            os.write(self._writer, _MARK)
-            self._tick.wait_for(lambda: self._settled)
+            if self._telling or not (self._early and left > 0):
+                # The thread sets no alarm any more.
+                self._wall_at = 0.0
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                self._settled = False
+                os.write(self._writer, _MARK)
+                self._tick.wait_for(lambda: self._settled)
             self._fired = self._ticked
         self._wall_at, self._early = None, False
 
@@ -138,6 +141,7 @@ class Deadline:
             with self._tick:
                 self._ticked += len(data) - marks
                 self._settled |= marks > 0
+                self._telling = False
                 self._tick.notify_all()
 
     def _hear_alarm(self) -> None:
@@ -154,6 +158,6 @@ class Deadline:
             left = self._wall_at - time.monotonic()
             if left <= 0:
                 return True
-            self._early = False
+            self._early, self._telling = False, True
             signal.setitimer(signal.ITIMER_REAL, max(left, _AT_ONCE_SECONDS))
             return False

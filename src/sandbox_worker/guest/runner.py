@@ -88,7 +88,6 @@ class Runner:
             run.state.varying = Replayed(self._current.ask)
         elif command.note_bytes:
             run.state.varying = Noting(command.note_bytes)
-        timer.arm(command.limits.wall_ms / 1000)
         try:
             return run.execute(prepared, abi)
         finally:
@@ -110,6 +109,8 @@ class _Run:
     def execute(self, prepared: Prepared, abi: Abi) -> Ran:
         try:
             self._machine.begin(self.state.limits)
+            # An alarm before the store counts epochs would be for nobody.
+            self._timer.arm(self.state.limits.wall_ms / 1000)
             self._machine.instantiate(prepared)
             return self._completed(self._call(abi))
         except (Trap, WasmtimeError) as stopped:
