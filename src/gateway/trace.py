@@ -21,7 +21,7 @@ REASON_HEADER = "Stockade-Reason"
 _ID_NAME, _REASON_NAME = REQUEST_ID_HEADER.lower().encode(), REASON_HEADER.lower().encode()
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-_SINGULAR = {"aliases": "alias"}
+_SINGULAR = {"aliases": "alias", "retries": "retry"}
 
 
 @dataclass(slots=True)

@@ -179,7 +179,7 @@ class HostCallsOfRun:
 
     async def _fetch(self, call: HostCall) -> HostReply:
         request = parse_request(call.data)
-        self._spans.fetches(request)
+        self._spans.fetches(request, self._grants.http)
         self._fetches += 1
         egress = self._broker.egress
         if self._fetches > egress.policy.max_fetches:

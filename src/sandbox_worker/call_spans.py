@@ -1,23 +1,27 @@
 """Notes the host calls of one run as spans: what was asked and how it ended, never what was said.
 
-Paths, queries, headers, keys and values are the tenant's own affair and may be secret; the server's
-name, the method, the status and the sizes are told.
+Paths, queries, headers, keys and values are the tenant's own affair and may be secret; the method,
+the status and the sizes are told. The server is told as the grant names it: a guest can put what
+it likes into the name of a server that is not there, a secret too.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 from sandbox_worker.attempt_spans import AttemptSpans
 from sandbox_worker.guest.frames import HostCall, HostReply
 from stockade.core import span_names as names
+from stockade.core.egress import HttpGrant
 from stockade.core.host_functions import OFFERED
 from stockade.core.http_messages import MAX_HEADERS, HttpRequest, HttpResponse
 from stockade.core.spans import SpanKind, Value
 
 _PARENT, _STATE = "traceparent", "tracestate"
 _UNKNOWN = "unknown"
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_OTHER_METHOD = "_OTHER"
 
 
 class CallSpans:
@@ -61,16 +65,18 @@ class CallSpans:
         """Notes a fact of the call under way."""
         self._facts[name] = value
 
-    def fetches(self, request: HttpRequest) -> None:
-        """It asks a server."""
-        url = request.url
+    def fetches(self, request: HttpRequest, grants: Sequence[HttpGrant]) -> None:
+        """It asks a server, under one of these grants or none."""
+        method = request.method if request.method in _METHODS else _OTHER_METHOD
         self._kind = SpanKind.CLIENT
-        self._facts |= {
-            names.HTTP_METHOD: request.method,
-            names.SERVER_ADDRESS: url.host,
-            names.SERVER_PORT: url.port,
-            names.URL_SCHEME: url.scheme,
-        }
+        self._facts[names.HTTP_METHOD] = method
+        covering = (one for one in grants if one.covers(request.method, request.url))
+        if (grant := next(covering, None)) is not None:
+            self._facts |= {
+                names.SERVER_ADDRESS: f"{'*.' if grant.subdomains else ''}{grant.host}",
+                names.SERVER_PORT: grant.port,
+                names.URL_SCHEME: grant.scheme,
+            }
 
     def fetched(self, response: HttpResponse) -> None:
         """The server answered."""

@@ -7,6 +7,7 @@ from gateway.json_response import JSONResponse
 from gateway.numbers import read_number
 from gateway.openapi import json_body
 from gateway.routes.context import Context, caller_of
+from gateway.trace import note_object
 from gateway.usecases.keep_retry_states import (
     FORMAT,
     ImportRequest,
@@ -16,13 +17,13 @@ from gateway.usecases.keep_retry_states import (
     freeze,
     look,
     scopes_after,
+    states_named,
 )
 from gateway.usecases.show_retry_state import shown
 from stockade.core.actions import Action
 from stockade.core.errors import StockadeError
 from stockade.core.learned_states import Scope
 from stockade.core.modules import FunctionVersion
-from stockade.core.names import check_name
 
 router = APIRouter(tags=["retries"])
 MAX_IMPORT_BYTES = 2 * 1024 * 1024
@@ -101,6 +102,7 @@ async def post_import(request: Request) -> Response:
     """Takes the place of what is known of each scope. One state that is refused refuses all."""
     context, caller = await caller_of(request, Action.MANAGE_RETRIES)
     asked = await read_json(request, ImportRequest, MAX_IMPORT_BYTES)
+    note_object(request, states_named(asked))
 
     async def resolve(function: str, version: int) -> FunctionVersion:
         return await context.resolver.resolve(caller.tenant, function, None, version, "")
@@ -118,8 +120,8 @@ async def _freeze(request: Request, *, frozen: bool) -> Response:
 async def _target(request: Request) -> tuple[Context, str, Scope]:
     """Whose state is meant: the caller may manage it, and it is there."""
     function = request.query_params.get("function")
-    if function is not None:
-        check_name("function", function)
+    named = (function, request.query_params.get("version"))
+    note_object(request, "/".join(part for part in named if part))
     context, caller = await caller_of(request, Action.MANAGE_RETRIES, function)
     asked = _version(request)
     if function is None:

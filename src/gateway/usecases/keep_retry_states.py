@@ -23,6 +23,7 @@ MAX_FUNCTION_BYTES, MAX_TENANT_BYTES = 1024, 8192
 _MAX_UPSTREAM_CHARACTERS = 300
 _TRIES = 8
 _CHUNK = 64
+_MOST_NAMED, _MAX_NAMED_CHARACTERS = 50, 80
 
 _T = TypeVar("_T")
 Resolve = Callable[[str, int], Awaitable[FunctionVersion]]
@@ -127,6 +128,20 @@ def named(scope: Scope) -> dict[str, object]:
             return {"function": function, "version": int(version)}
         case _:
             return {}
+
+
+def states_named(asked: ImportRequest) -> str:
+    """Whose states these are, for the audit log: `f/1, upstream, tenant`, as the caller names them.
+
+    Cut off where many are named.
+    """
+    return ", ".join(_named_by(entry) for entry in asked.states[:_MOST_NAMED])
+
+
+def _named_by(entry: StateEntry) -> str:
+    if entry.function is not None:
+        return f"{entry.function[:_MAX_NAMED_CHARACTERS]}/{entry.version}"
+    return (entry.upstream or "tenant")[:_MAX_NAMED_CHARACTERS]
 
 
 async def bring(services: Services, resolve: Resolve, tenant: str, asked: ImportRequest) -> int:

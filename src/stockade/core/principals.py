@@ -68,7 +68,8 @@ class Principal:
         """
         if self.scopes and not _covers(self.scopes, action, function):
             group = action.group.value
-            wanted = group if function is None else f"{group}:{function}"
+            alone = function is not None and action.group is not Group.ADMINISTER
+            wanted = f"{group}:{function}" if alone else group
             raise StockadeError(
                 "auth.scope_missing",
                 f"This credential lacks the scope {wanted!r}. Use one that has it, or that has no"

@@ -10,7 +10,7 @@ from sandbox_worker.attempt_spans import MOST_CALLS, AttemptSpans
 from sandbox_worker.call_spans import CallSpans
 from sandbox_worker.guest.frames import HostCall, HostReply
 from stockade.core import span_names as names
-from stockade.core.egress import parse_url
+from stockade.core.egress import parse_http_grant, parse_url
 from stockade.core.http_messages import HttpRequest, HttpResponse
 from stockade.core.invocations import Claim, Completion, Invocation, RetryCarry
 from stockade.core.limits import Limits
@@ -274,7 +274,7 @@ def test_a_fetch_says_which_server_and_how_it_answered() -> None:
     spans = AttemptSpans(tracer(sink), claim())
     calls = CallSpans(spans)
     with calls.calling(HostCall("http_fetch")):
-        calls.fetches(asked())
+        calls.fetches(asked(), [parse_http_grant("GET https://a.example:8443")])
         calls.fetched(HttpResponse(503))
         calls.answered(HostReply(0))
     with calls.calling(HostCall("\x1b[31mno such call")):
@@ -294,6 +294,27 @@ def test_a_fetch_says_which_server_and_how_it_answered() -> None:
     assert shown["kv_get"].error == "wall"
     assert "hunter2" not in str(part)
     assert "\x1b" not in str(part)
+
+
+@pytest.mark.parametrize(
+    ("grant", "told_server"),
+    [("* https://*.a.example", "*.a.example"), ("GET https://b.example", None)],
+)
+def test_no_server_that_a_guest_makes_up_is_told(grant: str, told_server: str | None) -> None:
+    sink = Sink()
+    spans = AttemptSpans(tracer(sink), claim())
+    calls = CallSpans(spans)
+    with calls.calling(HostCall("http_fetch")):
+        url = parse_url("https://hunter2.a.example/")
+        calls.fetches(HttpRequest("HUNTER", url, (), b""), [parse_http_grant(grant)])
+        calls.failed("http_fetch.unreachable")
+        calls.answered(HostReply(2))
+    spans.ended(DONE, completion(DONE), recorded=True)
+    (part,) = sink.taken[0].parts()
+    facts = named(part)["http_fetch"].attributes
+    assert facts.get(names.SERVER_ADDRESS) == told_server
+    assert facts[names.HTTP_METHOD] == "_OTHER"
+    assert "hunter" not in str(part).lower()
 
 
 def test_a_server_is_told_the_runs_context() -> None:
