@@ -10,6 +10,7 @@ from gateway.auth import Authenticator
 from gateway.authorizer import Authorizer
 from gateway.body_room import BodyRoom
 from gateway.catalog_memory import CatalogMemory
+from gateway.export_stream import MOST_EXPORTS, TOO_MANY_EXPORTS
 from gateway.listeners import Listeners
 from gateway.metrics_middleware import MetricsMiddleware
 from gateway.oci import routes as oci
@@ -94,6 +95,7 @@ def create_app(services: Services) -> FastAPI:
         trail,
         StatusTeller(services),
         Listeners(services.settings.listeners),
+        Listeners(MOST_EXPORTS, TOO_MANY_EXPORTS),
     )
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(AuditMiddleware, trail=trail, clock=services.clock)

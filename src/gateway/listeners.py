@@ -1,4 +1,4 @@
-"""How many may listen at once: all together, and of one tenant."""
+"""How many may hold a connection open for long at once: all together, and of one tenant."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,13 +7,24 @@ from contextlib import contextmanager
 from stockade.core.errors import StockadeError
 
 _TENANTS_SHARE = 4
+TOO_MANY_LISTENERS = StockadeError(
+    "events.too_many_listeners",
+    "As many listen to events here as may. Try again later, or ask for the record.",
+    retryable=True,
+)
 
 
 class Listeners:
-    """Places for `most`, of which one tenant gets a quarter: each holds a connection open."""
+    """Places for `most`, of which one tenant gets a quarter: each holds a connection open.
 
-    def __init__(self, most: int) -> None:
+    Args:
+        most: How many, of all tenants.
+        refusal: What becomes of more.
+    """
+
+    def __init__(self, most: int, refusal: StockadeError = TOO_MANY_LISTENERS) -> None:
         self._most = most
+        self._refusal = refusal
         self._listening: Counter[str] = Counter()
 
     @property
@@ -26,15 +37,12 @@ class Listeners:
         """Takes a place inside.
 
         Raises:
-            StockadeError: `events.too_many_listeners`.
+            StockadeError: The refusal, such as `events.too_many_listeners`.
         """
         own = self._listening[tenant]
         if own >= max(1, self._most // _TENANTS_SHARE) or self.count >= self._most:
-            raise StockadeError(
-                "events.too_many_listeners",
-                "As many listen to events here as may. Try again later, or ask for the record.",
-                retryable=True,
-            )
+            refusal = self._refusal
+            raise StockadeError(refusal.code, refusal.message, retryable=refusal.retryable)
         self._listening[tenant] += 1
         try:
             yield

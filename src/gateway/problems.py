@@ -52,6 +52,7 @@ STATUS: dict[str, int] = {
     "catalog.value_invalid": 400,
     "events.place_invalid": 400,
     "events.too_many_listeners": 429,
+    "export.too_many": 429,
     "function.concurrency_invalid": 400,
     "function.deleted": 410,
     "function.env_invalid": 400,

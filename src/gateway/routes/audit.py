@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import StreamingResponse
 
+from gateway.export_stream import LINES, Check, ExportStream, may_still
 from gateway.json_response import JSONResponse
 from gateway.openapi import optional
 from gateway.routes.context import Context, caller_of
@@ -31,7 +31,6 @@ _EXPORT_QUERY = {
     "after": "Goes on after the entry of this number; from the oldest when left out.",
     "limit": "At most so many entries; all when left out.",
 }
-_LINES = "application/x-ndjson"
 
 
 @router.get(
@@ -66,7 +65,7 @@ async def get_head(request: Request) -> Response:
     "/v1/audit/export",
     summary="Export the audit log",
     openapi_extra={"parameters": optional("query", _EXPORT_QUERY)},
-    responses={200: {"content": {_LINES: {}}, "description": "One entry a line, then the head."}},
+    responses={200: {"content": {LINES: {}}, "description": "One entry a line, then the head."}},
 )
 async def export(request: Request) -> Response:
     """Oldest first, in canonical form; the signed head is the last line of an export that is whole.
@@ -76,18 +75,21 @@ async def export(request: Request) -> Response:
     context, caller = await caller_of(request, Action.READ_AUDIT)
     after = _number(request, "after", None, least=0)
     limit = _number(request, "limit", None, least=1)
-    return await _exported(context, caller.tenant, after, limit)
+    check = may_still(request, Action.READ_AUDIT)
+    return await _exported(context, caller.tenant, after, limit, check)
 
 
-async def _exported(context: Context, chain: str, after: int | None, limit: int | None) -> Response:
+async def _exported(
+    context: Context, chain: str, after: int | None, limit: int | None, check: Check
+) -> Response:
     await context.audit.flush()
     log = context.services.audit
     head = await log.head(chain)
     if head is None:
-        return Response(b"", media_type=_LINES)
+        return Response(b"", media_type=LINES)
     begin = head.first_sequence - 1 if after is None else min(after, head.sequence)
     end = head.sequence if limit is None else min(head.sequence, begin + limit)
-    return StreamingResponse(_lines(log, head, begin, end), media_type=_LINES)
+    return ExportStream(_lines(log, head, begin, end), context.exports, chain, check)
 
 
 async def _lines(log: AuditLog, head: AuditHead, begin: int, end: int) -> AsyncIterator[bytes]:

@@ -40,6 +40,7 @@ class Context:
     audit: AuditTrail
     status: StatusTeller
     listeners: Listeners
+    exports: Listeners
     streams: StreamTurns = field(default_factory=StreamTurns)
     history: HistoryMeter = field(default_factory=HistoryMeter)
     writing: SingleFlight[str, bytes] = field(default_factory=SingleFlight)

@@ -1,12 +1,12 @@
 """`/v1/runs`: what ended, kept longer than records are; to look at and to export."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from starlette.responses import StreamingResponse
 
+from gateway.export_stream import LINES, ExportStream, may_still
 from gateway.json_response import JSONResponse
 from gateway.openapi import optional
 from gateway.places import run_place, text_of
@@ -15,14 +15,13 @@ from gateway.routes.headers import page_size, query_number, query_time
 from stockade.core.actions import Action
 from stockade.core.errors import StockadeError
 from stockade.core.history import HistoryStore, PastAttempt, Run, RunQuery
-from stockade.core.names import check_name
 from stockade.core.outcomes import Outcome
 
 router = APIRouter(tags=["history"])
 _MOST_LISTED, _LISTED = 1000, 100
-_PAGE = 500
+_PAGE = 200
+_CHUNK_BYTES = 64 * 1024
 _MOST_LIMIT_CHARACTERS = 64
-_LINES = "application/x-ndjson"
 _FILTER = {
     "function": "Of this function.",
     "version": "Of this version of the function.",
@@ -55,8 +54,8 @@ async def get_runs(request: Request) -> Response:
 
     A run is there a moment after its end, and for as long as the operator keeps the history.
     """
+    context, caller = await caller_of(request, Action.READ, asked_function(request))
     query = replace(_query(request), most=page_size(request, _LISTED, _MOST_LISTED))
-    context, caller = await caller_of(request, Action.READ, query.function or None)
     found = await context.services.history.runs(caller.tenant, query)
     following = _place(found[-1]) if len(found) == query.most else None
     return JSONResponse({"runs": [shown_run(one) for one in found], "next": following})
@@ -66,15 +65,22 @@ async def get_runs(request: Request) -> Response:
     "/v1/runs/export",
     summary="Export runs with their attempts",
     openapi_extra={"parameters": optional("query", _EXPORT_QUERY)},
-    responses={200: {"content": {_LINES: {}}, "description": "One run a line, attempts within."}},
+    responses={200: {"content": {LINES: {}}, "description": "One run a line, attempts within."}},
 )
 async def export_runs(request: Request) -> Response:
     """Oldest end first, as NDJSON; `place` in each line says where an export can go on."""
+    function = asked_function(request)
+    context, caller = await caller_of(request, Action.READ, function)
     query = replace(_query(request), oldest_first=True)
-    context, caller = await caller_of(request, Action.READ, query.function or None)
     most = page_size(request, 0, _MOST_EXPORTED) or None
     lines = _lines(context.services.history, caller.tenant, query, most)
-    return StreamingResponse(lines, media_type=_LINES)
+    check = may_still(request, Action.READ, function)
+    return ExportStream(lines, context.exports, caller.tenant, check)
+
+
+def asked_function(request: Request) -> str | None:
+    """The function that the query asks for: whoever may read no other may ask for this one."""
+    return request.query_params.get("function") or None
 
 
 def shown_run(run: Run) -> dict[str, object]:
@@ -100,7 +106,7 @@ def shown_run(run: Run) -> dict[str, object]:
 async def _lines(
     history: HistoryStore, tenant: str, query: RunQuery, most: int | None
 ) -> AsyncIterator[bytes]:
-    """A page at a time, as the reader takes them."""
+    """A page at a time is looked up, as the reader takes them."""
     left = most
     while True:
         size = _PAGE if left is None else min(_PAGE, left)
@@ -108,12 +114,25 @@ async def _lines(
         if page:
             ids = list(dict.fromkeys(run.invocation for run in page))
             attempts = await history.attempts_of(tenant, ids)
-            yield b"".join(_line(run, attempts.get(run.invocation, ())) for run in page)
+            for chunk in _chunks(_line(run, attempts.get(run.invocation, ())) for run in page):
+                yield chunk
         left = None if left is None else left - len(page)
         if len(page) < size or left == 0:
             return
         last = page[-1]
         query = replace(query, after=(last.finished_ms, last.invocation, last.redrive))
+
+
+def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Several lines in one piece, made as they are sent: guests' words may be long."""
+    chunk = bytearray()
+    for line in lines:
+        chunk += line
+        if len(chunk) >= _CHUNK_BYTES:
+            yield bytes(chunk)
+            chunk.clear()
+    if chunk:
+        yield bytes(chunk)
 
 
 def _line(run: Run, attempts: Sequence[PastAttempt]) -> bytes:
@@ -144,10 +163,8 @@ def _place(run: Run) -> str:
 
 def _query(request: Request) -> RunQuery:
     given = request.query_params
-    function, version = given.get("function", ""), query_number(request, "version")
-    if function:
-        check_name("function", function)
-    elif version is not None:
+    function, version = asked_function(request) or "", query_number(request, "version")
+    if version is not None and not function:
         raise StockadeError("request.query_invalid", "A version is a function's: name that too.")
     limit = given.get("exceeded", "")[:_MOST_LIMIT_CHARACTERS]
     return RunQuery(

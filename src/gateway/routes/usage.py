@@ -12,10 +12,10 @@ from gateway.openapi import optional
 from gateway.places import text_of, usage_place
 from gateway.routes.context import caller_of
 from gateway.routes.headers import page_size
+from gateway.routes.runs import asked_function
 from stockade.core.actions import Action
 from stockade.core.errors import StockadeError
 from stockade.core.history import UsageDay, UsageQuery
-from stockade.core.names import check_name
 
 router = APIRouter(tags=["history"])
 _MOST_LISTED, _LISTED = 1000, 100
@@ -41,8 +41,8 @@ async def get_usage(request: Request) -> Response:
 
     A run counts on the UTC day that it ended, an attempt and its cost on the day that that ended.
     """
+    context, caller = await caller_of(request, Action.READ, asked_function(request))
     query = _query(request)
-    context, caller = await caller_of(request, Action.READ, query.function or None)
     found = await context.services.history.usage(caller.tenant, query)
     full = len(found) == query.most
     following = text_of((found[-1].day, found[-1].function)) if full else None
@@ -61,15 +61,11 @@ def _shown(one: UsageDay) -> dict[str, object]:
 
 
 def _query(request: Request) -> UsageQuery:
-    given = request.query_params
-    function = given.get("function", "")
-    if function:
-        check_name("function", function)
     return UsageQuery(
-        function=function,
+        function=asked_function(request) or "",
         first_day=_day(request, "first_day"),
         last_day=_day(request, "last_day"),
-        after=usage_place(given.get("after")),
+        after=usage_place(request.query_params.get("after")),
         most=page_size(request, _LISTED, _MOST_LISTED),
     )
 

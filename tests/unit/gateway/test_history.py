@@ -1,10 +1,14 @@
 """`/v1/runs`, `/v1/usage`, and records that have gone."""
 
 import json
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
+from gateway.export_stream import MOST_EXPORTS
 from gateway.places import text_of
 from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.errors import StockadeError
@@ -23,6 +27,37 @@ async def record(gateway: Installation, *histories: InvocationHistory) -> None:
 
 def alices(number: int, **changes: object) -> InvocationHistory:
     return past(number, "alice", **changes)
+
+
+def asgi_request(
+    path: str, key: str, pages: list[bytes], begins: Callable[[], Awaitable[None]]
+) -> tuple[Scope, Receive, Send]:
+    """A GET whose answer's pieces come into `pages`; `begins` is awaited when the answer begins."""
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"authorization", f"Bearer {key}".encode())],
+        "client": ("127.0.0.1", 1),
+        "server": ("gateway", 80),
+    }
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await begins()
+        else:
+            pages.append(message["body"])
+
+    return scope, receive, send
 
 
 async def pages(gateway: Installation, path: str, name: str) -> list[dict[str, object]]:
@@ -150,6 +185,75 @@ async def test_an_export_has_the_attempts_and_goes_on_where_it_ended(
     assert [json.loads(line) for line in rest.text.splitlines()] == lines[1:2]
     only = await gateway.http.get("/v1/runs/export?function=nothing")
     assert (only.status_code, only.text) == (200, "")
+
+
+@pytest.mark.parametrize("path", ["/v1/runs/export", "/v1/audit/export"])
+async def test_an_export_ends_with_the_key_that_began_it(
+    gateway: Installation, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("gateway.export_stream.CHECK_SECONDS", 0.0)
+    await record(gateway, *(alices(n) for n in range(3)))
+    await gateway.deploy()
+    text = await gateway.new_key("alice")
+    pages: list[bytes] = []
+
+    async def leave() -> None:
+        assert await gateway.catalog.revoke_key("alice", text.split("_")[2], 1)
+        gateway.app.state.context.authenticator.forget_all()
+
+    asking = asgi_request(path, text, pages, leave)
+    with pytest.raises(RuntimeError):
+        await gateway.app(*asking)
+    assert b"".join(pages) == b""
+    assert gateway.app.state.context.exports.count == 0
+
+
+async def test_an_export_is_sent_in_pieces_however_long_guests_words_are(
+    gateway: Installation,
+) -> None:
+    long = "\x1f" * 4096
+    await record(gateway, *(alices(n, detail=long, finished_ms=NOON_MS + n) for n in range(20)))
+    pieces: list[bytes] = []
+
+    async def begins() -> None:
+        pass
+
+    await gateway.app(*asgi_request("/v1/runs/export", gateway.key, pieces, begins))
+    assert max(map(len, pieces)) < 100_000
+    lines = [json.loads(line) for line in b"".join(pieces).splitlines()]
+    assert [line["detail"] for line in lines] == [long] * 20
+
+
+async def test_exports_are_bounded_for_a_tenant_and_for_all(gateway: Installation) -> None:
+    exports, share = gateway.app.state.context.exports, MOST_EXPORTS // 4
+    with ExitStack() as held:
+        for _ in range(share):
+            held.enter_context(exports.listening("alice"))
+        for path in ("/v1/runs/export", "/v1/audit/export"):
+            await gateway.deploy()
+            problem = refused(await gateway.http.get(path), 429, "export.too_many")
+            assert problem["retryable"] is True
+        async with gateway.client(await gateway.new_key("bob")) as bob:
+            assert (await bob.get("/v1/runs/export")).status_code == 200
+    assert (await gateway.http.get("/v1/runs/export")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/runs?limit=x",
+        "/v1/runs?function=%00",
+        "/v1/runs/export?outcome=x",
+        "/v1/usage?first_day=x",
+        "/v1/retries?limit=x",
+        "/v1/retries/export?function=%00",
+    ],
+)
+async def test_who_has_no_key_is_told_nothing_of_the_question(
+    gateway: Installation, path: str
+) -> None:
+    async with gateway.client(None) as stranger:
+        refused(await stranger.get(path), 401, "auth.key_missing")
 
 
 async def test_an_invocation_is_found_when_its_record_has_gone(gateway: Installation) -> None:

@@ -11,6 +11,7 @@ import pytest
 from gateway.routes.retry_states import MAX_IMPORT_BYTES
 from gateway.usecases.keep_retry_states import FORMAT, MOST_IMPORTED
 from stockade.core.api_keys import ApiKey, generate_key
+from stockade.core.audit import EntryKind
 from stockade.core.learned_states import LearnedState, Scope, StateWrite
 from stockade.core.principals import Role
 from stockade.infra.memory.memory_learned_states import MemoryLearnedStates
@@ -320,6 +321,26 @@ async def test_only_admins_change_them(gateway: Installation, role: Role) -> Non
         calls += [caller.get("/v1/retries/export"), caller.post("/v1/retries/import", json=body())]
         for call in calls:
             refused(await call, 403, "auth.denied")
+
+
+async def test_the_audit_log_says_whose_state_was_changed(gateway: Installation) -> None:
+    await gateway.deploy()
+    for call in (f"freeze{MEANT}", "unfreeze?function=f", "reset"):
+        assert (await gateway.http.post(f"/v1/retries/{call}")).status_code == 200
+    entries = [good(), good(function=None, version=None, upstream="http_fetch:x")]
+    answer = await gateway.http.post("/v1/retries/import", json=body(*entries))
+    assert answer.json() == {"imported": 2}
+    changes = [
+        (entry.facts.call.rpartition("/")[2], entry.facts.object_kind, entry.facts.object)
+        for entry in await gateway.services.audit.walk("alice", 0, 1000)
+        if (entry.facts.action, entry.facts.kind) == ("manage_retries", EntryKind.DONE)
+    ]
+    assert changes == [
+        ("freeze", "retry", "f/1"),
+        ("unfreeze", "retry", "f"),
+        ("reset", "retry", ""),
+        ("import", "retry", "f/1, http_fetch:x"),
+    ]
 
 
 async def test_what_cannot_be_read_says_so_and_can_be_reset(gateway: Installation) -> None:

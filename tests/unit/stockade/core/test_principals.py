@@ -51,6 +51,7 @@ LEFT_OUT = [
     (("deploy",), Action.INVOKE, "hello", "invoke:hello"),
     (("deploy",), Action.MANAGE_SECRETS, None, "administer"),
     (("administer",), Action.READ, None, "read"),
+    (("read:hello",), Action.MANAGE_RETRIES, "hello", "administer"),
 ]
 
 
