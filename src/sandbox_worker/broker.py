@@ -22,7 +22,7 @@ from stockade.core.grants import Grants, parse_grants
 from stockade.core.http_messages import build_response, parse_request
 from stockade.core.invocations import Invocation
 from stockade.core.key_values import check_key
-from stockade.core.outcomes import Progress, RunResult
+from stockade.core.outcomes import Outcome, Progress, RunResult
 from stockade.core.ports import Catalog, HttpEgress, KeyValueStore, SecretBox
 from stockade.core.upstreams import Met, cause_of_status, met_by_error, teaching
 
@@ -72,6 +72,7 @@ class HostCallsOfRun:
         self._broker = broker
         self._tenant = invocation.tenant
         self._grants = grants
+        self._known: set[str] = set()
         self._bytes = 0
         self._fetches = 0
         self._answers = {
@@ -115,6 +116,19 @@ class HostCallsOfRun:
         told = self.redaction.of_result(result)
         return replace(told, upstream=met.upstream, cause=met.cause)
 
+    async def recorded(self, result: RunResult) -> RunResult:
+        """As `of_result`, without any secret that the run may read, read or not.
+
+        A guest may say one that an earlier run kept for it. While they cannot be read, nothing of
+        what it said is recorded.
+        """
+        if result.logs or result.events or result.spans or result.detail:
+            try:
+                await self.know_secrets()
+            except StockadeError:
+                return self.of_result(_unsaid(result))
+        return self.of_result(result)
+
     def hear(self, told: Told) -> None:
         """Passes on what the guest has said."""
         if self.listener is not None:
@@ -145,15 +159,17 @@ class HostCallsOfRun:
         Raises:
             StockadeError: `catalog.unavailable`, `secret.…`.
         """
-        for name in self._grants.secrets:
+        for name in self._grants.secrets - self._known:
             await self._secret(name)
 
     async def _secret(self, name: str) -> bytes | None:
         sealed = await self._broker.catalog.secret(self._tenant, name)
         if sealed is None:
+            self._known.add(name)
             return None
         value = self._broker.secret_box.open(self._tenant, name, sealed)
         self.redaction.add(name, value)
+        self._known.add(name)
         return value
 
     async def _get_key(self, call: HostCall) -> HostReply:
@@ -205,6 +221,23 @@ class HostCallsOfRun:
             raise _not_granted(f"the namespace {namespace!a} (grant {need!a})")
         self._spans.note(names.KV_NAMESPACE, namespace)
         return namespace, key
+
+
+def _unsaid(result: RunResult) -> RunResult:
+    """The result without a word of the guest's."""
+    detail = result.detail
+    if result.outcome is Outcome.REJECTED:
+        detail = "What the guest said is left out: the secrets that it may read could not be read."
+    return replace(
+        result,
+        detail=detail,
+        logs=(),
+        logs_truncated=result.logs_truncated or bool(result.logs),
+        events=(),
+        events_truncated=result.events_truncated or bool(result.events),
+        spans=(),
+        spans_dropped=result.spans_dropped + len(result.spans),
+    )
 
 
 def _not_granted(what: str) -> StockadeError:

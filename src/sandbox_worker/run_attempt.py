@@ -95,6 +95,7 @@ class RunningAttempt:
         calls = self._calls
         progress = calls.progress if calls else None
         if calls is not None and progress is not None and progress != self._told:
+            await calls.know_secrets()
             self._told = progress
             message = calls.redaction.of_text(progress.message)
             await self._services.queue.report_progress(
@@ -166,7 +167,7 @@ class RunningAttempt:
                 return RunResult(Outcome.CANCELLED, detail=self._stopped)
             result = await self._executor.run(task, calls)
             self.spans.mark("run")
-            return calls.of_result(result)
+            return await calls.recorded(result)
         finally:
             executor, self._executor = self._executor, None
             await self._services.pool.release(executor)

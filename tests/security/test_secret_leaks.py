@@ -92,6 +92,32 @@ def test_the_marks_stand_where_the_secret_was(service: Service) -> None:
     assert [line["text"] for line in lines] == ["[secret TOKEN]"]
 
 
+KEEPS = """(drop (call $secret (i32.const 100) (i32.const 5)))
+      (drop (call $set (i32.const 110) (i32.const 3) {said} (i32.const 0)))"""
+SAYS = """(drop (call $get (i32.const 110) (i32.const 3))) (call $log (i32.const 2) {said})"""
+
+
+def test_one_that_an_earlier_run_kept_is_not_told_either(service: Service) -> None:
+    imports = (
+        IMPORTS
+        + """
+  (import "stockade:v1" "kv_set" (func $set (param i32 i32 i32 i32 i32) (result i64)))
+  (import "stockade:v1" "kv_get" (func $get (param i32 i32) (result i64)))"""
+    )
+    extra = '(data (i32.const 100) "TOKEN") (data (i32.const 110) "n/k")'
+    alloc = '(func (export "stockade_v1_alloc") (param i32) (result i32) (i32.const 40000))'
+    for name, way in (("keeping", KEEPS), ("saying", SAYS)):
+        ended = "(i32.store8 (i32.const 39999) (i32.const 0)) (i64.const {})"
+        body = way.format(said=f"{SECRET} {LENGTH}") + ended.format((39999 << 32) + 1)
+        guest = guests.module(body, imports=imports, alloc=alloc, extra=extra)
+        service.deploy(name, guest, grants=GRANTS, limits=LIMITS, retry=ONCE)
+        answer = service.invoke(name, b"in")
+        assert answer.status_code == 200, answer.text
+    place = f"/v1/invocations/{answer.headers['stockade-invocation-id']}"
+    lines = service.http.get(f"{place}/logs").json()["lines"]
+    assert [line["text"] for line in lines] == ["[secret TOKEN]"]
+
+
 def test_progress_is_told_without_it(service: Service) -> None:
     service.deploy("telling", leaking("progress"), grants=GRANTS, limits=LIMITS, retry=ONCE)
     answer = service.invoke("telling", b"in")

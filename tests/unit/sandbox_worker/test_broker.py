@@ -9,6 +9,7 @@ from sandbox_worker.broker import MAX_RUN_BYTES, HostCallBroker, HostCallsOfRun
 from sandbox_worker.guest.frames import HostCall, HostReply
 from stockade.core.egress import EgressPolicy, HttpGrant
 from stockade.core.errors import StockadeError
+from stockade.core.guest_spans import GuestSpan
 from stockade.core.http_messages import HttpRequest, HttpResponse
 from stockade.core.invocations import Invocation
 from stockade.core.key_values import KeyValueQuota
@@ -144,6 +145,35 @@ async def test_a_secret_is_given_and_kept_out_of_what_is_recorded(broker: HostCa
     ]
     assert redacted.events == (Event("it is [secret KEY]!", "it is [secret KEY]!"),)
     assert redacted.output == result.output, "what it answers is the guest's own business"
+
+
+KEPT_BEFORE = RunResult(
+    Outcome.REJECTED,
+    detail="s3cret-valueacme",
+    logs=(LogLine(2, "s3cret-valueacme"),),
+    events=(Event("e", "s3cret-valueacme"),),
+    spans=(GuestSpan("s3cret-valueacme", 0, 0, 0, ()),),
+)
+
+
+async def test_a_secret_of_an_earlier_run_is_kept_out_though_this_one_never_asks(
+    broker: HostCallBroker,
+) -> None:
+    told = await opened(broker, "secret:KEY", "secret:GONE", "kv:n").recorded(KEPT_BEFORE)
+    assert "s3cret" not in str(told)
+    assert (told.detail, told.logs) == ("[secret KEY]", (LogLine(2, "[secret KEY]"),))
+
+
+async def test_while_secrets_cannot_be_read_nothing_of_what_was_said_is_recorded(
+    broker: HostCallBroker,
+) -> None:
+    other = replace(broker, secret_box=AesGcmSecretBox((b"o" * 32,)))
+    told = await opened(other, "secret:KEY").recorded(KEPT_BEFORE)
+    assert "s3cret" not in str(told)
+    assert told.outcome is Outcome.REJECTED
+    assert (told.logs_truncated, told.events_truncated, told.spans_dropped) == (True, True, 1)
+    trapped = RunResult(Outcome.TRAPPED, detail="The guest trapped: unreachable.")
+    assert await opened(other, "secret:KEY").recorded(trapped) == trapped
 
 
 async def test_without_secrets_a_result_stays_as_it_is(broker: HostCallBroker) -> None:
