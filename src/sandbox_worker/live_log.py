@@ -12,7 +12,7 @@ import structlog
 
 from sandbox_worker.broker import HostCallsOfRun
 from sandbox_worker.guest.frames import Told
-from stockade.core.errors import StockadeError
+from stockade.core.errors import StockadeError, code_of
 from stockade.core.invocations import Claim
 from stockade.core.live_events import LiveEvents, Spoken
 from stockade.core.outcomes import Event, LogLine, RunResult
@@ -97,8 +97,9 @@ class LiveLog:
             self._waiting_bytes -= _size(spoken)
             try:
                 held = await self._live.tell(self._claim, await self._redacted(spoken))
-            except StockadeError as error:
-                _log.warning("live_log_dropped", code=error.code, lines=len(spoken.logs))
+            except (StockadeError, RuntimeError) as error:
+                # Also when the server refuses it as wrong: no run ends by what is told of it.
+                _log.warning("live_log_dropped", code=code_of(error), lines=len(spoken.logs))
             else:
                 if not held:
                     self._waiting.clear()

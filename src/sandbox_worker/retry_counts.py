@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from stockade.core.errors import StockadeError
+from stockade.core.errors import StockadeError, code_of
 from stockade.core.invocations import Claim, Completion
 from stockade.core.retry_tallies import RetryTallies, VersionKey
 from stockade.retry.tallying import tallied
@@ -48,9 +48,9 @@ class RetryCounts:
             return
         try:
             await tallies.add(waiting)
-        except StockadeError as error:
+        except (StockadeError, RuntimeError) as error:
             self.dropped += len(waiting)
-            _log.warning("retry_counts_lost", code=error.code, versions=len(waiting))
+            _log.warning("retry_counts_lost", code=code_of(error), versions=len(waiting))
 
 
 @asynccontextmanager

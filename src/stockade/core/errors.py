@@ -34,6 +34,11 @@ class StockadeError(Exception):
         self.detail = detail or {}
 
 
+def code_of(error: Exception) -> str:
+    """A failure's code, for the log; what is our own fault has the one that callers see."""
+    return error.code if isinstance(error, StockadeError) else "internal.error"
+
+
 def not_found(kind: str, name: str) -> StockadeError:
     """The answer for what is absent and for what belongs to another tenant: the two look alike."""
     return StockadeError(f"{kind}.not_found", f"There is no {kind} {name!r} in this tenant.")

@@ -43,6 +43,7 @@ class Live:
         self.gate = asyncio.Event()
         self.gate.set()
         self.fails = 0
+        self.failure: Exception = StockadeError("queue.unavailable", "away", retryable=True)
         self.held = True
 
     async def tell(self, claim: Claim, spoken: Spoken) -> bool:
@@ -50,7 +51,7 @@ class Live:
         await self.gate.wait()
         if self.fails:
             self.fails -= 1
-            raise StockadeError("queue.unavailable", "away", retryable=True)
+            raise self.failure
         if self.held:
             self.told.append(spoken)
         return self.held
@@ -115,6 +116,14 @@ async def test_trouble_costs_lines_and_says_how_many() -> None:
     log.hear(said("c"))
     await log.finish(result("a", "b", "c"), is_last=False)
     assert live.told == [Spoken(2, said("c").logs, first_log=2)]
+
+
+async def test_a_server_that_refuses_what_it_is_told_ends_no_run() -> None:
+    log, live, _ = voice()
+    live.fails, live.failure = 2, RuntimeError("The queue's server refused a command.")
+    log.hear(said("a"))
+    await log.finish(result("a", "b"), is_last=False)
+    assert (live.fails, live.told) == (0, [])
 
 
 async def test_what_waits_is_bounded_and_the_oldest_goes() -> None:

@@ -43,6 +43,31 @@ async def test_what_cannot_be_told_is_lost_and_the_next_is_told_again() -> None:
     assert (await tallies.tally("acme", "f", 1))["runs"] == 1
 
 
+class Refusing(MemoryRetryTallies):
+    """Takes the first as wrong."""
+
+    refusals = 1
+
+    async def add(self, tallies: Mapping[VersionKey, Tally]) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise RuntimeError("The queue's server refused a command.")
+        await super().add(tallies)
+
+
+async def test_counts_that_a_server_refuses_are_lost_and_the_telling_goes_on() -> None:
+    counts, tallies = RetryCounts(), Refusing()
+    async with asyncio.timeout(10):
+        counted(counts)
+        async with telling_tallies(counts, tallies, 0.001):
+            while tallies.refusals:
+                await asyncio.sleep(0)
+            counted(counts)
+            while not tallies.known:
+                await asyncio.sleep(0)
+    assert counts.dropped == 1
+
+
 async def test_versions_that_wait_are_bounded() -> None:
     counts, tallies = RetryCounts(most=3), MemoryRetryTallies()
     for i in range(10):
