@@ -25,7 +25,7 @@ from stockade.core.history import (
 from stockade.core.history_rows import can_never_be_kept
 
 AT_ONCE = 500
-_WAIT_SECONDS, _GATHER_SECONDS, _LOOK_SECONDS, _AWAY_SECONDS = 5.0, 0.25, 5.0, 1.0
+_WAIT_SECONDS, _GATHER_SECONDS, _LOOK_SECONDS, _AWAY_SECONDS = 5.0, 0.5, 5.0, 1.0
 
 _log = structlog.get_logger()
 

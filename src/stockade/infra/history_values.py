@@ -21,11 +21,12 @@ from stockade.core.limits import Limits
 from stockade.core.outcomes import Outcome
 from stockade.infra.catalog_values import check_storable
 
+Shape = type[Run] | type[PastAttempt]
 _BOUND = 2**63
 _OTHERWISE = frozenset({"limit", "amounts", "limits", "success"})
 
 
-def _paths(shape: type[Run] | type[PastAttempt]) -> dict[str, str]:
+def _paths(shape: Shape) -> dict[str, str]:
     """Columns, and where their values stand; what is no text or whole number is left out."""
     plain = {name: name for name in shape.__slots__ if name not in _OTHERWISE}
     return plain | {"limit_name": "limit"} | {name: f"amounts.{name}" for name in AMOUNTS}
@@ -69,13 +70,23 @@ def place_of(run: Run) -> RunPlace:
     return run.finished_ms, run.invocation, run.redrive
 
 
+def columns_of(shape: Shape) -> tuple[str, ...]:
+    """The columns of such rows, in the order of `values_of`."""
+    return _RUN_COLUMNS if shape is Run else (*_ATTEMPT_COLUMNS, "success", "limits")
+
+
+def values_of(one: Run | PastAttempt) -> tuple[object, ...]:
+    """What a run or an attempt has in its columns."""
+    if isinstance(one, Run):
+        values: tuple[object, ...] = _RUN_VALUES(one)
+        return values
+    limits = None if one.limits is None else msgspec.json.encode(one.limits).decode()
+    return (*_ATTEMPT_VALUES(one), one.success, limits)
+
+
 def row_of(one: Run | PastAttempt) -> dict[str, object]:
     """The columns of a run or an attempt."""
-    if isinstance(one, Run):
-        return dict(zip(_RUN_COLUMNS, _RUN_VALUES(one), strict=True))
-    limits = None if one.limits is None else msgspec.json.encode(one.limits).decode()
-    row = zip(_ATTEMPT_COLUMNS, _ATTEMPT_VALUES(one), strict=True)
-    return {**dict(row), "success": one.success, "limits": limits}
+    return dict(zip(columns_of(type(one)), values_of(one), strict=True))
 
 
 def usage_row(usage: UsageDay) -> dict[str, object]:
@@ -106,7 +117,7 @@ def usage_from(row: Any) -> UsageDay:  # noqa: ANN401 - any mapping of columns
     )
 
 
-def _shared(row: Any, shape: type[Run] | type[PastAttempt]) -> dict[str, Any]:  # noqa: ANN401
+def _shared(row: Any, shape: Shape) -> dict[str, Any]:  # noqa: ANN401
     plain = {name: row[name] for name in shape.__slots__ if name not in _OTHERWISE}
     outcome = Outcome(row["outcome"])
     return plain | {"outcome": outcome, "limit": row["limit_name"], "amounts": _amounts(row)}

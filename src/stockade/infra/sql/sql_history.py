@@ -25,13 +25,13 @@ from stockade.infra.catalog_values import check_storable, storable
 from stockade.infra.history_values import (
     Rows,
     attempt_from,
-    row_of,
     rows_of,
     run_from,
     usage_from,
     usage_row,
 )
 from stockade.infra.sql.sql_engine import reading
+from stockade.infra.sql.sql_history_rows import RowAdder
 from stockade.infra.sql.sql_queries import add
 from stockade.infra.sql.sql_tables_history import (
     history_attempts,
@@ -45,6 +45,8 @@ _RUNS = "runs"
 _USAGE_KEY = ("tenant", "day", "function")
 _RUN_KEY = ("tenant", "invocation", "redrive")
 _ATTEMPT_KEY = ("tenant", "invocation", "position")
+_HORIZON = select(history_horizon.c.before).where(history_horizon.c.name == _RUNS)
+_HORIZON_SHARED = _HORIZON.with_for_update(read=True)
 
 
 class SqlHistoryStore:
@@ -53,17 +55,18 @@ class SqlHistoryStore:
     def __init__(self, engine: AsyncEngine, writer: SqlWriter) -> None:
         self._engine = engine
         self._writer = writer
-        self._insert: Any = _INSERTS[engine.dialect.name]
+        dialect = engine.dialect.name
+        self._runs = RowAdder(history_runs, Run, _RUN_KEY, dialect)
+        self._attempts = RowAdder(history_attempts, PastAttempt, _ATTEMPT_KEY, dialect)
+        self._counting = _counting(dialect)
 
     async def record(self, histories: Sequence[InvocationHistory]) -> Recorded:
         """Takes over what is new in them, and counts it, in one step; twice is no harm."""
         rows = rows_of(list(histories))
         async with self._writer.writing() as connection:
             young = await self._young(connection, rows)
-            new_runs = await self._add(connection, history_runs, _RUN_KEY, young.runs)
-            new_attempts = await self._add(
-                connection, history_attempts, _ATTEMPT_KEY, young.attempts
-            )
+            new_runs = await self._runs.add(connection, young.runs)
+            new_attempts = await self._attempts.add(connection, young.attempts)
             if added := usage_of(new_runs, new_attempts):
                 await self._count(connection, added)
         return Recorded(len(new_runs), len(new_attempts))
@@ -129,46 +132,25 @@ class SqlHistoryStore:
 
     async def _young(self, connection: AsyncConnection, rows: Rows) -> Rows:
         """Those that pruning did not reach; it waits for this transaction before it goes on."""
-        query = select(history_horizon.c.before).where(history_horizon.c.name == _RUNS)
-        before = await connection.scalar(query.with_for_update(read=True))
+        before = await connection.scalar(_HORIZON_SHARED)
         if before is None:
             return rows
         runs = [run for run in rows.runs if run.finished_ms >= before]
         return Rows(runs, [one for one in rows.attempts if one.ended_ms >= before])
 
-    async def _add(
-        self, connection: AsyncConnection, table: Table, key: tuple[str, ...], rows: Sequence[Any]
-    ) -> list[Any]:
-        """Adds the rows that are not there; answers these."""
-        if not rows:
-            return []
-        columns = [table.c[name] for name in key]
-        statement = self._insert(table).on_conflict_do_nothing().returning(*columns)
-        added = await connection.execute(statement, [row_of(row) for row in rows])
-        new = {tuple(row) for row in added}
-        return [row for row in rows if tuple(getattr(row, name) for name in key) in new]
-
     async def _count(self, connection: AsyncConnection, added: Sequence[UsageDay]) -> None:
-        statement = self._insert(history_usage)
-        more = {
-            column.name: column + statement.excluded[column.name]
-            for column in history_usage.c
-            if column.name not in _USAGE_KEY
-        }
-        upsert = statement.on_conflict_do_update(index_elements=list(_USAGE_KEY), set_=more)
         rows = sorted(map(usage_row, added), key=lambda row: [row[name] for name in _USAGE_KEY])
-        await connection.execute(upsert, rows)
+        await connection.execute(self._counting, rows)
 
     async def _advance(self, before_ms: int) -> int:
         """The time before which nothing is recorded any more; it never goes back."""
-        own = history_horizon.c.name == _RUNS
-        query = select(history_horizon.c.before).where(own)
         async with self._writer.writing() as connection:
             await add(connection, history_horizon, name=_RUNS, before=before_ms)
-            found = int(await connection.scalar(query.with_for_update()) or 0)
+            found = int(await connection.scalar(_HORIZON.with_for_update()) or 0)
             if found >= before_ms:
                 return found
-            await connection.execute(history_horizon.update().where(own).values(before=before_ms))
+            moved = history_horizon.update().where(history_horizon.c.name == _RUNS)
+            await connection.execute(moved.values(before=before_ms))
         return before_ms
 
     async def _delete(
@@ -184,6 +166,17 @@ class SqlHistoryStore:
 
 
 _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+def _counting(dialect: str) -> Any:  # noqa: ANN401 - the dialects' inserts have no common class
+    """Adds to usage what it is given."""
+    statement: Any = _INSERTS[dialect](history_usage)
+    more = {
+        column.name: column + statement.excluded[column.name]
+        for column in history_usage.c
+        if column.name not in _USAGE_KEY
+    }
+    return statement.on_conflict_do_update(index_elements=list(_USAGE_KEY), set_=more)
 
 
 def _own(table: Table, tenant: str, invocations: Sequence[str]) -> ColumnElement[bool]:
