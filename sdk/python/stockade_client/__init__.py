@@ -65,6 +65,7 @@ from stockade_client.traces import Trace, TraceSpan
 from stockade_client.trust import FunctionTrust, Signer
 from stockade_client.types import (
     Attempt,
+    DroppedLines,
     Event,
     Function,
     FunctionDetails,
@@ -101,6 +102,7 @@ __all__ = [
     "ConnectionFailed",
     "Cron",
     "DeletedFunction",
+    "DroppedLines",
     "Ending",
     "Event",
     "Every",

@@ -55,7 +55,7 @@ class Run:
     finished_ms: int
     attempt_count: int
     peak_memory_bytes: int
-    amounts: Amounts
+    usage: Amounts
     trace_id: str
 
 
@@ -87,7 +87,7 @@ class UsageOfDay:
     day: str
     runs: Mapping[str, int]
     attempts: int
-    amounts: Amounts
+    usage: Amounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def _run(fields: Fields) -> Run:
         finished_ms=fields.count("finished_ms"),
         attempt_count=fields.count("attempt_count"),
         peak_memory_bytes=cost.count("peak_memory_bytes"),
-        amounts=_amounts(cost),
+        usage=_amounts(cost),
         trace_id=fields.text("trace_id"),
     )
 
@@ -196,7 +196,7 @@ def _usage(fields: Fields) -> UsageOfDay:
         day=fields.text("day"),
         runs=fields.pairs("runs", Fields.count),
         attempts=fields.count("attempts"),
-        amounts=_amounts(fields),
+        usage=_amounts(fields),
     )
 
 

@@ -10,6 +10,7 @@ from stockade_client.errors import GuestFailed, InvocationPending, StockadeApiEr
 from stockade_client.fields import Fields, UnexpectedAnswer
 from stockade_client.types import (
     Attempt,
+    DroppedLines,
     Event,
     Function,
     FunctionDetails,
@@ -146,6 +147,10 @@ def logs(response: httpx.Response) -> Logs:
             for line in lines
         ),
         fields.flag("truncated"),
+        tuple(
+            DroppedLines(gap.count("attempt"), gap.maybe_count("count"))
+            for gap in fields.objects("dropped")
+        ),
     )
 
 

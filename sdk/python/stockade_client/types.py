@@ -183,11 +183,20 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True)
+class DroppedLines:
+    """So many lines of an attempt are missing; None: those beyond its limit `log_bytes`."""
+
+    attempt: int
+    count: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Logs:
-    """What the guest logged; `truncated` when some of it was dropped."""
+    """What the guest logged; `truncated` when some of it was dropped, and `dropped` says where."""
 
     lines: tuple[LogLine, ...]
     truncated: bool = False
+    dropped: tuple[DroppedLines, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ def usage(
 
 def _figures(days: "list[UsageOfDay]") -> tuple[object, ...]:
     """Added up as whole numbers, and told apart only then."""
-    amounts = [one.amounts for one in days]
+    amounts = [one.usage for one in days]
     memory_kib_ms = sum(one.memory_kib_ms for one in amounts)
     return (
         sum(sum(one.runs.values()) for one in days),
@@ -165,8 +165,8 @@ def _row(run: "Run") -> tuple[object, ...]:
         run.outcome,
         run.limit or "",
         run.attempt_count,
-        f"{run.amounts.wall_us / 1000:.3f}",
-        run.amounts.fuel,
+        f"{run.usage.wall_us / 1000:.3f}",
+        run.usage.fuel,
         run.detail or "",
     )
 

@@ -72,6 +72,8 @@ def _print_event(event: "RunEvent") -> None:
 def _state(event: "RunEvent") -> str:
     facts = event.data
     match facts.get("state"):
+        case "queued":
+            return "Queued."
         case "running":
             return f"Attempt {facts.get('attempt')} runs."
         case "retry":

@@ -35,10 +35,10 @@ _TOLD = (
     "http.response.status_code",
     "stockade.kv.namespace",
     "stockade.outcome",
-    "stockade.retry.reason",
+    "stockade.host_calls.not_recorded",
     "stockade.retry.delay_ms",
     "stockade.retry.estimate",
-    "stockade.host_calls.not_recorded",
+    "stockade.retry.reason",
 )
 """What a line says of its span, by its last word; the rest is in the JSON."""
 _WAITS = frozenset({"queue wait", "wait", "executor", "shared"})
@@ -70,8 +70,12 @@ def trace(
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
+    # Only a drawing on a terminal is cut at its edge; what a file or --all gets is whole.
+    whole = every or not console.is_terminal
     for line in waterfall(found, console, every=every):
-        console.print(line, soft_wrap=not console.is_terminal, overflow="ellipsis", no_wrap=True)
+        console.print(
+            line, soft_wrap=whole, overflow="ignore" if whole else "ellipsis", no_wrap=True
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,7 @@ def _line(row: _Row, begin_ns: int, whole_ns: int, bars: int, *, every: bool) ->
     line.append(f" {late_ms:>9,.3f} {took_ms:>9,.3f} ms ", style="dim")
     line.append(_bar(span, begin_ns, whole_ns, bars), style=style or "cyan")
     line.append("  " + _facts(span, every=every), style="red" if span.error else "dim")
+    line.rstrip()
     return line
 
 

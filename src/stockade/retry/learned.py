@@ -129,7 +129,8 @@ class LearnedRetryPolicy:
         end = min(context.settings.max_attempts, context.attempt + _AHEAD)
         for n in range(context.attempt + 1, end):
             chances.append(self.memory.chance(context, n, chances[-1])[0])
-        told = f"Retries of such failures succeed in {chance:.0%} (by {trials:.0f} that were seen)"
+        seen = f"by {trials:.0f} that were seen" if round(trials) else "none was seen yet"
+        told = f"Retries of such failures succeed in {chance:.0%} ({seen})"
         return chance, told, _value(chances)
 
     def _wait(self, context: FailureContext, outage: Outage) -> RetryDecision:

@@ -8,6 +8,7 @@ import pytest
 from stockade_client import (
     Client,
     ConnectionFailed,
+    DroppedLines,
     Function,
     FunctionTrust,
     FunctionVersion,
@@ -250,6 +251,7 @@ def test_secrets_are_set_listed_and_deleted(client: Client, gateway: FakeGateway
 
 def test_record_result_logs_and_cancel(client: Client, gateway: FakeGateway) -> None:
     logs = {"lines": [{"level": "info", "text": "hi"}], "truncated": True}
+    logs["dropped"] = [{"attempt": 2, "what": "logs", "count": None}]
     gateway.on(f"GET /v1/invocations/{ID}", httpx.Response(200, json=RECORD))
     gateway.on(f"GET /v1/invocations/{ID}/result", httpx.Response(200, content=b"out"))
     gateway.on(f"GET /v1/invocations/{ID}/logs", httpx.Response(200, json=logs))
@@ -260,6 +262,7 @@ def test_record_result_logs_and_cancel(client: Client, gateway: FakeGateway) -> 
     assert client.result(ID) == b"out"
     assert client.logs(ID).lines == (LogLine("info", "hi"),)
     assert client.logs(ID).truncated
+    assert client.logs(ID).dropped == (DroppedLines(2, None),)
     client.cancel(ID)
 
 

@@ -110,8 +110,8 @@ def test_a_page_of_runs_is_read_whole(client: Client, gateway: FakeGateway) -> N
         "fuel",
         None,
     )
-    assert (found.amounts.fuel, found.peak_memory_bytes) == (2**60, 65536)
-    assert found.amounts.gb_seconds == 2.0
+    assert (found.usage.fuel, found.peak_memory_bytes) == (2**60, 65536)
+    assert found.usage.gb_seconds == 2.0
     assert page.next == "3"
 
 
@@ -120,7 +120,7 @@ def test_whole_lists_come_page_by_page(client: Client) -> None:
     usage = list(client.all_usage(UsageFilter(function="x")))
     assert [one.function for one in usage] == ["f0", "f1", "f2"]
     assert usage[0].runs == {"completed": 1, "trapped": 2}
-    assert (usage[0].day, usage[0].attempts, usage[0].amounts.host_calls) == ("2030-01-31", 3, 6)
+    assert (usage[0].day, usage[0].attempts, usage[0].usage.host_calls) == ("2030-01-31", 3, 6)
 
 
 def test_an_export_is_the_very_lines_and_goes_on_anywhere(client: Client) -> None:

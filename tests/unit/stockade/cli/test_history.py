@@ -65,7 +65,7 @@ def test_usage_is_shown_with_its_exact_sum(cli: CommandLine) -> None:
     sums = ["9", "3", "9", str(3 * 2**60), "6.000000", "0.006", "9", "12", "18"]
     assert total.split() == ["total", *sums]
     told = json.loads(cli.run("usage", "--json").stdout)
-    assert told[0]["amounts"]["fuel"] == 2**60
+    assert told[0]["usage"]["fuel"] == 2**60
 
 
 def test_nothing_used_is_a_sum_of_nothing(cli: CommandLine) -> None:

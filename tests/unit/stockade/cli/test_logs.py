@@ -37,7 +37,7 @@ def test_lines_go_to_stdout_and_the_rest_to_stderr(
     assert result.exit_code == 0
     assert result.stdout == "info   a\\x1b[31m\\nb\n"
     assert result.stderr.splitlines() == [
-        "queued.",
+        "Queued.",
         "Attempt 1 runs.",
         "50 % half\\x07",
         "7 of attempt 1's logs dropped.",

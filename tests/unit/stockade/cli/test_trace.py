@@ -45,7 +45,7 @@ def test_each_span_stands_below_its_own_at_its_time() -> None:
     assert names == ["POST /invoke", "  queue wait", "  attempt 1", "    run", "  attempt 2"]
     bars = [line[line.index(" ms ") + 4 :][:40] for line in lines]
     assert bars[0] == "█" * 40
-    assert bars[1] == " " * 4 + "█" * 8 + " " * 28
+    assert bars[1] == " " * 4 + "█" * 8
     assert bars[4] == " " * 28 + "█" * 12
     assert "error=trapped" in lines[2]
     assert "trap=unreachable" in lines[3]
@@ -103,6 +103,23 @@ def test_the_command_draws_or_prints_otlp(cli: CommandLine) -> None:
     assert "run" in shown
     assert "1.000 ms" in shown
     assert json.loads(cli.run("trace", ID, "--json").stdout) == message
+
+
+@pytest.mark.parametrize("words", [(), ("--all",)])
+def test_what_goes_into_a_file_is_cut_nowhere(cli: CommandLine, words: tuple[str, ...]) -> None:
+    names = [f"stockade.{n}" for n in ("fuel", "limit", "trap", "outcome", "retry.reason")]
+    told = {
+        "traceId": "ab" * 16,
+        "spanId": "01" * 8,
+        "name": "complete",
+        "startTimeUnixNano": "1",
+        "endTimeUnixNano": "2",
+        "attributes": [{"key": one, "value": {"stringValue": "x" * 40}} for one in names],
+    }
+    message = {"resourceSpans": [{"scopeSpans": [{"spans": [told]}]}]}
+    cli.gateway.on(f"GET /v1/invocations/{ID}/trace", httpx.Response(200, json=message))
+    line = cli.run("trace", ID, *words).stdout.splitlines()[1]
+    assert line.count("x" * 40) == len(names)
 
 
 def test_a_trace_that_is_not_kept_says_so(cli: CommandLine) -> None:

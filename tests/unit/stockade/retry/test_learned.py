@@ -54,7 +54,7 @@ def test_without_knowledge_it_retries_as_the_fixed_policy() -> None:
     assert (decision.retry, decision.delay_ms, decision.success) == (True, 100, 0.5)
     assert decision.basis == BASIS
     assert decision.reason == (
-        "Retries of such failures succeed in 50% (by 0 that were seen): "
+        "Retries of such failures succeed in 50% (none was seen yet): "
         "attempt 2 follows after 100 ms."
     )
 
