@@ -20,6 +20,7 @@ from stockade.core.outcomes import Outcome
 router = APIRouter(tags=["history"])
 _MOST_LISTED, _LISTED = 1000, 100
 _PAGE = 200
+_MOST_DETAIL_CHARACTERS = 128 * 1024
 _CHUNK_BYTES = 64 * 1024
 _MOST_LIMIT_CHARACTERS = 64
 _FILTER = {
@@ -33,7 +34,8 @@ _FILTER = {
 }
 _QUERY = {
     **_FILTER,
-    "limit": f"At most so many, 1 to {_MOST_LISTED}; {_LISTED} when left out.",
+    "limit": f"At most so many, 1 to {_MOST_LISTED}; {_LISTED} when left out. Fewer where guests"
+    " gave long reasons: `next` says whether there are more.",
     "after": "Goes on after this place: the `next` of the answer before.",
 }
 _EXPORT_QUERY = {
@@ -57,8 +59,10 @@ async def get_runs(request: Request) -> Response:
     context, caller = await caller_of(request, Action.READ, asked_function(request))
     query = replace(_query(request), most=page_size(request, _LISTED, _MOST_LISTED))
     found = await context.services.history.runs(caller.tenant, query)
-    following = _place(found[-1]) if len(found) == query.most else None
-    return JSONResponse({"runs": [shown_run(one) for one in found], "next": following})
+    page = _within_bounds(found)
+    is_last = len(found) < query.most and len(page) == len(found)
+    following = None if is_last else _place(page[-1])
+    return JSONResponse({"runs": [shown_run(one) for one in page], "next": following})
 
 
 @router.get(
@@ -101,6 +105,16 @@ def shown_run(run: Run) -> dict[str, object]:
         "usage": {"peak_memory_bytes": run.peak_memory_bytes, **asdict(run.amounts)},
         "trace_id": run.trace_id,
     }
+
+
+def _within_bounds(found: Sequence[Run]) -> Sequence[Run]:
+    """As many as make an answer of bounded size: guests' words may be long."""
+    room = _MOST_DETAIL_CHARACTERS
+    for i, run in enumerate(found):
+        room -= len(run.detail or "")
+        if room < 0:
+            return found[: max(1, i)]
+    return found
 
 
 async def _lines(

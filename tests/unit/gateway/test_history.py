@@ -208,6 +208,16 @@ async def test_an_export_ends_with_the_key_that_began_it(
     assert gateway.app.state.context.exports.count == 0
 
 
+async def test_a_page_is_bounded_however_long_guests_words_are(gateway: Installation) -> None:
+    long = "\x1f" * 4096
+    await record(gateway, *(alices(n, detail=long, finished_ms=NOON_MS + n) for n in range(80)))
+    first = await gateway.http.get("/v1/runs?limit=80")
+    assert len(first.content) < 1_000_000
+    assert 0 < len(first.json()["runs"]) < 80
+    runs = await pages(gateway, "/v1/runs?limit=80", "runs")
+    assert len({run["id"] for run in runs}) == len(runs) == 80
+
+
 async def test_an_export_is_sent_in_pieces_however_long_guests_words_are(
     gateway: Installation,
 ) -> None:
