@@ -112,8 +112,10 @@ class HostCallsOfRun:
 
     def of_result(self, result: RunResult) -> RunResult:
         """How the run ended, without the secrets it was given, with the upstream that it met."""
-        met = teaching(result.outcome, retry_hint=result.retry_hint, met=self.met)
         told = self.redaction.of_result(result)
+        if self.met is None:
+            return told
+        met = teaching(result.outcome, retry_hint=result.retry_hint, met=self.met)
         return replace(told, upstream=met.upstream, cause=met.cause)
 
     async def recorded(self, result: RunResult) -> RunResult:

@@ -240,11 +240,17 @@ class RedisConnections:
     async def _evaluate_many(
         self, script: RedisScript, prefix: str, calls: Sequence[tuple[Part, ...]]
     ) -> list[Any]:
-        # Loaded in the same breath: a cluster may have these keys at another node than others.
-        commands: list[tuple[Part, ...]] = [(b"SCRIPT", b"LOAD", script.text)]
-        commands += [(b"EVALSHA", script.sha, 1, prefix, *arguments) for arguments in calls]
+        if not calls:
+            return []
+        evaluated = [(b"EVALSHA", script.sha, 1, prefix, *arguments) for arguments in calls]
         async with self._slots:
-            return (await self._exchange_confirmed(commands))[1:]
+            try:
+                return await self._exchange_confirmed(evaluated)
+            except NoScriptError:
+                # Loaded in the same breath: a cluster may have these keys at another node than
+                # others.
+                load: tuple[Part, ...] = (b"SCRIPT", b"LOAD", script.text)
+                return (await self._exchange_confirmed([load, *evaluated]))[1:]
 
     async def _exchange(self, parts: tuple[Part, ...], block_seconds: float) -> Any:  # noqa: ANN401
         if block_seconds:

@@ -5,7 +5,7 @@ local id, entry, token, nonce = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local attempt, outcome, finished, retry_at = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
 local key = record_key(id)
 local r = call('HMGET', key, 'state', 'attempt', 'entry', 'done_by', 'attempts', 'attempts_count',
-  'deaths', 'cancel', 'tenant', 'priority', 'slot', 'lane')
+  'deaths', 'cancel', 'tenant', 'priority', 'slot', 'lane', 'started_ms')
 if r[4] == nonce then
   write_again(key)
   return 1
@@ -15,14 +15,14 @@ if r[1] == false or r[1] == 'done' or r[2] ~= token or r[3] ~= entry then return
 
 local deaths = tonumber(r[7])
 if outcome == 'crashed' or outcome == 'lost' then deaths = deaths + 1 end
-call('HSET', key, 'attempts', (r[5] or '') .. attempt, 'attempts_count', (r[6] or 0) + 1,
-  'deaths', deaths, 'done_by', nonce)
-if ARGV[12] ~= '' then call('HSETNX', key, 'started_ms', ARGV[12]) end
+local told = { 'attempts', (r[5] or '') .. attempt, 'attempts_count', (r[6] or 0) + 1, 'deaths', deaths,
+  'done_by', nonce }
+if ARGV[12] ~= '' and not r[13] then told[9], told[10] = 'started_ms', ARGV[12] end
 local now = now_ms()
 if retry_at and r[8] then
-  finish(id, 'cancelled', finished)
+  finish(id, 'cancelled', finished, unpack(told))
 elseif retry_at and deaths < MAX_DEATHS then
-  call('HSET', key, 'state', 'queued', 'attempt', token + 1)
+  call('HSET', key, 'state', 'queued', 'attempt', token + 1, unpack(told))
   call('HSETNX', key, 'first_failure_ms', finished)
   call('HDEL', key, 'entry', 'slot', 'carry')
   if ARGV[13] ~= '' then call('HSET', key, 'carry', ARGV[13]) end
@@ -35,7 +35,8 @@ elseif retry_at and deaths < MAX_DEATHS then
   if retry_at > now then push_due(id, r[9], retry_at) else push_backlog(id, r[9], retry_at, r[10]) end
 else
   if retry_at then call('HINCRBY', TOTALS, 'quarantined', 1) end
-  finish(id, outcome, finished, unpack(ARGV, 14))
+  for i = 14, #ARGV do told[#told + 1] = ARGV[i] end
+  finish(id, outcome, finished, unpack(told))
   -- A short input stays: with it the run can be replayed. So does one whose function is recorded.
   if outcome == 'completed' and call('HSTRLEN', key, 'input') > KEPT_INPUT_BYTES
     and call('HEXISTS', key, 'input_kept') == 0 then call('HDEL', key, 'input') end
