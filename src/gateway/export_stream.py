@@ -1,7 +1,7 @@
-"""Exports: lines that go on, as long as their caller may read them, and of so many at once.
+"""Large answers: they go on as long as their caller may read them, and of so many at once.
 
-An export is as long as its reader is slow, and each one holds a page. So there are places for them,
-and whoever may not read any more does not get to the end: the answer breaks off.
+An answer takes as long as its reader is slow, and each one holds a page or a body. So there are
+places for them, and whoever may not read any more does not get to the end: the answer breaks off.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from stockade.core.errors import StockadeError
 
 LINES = "application/x-ndjson"
 MOST_EXPORTS = 32
+_PIECE_BYTES = 64 * 1024
 CHECK_SECONDS = 2.0
 """How often it is asked anew whether the caller may read."""
 TOO_MANY_EXPORTS = StockadeError(
@@ -29,19 +30,25 @@ Check = Callable[[], Awaitable[None]]
 
 
 class ExportStream(StreamingResponse):
-    """Sends pages of lines.
+    """Sends pages of lines, or what else comes in pieces.
 
     Args:
         pages: What to send.
         places: Where a place is taken for as long as it goes on.
         tenant: Whose export it is.
         check: Whether the caller may still read.
+        media_type: What it is.
     """
 
     def __init__(
-        self, pages: AsyncIterator[bytes], places: Listeners, tenant: str, check: Check
+        self,
+        pages: AsyncIterator[bytes],
+        places: Listeners,
+        tenant: str,
+        check: Check,
+        media_type: str = LINES,
     ) -> None:
-        super().__init__(_checked(pages, check), media_type=LINES)
+        super().__init__(_checked(pages, check), media_type=media_type)
         self._places = places
         self._tenant = tenant
 
@@ -56,6 +63,16 @@ class ExportStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
+class BodyStream(ExportStream):
+    """Sends one body, a piece at a time, as it is read."""
+
+    def __init__(
+        self, body: bytes, places: Listeners, tenant: str, check: Check, media_type: str
+    ) -> None:
+        super().__init__(_pieces(body), places, tenant, check, media_type)
+        self.headers["content-length"] = str(len(body))
+
+
 def may_still(request: Request, action: Action, function: str | None = None) -> Check:
     """Asks whether the request's key may still do this: keys end, and policies change."""
     context: Context = context_of(request)
@@ -65,6 +82,11 @@ def may_still(request: Request, action: Action, function: str | None = None) -> 
         context.authorizer.check(caller, action, function)
 
     return check
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    for begin in range(0, len(body), _PIECE_BYTES):
+        yield body[begin : begin + _PIECE_BYTES]
 
 
 async def _checked(pages: AsyncIterator[bytes], check: Check) -> AsyncIterator[bytes]:

@@ -7,8 +7,10 @@ Values of secrets are not, for anybody.
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from gateway.export_stream import BodyStream, may_still
 from gateway.json_response import JSONResponse
 from gateway.openapi import BYTES, RECORDING, optional
+from gateway.routes.context import Context
 from gateway.routes.headers import query_number
 from gateway.routes.invocations import record_of
 from gateway.usecases.replay_invocation import (
@@ -18,6 +20,7 @@ from gateway.usecases.replay_invocation import (
     replay_facts,
 )
 from stockade.core.actions import Action
+from stockade.core.invocations import InvocationRecord
 from stockade.core.recordings import Recording
 
 router = APIRouter(tags=["invocations"])
@@ -39,7 +42,8 @@ async def get_recording(request: Request, invocation_id: str) -> Response:
     number = query_number(request, "attempt")
     async with context.services.rereading.turn(record.tenant):
         facts = await replay_facts(context.services, record, number)
-        return JSONResponse(_shown(facts))
+        body = bytes(JSONResponse(_shown(facts)).body)
+    return _sent(request, context, record, body, "application/json")
 
 
 @router.get(
@@ -49,7 +53,7 @@ async def get_input(request: Request, invocation_id: str) -> Response:
     """The input's bytes, where they were kept."""
     context, record = await record_of(request, invocation_id, Action.REPLAY)
     data = await read_input(context.services, record)
-    return Response(data, media_type="application/octet-stream")
+    return _sent(request, context, record, data, "application/octet-stream")
 
 
 @router.get("/v1/invocations/{invocation_id}/module", summary="The module it ran", responses=BYTES)
@@ -57,7 +61,14 @@ async def get_module(request: Request, invocation_id: str) -> Response:
     """The module's bytes."""
     context, record = await record_of(request, invocation_id, Action.REPLAY)
     body = await read_module(context.services, record)
-    return Response(body, media_type="application/wasm")
+    return _sent(request, context, record, body, "application/wasm")
+
+
+def _sent(
+    request: Request, context: Context, record: InvocationRecord, body: bytes, media_type: str
+) -> Response:
+    check = may_still(request, Action.REPLAY, record.function)
+    return BodyStream(body, context.exports, record.tenant, check, media_type)
 
 
 def _shown(facts: ReplayFacts) -> dict[str, object]:

@@ -1,10 +1,12 @@
 """What a run can be replayed from is given to whoever may replay, without values of secrets."""
 
 import base64
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
+from gateway.export_stream import MOST_EXPORTS
 from stockade.core.actions import Action
 from stockade.core.api_keys import ApiKey, generate_key
 from stockade.core.digests import digest_of
@@ -14,6 +16,7 @@ from stockade.core.outcomes import Outcome
 from stockade.core.principals import Role
 from stockade.core.recordings import Blank, RecordedCall, Recording
 from tests.unit.gateway.installation import Installation, ending, refused
+from tests.unit.gateway.test_history import asgi_request
 
 ABSENT = "018f4b3c-0000-7000-8000-000000000000"
 CALLS = (
@@ -59,6 +62,27 @@ async def recorded(gateway: Installation, recording: Recording) -> str:
 
     await gateway.work(end)
     return invocation_id
+
+
+async def test_what_a_run_ran_from_comes_in_pieces_and_has_places(gateway: Installation) -> None:
+    invocation_id = await ran(gateway, record=True, data=b"x" * 1000)
+    exports, place = gateway.app.state.context.exports, f"/v1/invocations/{invocation_id}"
+    sent: list[bytes] = []
+
+    async def begins() -> None:
+        assert exports.count == 1
+
+    await gateway.app(*asgi_request(f"{place}/module", gateway.key, sent, begins))
+    assert digest_of(b"".join(sent)) == (await gateway.upload()).json()["digest"]
+    assert exports.count == 0
+    with ExitStack() as held:
+        for _ in range(MOST_EXPORTS // 4):
+            held.enter_context(exports.listening("alice"))
+        for what in ("recording", "input", "module"):
+            refused(await gateway.http.get(f"{place}/{what}"), 429, "export.too_many")
+    answer = await gateway.http.get(f"{place}/input")
+    assert answer.content == b"x" * 1000
+    assert answer.headers["content-length"] == "1000"
 
 
 async def test_a_run_is_told_with_all_that_it_ran_from(gateway: Installation) -> None:
