@@ -86,6 +86,7 @@ class GatewayMetrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._commands: dict[str, Histogram] = {}
         self._loop_lag = Histogram(
             "stockade_event_loop_lag_seconds",
             "How late the event loop was with a timer.",
@@ -134,7 +135,10 @@ class GatewayMetrics:
 
     def valkey_answered(self, command: str, seconds: float) -> None:
         """Notes a round trip to Valkey."""
-        self._valkey_seconds.labels(command).observe(seconds)
+        series = self._commands.get(command)
+        if series is None:
+            series = self._commands[command] = self._valkey_seconds.labels(command)
+        series.observe(seconds)
 
     def loop_was_late(self, seconds: float) -> None:
         """Notes how late a timer of the event loop came."""

@@ -19,7 +19,7 @@ from stockade.core.spans import Recording, SpanClock, SpanCounts, TracePart, Tra
 
 _log = structlog.get_logger()
 _MOST_QUEUED = 8192
-_PAUSE_SECONDS = 0.1
+_PAUSE_SECONDS = 0.2
 _AT_ONCE = 8
 _BATCH = 64
 _CLOCK_SECONDS = 10.0

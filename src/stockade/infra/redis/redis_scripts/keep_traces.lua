@@ -4,27 +4,43 @@
 local most_of_one, most, kept_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local ORDER, SIZES, SUM = P .. 'traces', P .. 'trace_sizes', P .. 'trace_bytes'
 local now, dropped, sum = now_ms(), 0, tonumber(call('GET', SUM) or 0)
-local fresh = {}
 
+-- One look at all sizes, and one write of those that changed.
+local ids, held, parts, fresh, sizes = {}, {}, {}, {}, {}
 for i = 7, #ARGV, 2 do
-  local id, part = ARGV[i], ARGV[i + 1]
-  local size = #part
-  local held = call('HINCRBY', SIZES, id, size)
-  if held > most_of_one then
-    call('HINCRBY', SIZES, id, -size)
-    dropped = dropped + 1
+  local id = ARGV[i]
+  if not parts[id] then
+    ids[#ids + 1] = id
+    parts[id] = {}
   end
-  if held == size then
-    fresh[#fresh + 1] = now
-    fresh[#fresh + 1] = id
+  table.insert(parts[id], ARGV[i + 1])
+end
+for i, size in ipairs(ids[1] and call('HMGET', SIZES, unpack(ids)) or {}) do held[ids[i]] = tonumber(size or 0) end
+
+for _, id in ipairs(ids) do
+  local before, kept = held[id], {}
+  for _, part in ipairs(parts[id]) do
+    if held[id] + #part <= most_of_one then
+      held[id] = held[id] + #part
+      kept[#kept + 1] = part
+    else
+      dropped = dropped + 1
+    end
   end
-  if held <= most_of_one then
+  if kept[1] then
     local key = P .. 'trace:' .. id
-    sum = sum + size
+    if before == 0 then
+      fresh[#fresh + 1] = now
+      fresh[#fresh + 1] = id
+    end
+    sizes[#sizes + 1] = id
+    sizes[#sizes + 1] = held[id]
+    sum = sum + held[id] - before
     -- What the sets know ends below; its own end is for the key that nothing is written behind.
-    if call('RPUSH', key, part) == 1 then call('PEXPIRE', key, kept_ms) end
+    if call('RPUSH', key, unpack(kept)) == #kept then call('PEXPIRE', key, kept_ms) end
   end
 end
+if sizes[1] then call('HSET', SIZES, unpack(sizes)) end
 if fresh[1] then call('ZADD', ORDER, unpack(fresh)) end
 
 local function forget(ids)
