@@ -72,7 +72,7 @@ def test_a_run_that_needs_more_fuel_than_it_has_completes_at_the_second_attempt(
     assert "fuel=4000000" in shown
     assert "The fuel limit was raised after attempt 1." in shown
     assert "The module is deterministic: the same input fails again." in shown
-    report = told(service, "/v1/functions/needy/retry-report", lambda one: one["runs"] == 2)
+    report = told(service, "/v1/functions/needy/retry-report", lambda one: one["attempts"] == 2)
     assert (report["decisions"], report["shadow_stops"]) == (1, 1)
     effect = report["effect"]
     assert (effect["saved_attempts"], effect["lost_successes"]) == (1, 1)

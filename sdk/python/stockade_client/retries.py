@@ -59,7 +59,7 @@ class RetryReport:
     version: int
     policy: str
     shadow: str | None
-    runs: int = 0
+    attempts: int = 0
     completed: int = 0
     decisions: int = 0
     both_retry: int = 0
@@ -151,7 +151,7 @@ def _report(response: httpx.Response) -> RetryReport:
         version=fields.count("version"),
         policy=fields.text("policy"),
         shadow=fields.maybe_text("shadow"),
-        runs=fields.count("runs"),
+        attempts=fields.count("attempts"),
         completed=fields.count("completed"),
         decisions=fields.count("decisions"),
         both_retry=fields.count("both_retry"),

@@ -36,7 +36,14 @@ _Since = Annotated[
 ]
 _Until = Annotated[str | None, typer.Option(show_default=False, help="That ended before.")]
 _Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")]
-_Day = Annotated[str | None, typer.Option(metavar="DAY", show_default=False)]
+_FirstDay = Annotated[
+    str | None,
+    typer.Option("--first-day", metavar="DAY", show_default=False, help="From this UTC day on."),
+]
+_LastDay = Annotated[
+    str | None,
+    typer.Option("--last-day", metavar="DAY", show_default=False, help="Up to and with this one."),
+]
 
 
 @connected
@@ -105,8 +112,8 @@ def usage(
     client: "Client",
     *,
     function: _Function = None,
-    first_day: _Day = None,
-    last_day: _Day = None,
+    first_day: _FirstDay = None,
+    last_day: _LastDay = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show what was used, by function and UTC day, newest day first, with the sum below.

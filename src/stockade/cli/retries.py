@@ -48,7 +48,7 @@ def _facts(found: "RetryReport") -> dict[str, object]:
         "version": found.version,
         "policy": found.policy,
         "shadow": found.shadow or "none: it is never tried again",
-        "runs": f"{found.runs} ({found.completed} completed)",
+        "attempts": f"{found.attempts} ({found.completed} completed)",
         "failures decided": found.decisions,
     }
     if not found.decisions:

@@ -19,7 +19,10 @@ _MaybeId = Annotated[
     str | None, typer.Argument(metavar="ID", help="The invocation's id.", show_default=False)
 ]
 
-app = typer.Typer(no_args_is_help=True, help="Look at invocations: state, output, logs.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Look at runs: state, reasons of retries, output, history.",
+)
 
 
 app.command("list")(list_runs)

@@ -51,7 +51,7 @@ class RetryReport:
     delays are of those that both tried again.
     """
 
-    runs: int
+    attempts: int
     completed: int
     decisions: int
     both_retry: int
@@ -75,7 +75,7 @@ def report_of(tally: Mapping[str, int]) -> RetryReport:
 
     both = count("both.retry")
     return RetryReport(
-        runs=count("runs"),
+        attempts=count("runs"),
         completed=count("completed"),
         decisions=count("decisions"),
         both_retry=both,

@@ -27,10 +27,10 @@ async def test_the_report_of_a_version(gateway: Installation) -> None:
     await tallies.add({("alice", "f", 1): TALLY, ("bob", "f", 2): {"runs": 77}})
     first = (await gateway.http.get(f"{PATH}?version=1")).json()
     assert (first["name"], first["version"]) == ("f", 1)
-    assert (first["policy"], first["shadow"], first["runs"]) == ("fixed", "learned", 9)
+    assert (first["policy"], first["shadow"], first["attempts"]) == ("fixed", "learned", 9)
     assert (first["mean_delay_ms"], first["reasons"]) == (150.0, {"backoff": 2})
     second = (await gateway.http.get(f"{PATH}?version=2")).json()
-    assert (second["policy"], second["shadow"], second["runs"]) == ("learned", "fixed", 0)
+    assert (second["policy"], second["shadow"], second["attempts"]) == ("learned", "fixed", 0)
     assert second["calibration"] == {"trials": 0, "error": None, "bins": []}
     latest = (await gateway.http.get(PATH)).json()
     assert (latest["version"], latest["policy"], latest["shadow"]) == (3, "never", None)

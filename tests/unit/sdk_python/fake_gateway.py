@@ -91,7 +91,7 @@ RETRY_REPORT: dict[str, object] = {
     "version": 3,
     "policy": "fixed",
     "shadow": "learned",
-    "runs": 400,
+    "attempts": 400,
     "completed": 350,
     "decisions": 40,
     "both_retry": 20,

@@ -122,7 +122,7 @@ def test_estimates_are_held_against_what_came_but_not_against_a_cancellation() -
 
 def test_of_nothing_nothing_is_said() -> None:
     report = report_of({})
-    assert (report.runs, report.mean_delay_ms, report.calibration.error) == (0, None, None)
+    assert (report.attempts, report.mean_delay_ms, report.calibration.error) == (0, None, None)
 
 
 @given(
