@@ -44,7 +44,7 @@ _AGAIN_SECONDS = 1.0
 _ALIVE = "http_fetch.response_too_large"
 _NOTHING = "none"
 _NO_OUTAGE = frozenset({"429", _NOTHING})
-_TROUBLE = (StockadeError, TimeoutError, RuntimeError)
+_TROUBLE = (StockadeError, TimeoutError, RuntimeError, LookupError, ValueError)
 """What becomes of the store is no call's concern, not even when it is our fault."""
 
 

@@ -14,7 +14,7 @@ from sandbox_worker.guest.frames import FrameError, HostCall, HostReply, Ran
 from sandbox_worker.guest.host_calls import DONE
 from sandbox_worker.guest.varying import NOTED
 from sandbox_worker.metrics import WorkerMetrics
-from stockade.core.errors import StockadeError
+from stockade.core.errors import code_of
 from stockade.core.host_functions import VARYING
 from stockade.core.invocations import Claim
 from stockade.core.outcomes import Attempt
@@ -139,16 +139,16 @@ class Recordings:
         of = claim.invocation
         if recorder is None:
             return attempt
-        # Looking through much for a secret takes a while.
-        recording = await asyncio.to_thread(recorder.recording, of.id, claim.attempt)
-        if recording is None:
-            self.metrics.recorded("lost")
-            return attempt
         try:
             async with asyncio.timeout(self.keep_seconds):
+                # Looking through much for a secret takes a while.
+                recording = await asyncio.to_thread(recorder.recording, of.id, claim.attempt)
+                if recording is None:
+                    self.metrics.recorded("lost")
+                    return attempt
                 reference = await self.store.put(of.tenant, recording)
-        except (StockadeError, TimeoutError) as error:
-            code = error.code if isinstance(error, StockadeError) else "blobs.unavailable"
+        except Exception as error:  # noqa: BLE001 - a run that happened is recorded without it
+            code = "blobs.unavailable" if isinstance(error, TimeoutError) else code_of(error)
             _log.warning("recording_not_kept", invocation=of.id, code=code)
             self.metrics.recorded("failed")
             return attempt

@@ -30,6 +30,7 @@ _TRAPPED = "The guest trapped: "
 _FIXED, _LEARNED, _NEVER = "fixed", "learned", "never"
 _SAY_NOTHING = frozenset({Outcome.CANCELLED, Outcome.EXPIRED})
 """Whoever cancels runs, or lets them wait too long, makes no outage of the function."""
+_NO_RECKONING = (ArithmeticError, LookupError, ValueError)
 _log = structlog.get_logger()
 
 Needs = Callable[[Source], Mapping[str, Sketch]]
@@ -76,13 +77,17 @@ class Retries:
         content = invocation.content
         if not content.auto_limits or carry.limits is not None:
             return claim
-        found = fitted(
-            self.needs(_source(claim)),
-            content.auto_limits,
-            content.limits,
-            invocation.ceilings or content.limits,
-            raisable=content.retry.policy == _LEARNED,
-        )
+        try:
+            found = fitted(
+                self.needs(_source(claim)),
+                content.auto_limits,
+                content.limits,
+                invocation.ceilings or content.limits,
+                raisable=content.retry.policy == _LEARNED,
+            )
+        except _NO_RECKONING as error:
+            _log.error("limits_not_fitted", exc_info=error)
+            return claim
         limits = None if found.limits == content.limits else found.limits
         carry = replace(carry, limits=limits, limits_reason=found.reason)
         return replace(claim, carry=carry)
@@ -98,8 +103,7 @@ class Retries:
         context = self._context(claim, result, now_ms)
         # The shadow first: it is to see what the ruling policy sees.
         shadow = self._consider(claim, context)
-        ruling = self.learned if _asked(claim) == _LEARNED else self.fixed
-        return Decided(ruling.decide(context), shadow)
+        return Decided(self._rule(claim, context), shadow)
 
     def attempt(self, claim: Claim, result: RunResult, decided: Decided) -> Attempt:
         """How the attempt stands in the record."""
@@ -150,6 +154,16 @@ class Retries:
         )
         self.learned.observe(observation)
 
+    def _rule(self, claim: Claim, context: FailureContext) -> RetryDecision:
+        """What counts. Where what was learned cannot be reckoned with, the fixed rules decide."""
+        if _asked(claim) != _LEARNED:
+            return self.fixed.decide(context)
+        try:
+            return self.learned.decide(context)
+        except _NO_RECKONING as error:
+            _log.error("retry_not_decided", exc_info=error)
+            return self.fixed.decide(context)
+
     def _consider(self, claim: Claim, context: FailureContext) -> RetryDecision | None:
         """What the other policy would decide. Its troubles are not the run's."""
         if _asked(claim) == _NEVER:
@@ -157,7 +171,7 @@ class Retries:
         shadow = self.fixed if _asked(claim) == _LEARNED else self.learned
         try:
             return shadow.consider(context)
-        except (ArithmeticError, LookupError, ValueError) as error:
+        except _NO_RECKONING as error:
             _log.warning("retry_shadow_failed", error=type(error).__name__)
             return None
 

@@ -100,6 +100,7 @@ class Supervisor:
         """Claims and runs until `stop`."""
         upkeep = [
             asyncio.ensure_future(self._forever(self._keep_leases, self._heartbeat_seconds)),
+            asyncio.ensure_future(self._forever(self._tell_progress, self._heartbeat_seconds)),
             asyncio.ensure_future(self._forever(self._look_for_due_and_dead, _TICK_SECONDS)),
             asyncio.ensure_future(self._forever(self._hear_of_cancellations, _PAUSE_SECONDS)),
             asyncio.ensure_future(self._forever(self._hear_of_changes, _PAUSE_SECONDS)),
@@ -169,8 +170,14 @@ class Supervisor:
             attempt = self._running.get(claim.entry)
             if attempt and attempt.claim.attempt == claim.attempt:
                 attempt.cancel()
+
+    async def _tell_progress(self) -> None:
+        # Beside the leases: a catalog that hangs, asked for secrets, must not let them run out.
         for attempt in list(self._running.values()):
-            await attempt.tell_progress()
+            try:
+                await attempt.tell_progress()
+            except StockadeError as error:
+                _log.warning("progress_not_told", code=error.code)
 
     async def _hear_of_cancellations(self) -> None:
         cancelled = set(await self._queue.cancellations(_LISTEN_SECONDS))

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from stockade.core.invocations import Claim
-from stockade.core.live_events import LiveEvents, Spoken
+from stockade.core.live_events import MOST_BYTES, LiveEvents, Spoken
 from stockade.core.outcomes import LogLine, Outcome, Progress
 from stockade.infra.memory.memory_live_events import MemoryLiveEvents
 from stockade.infra.queue_settings import QueueSettings
+from stockade.infra.redis.redis_keys import RedisKeys
 from stockade.infra.redis.redis_live_events import RedisLiveEvents
 from tests.ports.test_invocation_queue import (
     CLOCK,
@@ -223,3 +224,34 @@ async def test_what_a_dead_letter_logged_is_kept_when_it_is_queued_again(
     assert await installation.queue().redrive(of.tenant, of.id)
     heard = await live.read(of.tenant, of.id, "", 0)
     assert list(heard.spoken) == [said("a"), Spoken(1, lines)]
+
+
+async def test_however_often_it_is_queued_again_what_it_logged_is_bounded(
+    real: tuple[Installation, RedisLiveEvents],
+) -> None:
+    installation, live = real
+    claim = await submitted(installation)
+    of, lines = claim.invocation, (LogLine(2, "x" * 50_000),)
+    for _ in range(12):
+        assert await installation.queue().complete(claim, ended(Outcome.TRAPPED, logs=lines))
+        assert await installation.queue().redrive(of.tenant, of.id)
+        claim = await claim_one(installation.queue())
+    heard = await live.read(of.tenant, of.id, "", 0)
+    assert [one.attempt for one in heard.spoken] == [8, 9, 10, 11, 12]
+    assert len(heard.spoken) * 50_000 <= MOST_BYTES
+
+
+async def test_what_wakes_pushed_out_is_not_counted_for_ever(
+    real: tuple[Installation, RedisLiveEvents], valkey: object
+) -> None:
+    installation, live = real
+    claim = await submitted(installation)
+    of = claim.invocation
+    assert await live.tell(claim, said("x" * 3900))
+    connections = partitions_of(f"{valkey.url}#1").connections[0]  # type: ignore[attr-defined] # as above
+    await connections.call("XTRIM", RedisKeys().live(of.id), "MAXLEN", 0)
+    await connections.close()
+    for number in (1, 2, 3):
+        assert await live.tell(claim, said("y" * 400, first=number))
+    heard = await live.read(of.tenant, of.id, "", 0)
+    assert [one.first_log for one in heard.spoken] == [1, 2, 3]

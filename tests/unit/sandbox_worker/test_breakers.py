@@ -269,7 +269,12 @@ async def test_a_reset_is_heard(all_of: Installation) -> None:
 
 @pytest.mark.parametrize(
     "trouble",
-    [StockadeError("queue.unavailable", ""), TimeoutError(), RuntimeError("WRONGTYPE")],
+    [
+        StockadeError("queue.unavailable", ""),
+        TimeoutError(),
+        RuntimeError("WRONGTYPE"),
+        IndexError(),
+    ],
 )
 async def test_without_the_store_a_worker_goes_by_its_own_counts(
     all_of: Installation, trouble: Exception

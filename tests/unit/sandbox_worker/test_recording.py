@@ -1,6 +1,7 @@
 """The recorder trusts no executor's notes, keeps order and bounds, and a run never waits for it."""
 
 import asyncio
+import threading
 
 import pytest
 from prometheus_client import generate_latest
@@ -21,7 +22,7 @@ ATTEMPT = Attempt(2, Outcome.COMPLETED, "It completed.", Usage())
 class Store:
     """The `RecordingStore` port: keeps, or raises what it was given."""
 
-    def __init__(self, failure: StockadeError | None = None) -> None:
+    def __init__(self, failure: Exception | None = None) -> None:
         self.kept: list[tuple[str, Recording]] = []
         self._failure = failure
 
@@ -140,15 +141,24 @@ async def test_an_attempt_names_its_engine_and_its_recording() -> None:
     assert store.kept == [("acme", Recording("id", 2))]
 
 
-async def test_a_recording_that_cannot_be_kept_holds_nothing_up() -> None:
-    away = StockadeError("blobs.unavailable", "It is away.", retryable=True)
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (StockadeError("blobs.unavailable", "It is away.", retryable=True), "blobs.unavailable"),
+        (RuntimeError("a fault of ours"), "internal.error"),
+        (OSError("a fault of the machine's"), "internal.error"),
+    ],
+)
+async def test_a_recording_that_cannot_be_kept_holds_nothing_up(
+    failure: Exception, code: str
+) -> None:
     recorder = RunRecorder()
     recorder.ended(ran())
     with capture_logs() as lines:
-        attempt = await Recordings(Store(away), "wasmtime-1").keep(claim(), ATTEMPT, recorder)
+        attempt = await Recordings(Store(failure), "wasmtime-1").keep(claim(), ATTEMPT, recorder)
     assert (attempt.recording, attempt.number) == (None, 2)
     assert lines[0]["event"] == "recording_not_kept"
-    assert lines[0]["code"] == "blobs.unavailable"
+    assert lines[0]["code"] == code
 
 
 async def test_a_store_that_hangs_is_not_waited_for() -> None:
@@ -159,6 +169,29 @@ async def test_a_store_that_hangs_is_not_waited_for() -> None:
         attempt = await impatient.keep(claim(), ATTEMPT, recorder)
     assert attempt.recording is None
     assert lines[0]["code"] == "blobs.unavailable"
+
+
+class Slow(RunRecorder):
+    """A `RunRecorder` that looks for secrets until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_end = threading.Event()
+
+    def recording(self, invocation_id: str, attempt: int) -> Recording | None:
+        self.may_end.wait(30)
+        return super().recording(invocation_id, attempt)
+
+
+async def test_a_search_that_takes_long_is_not_waited_for() -> None:
+    recorder = Slow()
+    impatient = Recordings(Store(), "wasmtime-1", keep_seconds=0.01)
+    try:
+        async with asyncio.timeout(10):
+            attempt = await impatient.keep(claim(), ATTEMPT, recorder)
+    finally:
+        recorder.may_end.set()
+    assert attempt.recording is None
 
 
 async def test_what_becomes_of_recordings_is_counted() -> None:

@@ -11,7 +11,8 @@ from stockade.core.modules import Abi, FunctionContent, RetrySettings
 from stockade.core.outcomes import Attempt, Outcome, ReasonCode, RunResult, Usage
 from stockade.retry.fixed import FixedRetryPolicy
 from stockade.retry.learned import LearnedRetryPolicy
-from stockade.retry.types import FailureContext, RetryDecision
+from stockade.retry.needs import Sketch
+from stockade.retry.types import FailureContext, RetryDecision, Source
 
 NOW_MS = 1_000_000
 LIMITS = Limits(fuel=1000)
@@ -172,6 +173,26 @@ def test_a_shadow_takes_nothing_and_changes_no_decision() -> None:
 class Broken(FixedRetryPolicy):
     def consider(self, context: FailureContext) -> RetryDecision:
         raise ZeroDivisionError(context.attempt)
+
+    def decide(self, context: FailureContext) -> RetryDecision:
+        raise OverflowError(context.attempt)
+
+
+def test_where_the_learned_policy_fails_the_fixed_rules_decide() -> None:
+    desk = Retries(FixedRetryPolicy(lambda: 0.5), Broken(lambda: 0.5), lambda _source: {})
+    assert (
+        desk.decide(claim(), TRAPPED, NOW_MS).ruling
+        == desk.decide(claim("fixed"), TRAPPED, NOW_MS).ruling
+    )
+
+
+def test_needs_that_cannot_be_reckoned_with_leave_limits_as_deployed() -> None:
+    def broken(_source: Source) -> dict[str, Sketch]:
+        raise OverflowError
+
+    policy = FixedRetryPolicy(lambda: 0.5)
+    of = automatic("learned")
+    assert Retries(policy, policy, broken).fitted(of) == of
 
 
 def test_a_shadow_that_fails_is_left_out() -> None:

@@ -48,7 +48,7 @@ class RedisLiveEvents:
         """Keeps what an attempt said; False when the claim is not held any more."""
         of, said = claim.invocation, _encode(spoken)
         connections, keys = self._place(of.tenant)
-        bounds = (len(said), self._most_bytes, _KEPT_MS)
+        bounds = (self._most_bytes, _KEPT_MS)
         parts = (of.id, claim.entry, claim.attempt, said, *bounds)
         return bool(await connections.run_once(_TELL, keys.prefix, *_COMMON, *parts))
 

@@ -19,6 +19,7 @@ from stockade.core.invocations import (
     InvocationRecord,
     SubmitReceipt,
 )
+from stockade.core.live_events import MOST_BYTES
 from stockade.core.outcomes import Progress
 from stockade.infra.queue_answers import (
     Answer,
@@ -162,7 +163,7 @@ class RedisInvocationQueue:
         Returns None when absent or another tenant's, False when it is no dead letter.
         """
         nonce = next(self._nonces)
-        answer = await self._run(_REDRIVE, invocation_id, tenant, nonce)
+        answer = await self._run(_REDRIVE, invocation_id, tenant, nonce, MOST_BYTES)
         return None if answer < 0 else answer == 1
 
     async def wait(self, tenant: str, invocation_id: str, timeout_seconds: float) -> bool:

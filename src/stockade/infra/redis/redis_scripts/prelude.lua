@@ -31,6 +31,21 @@ local function wake_listeners(id)
   return call('XADD', live_key(id), 'NOMKSTREAM', 'MAXLEN', '~', WAKES, '*', 'w', '')
 end
 
+-- Keeps what an attempt said; the oldest goes when there is more than `most`. Waking trims too, and does not
+-- count it: the count begins anew when nothing is there.
+local function keep_said(id, said, most)
+  local key, live = record_key(id), live_key(id)
+  if call('XLEN', live) == 0 then call('HDEL', key, 'live_bytes') end
+  call('XADD', live, '*', 's', said)
+  local kept = call('HINCRBY', key, 'live_bytes', #said + SAID_COST)
+  while kept > most do
+    local oldest = call('XRANGE', live, '-', '+', 'COUNT', 1)[1]
+    if not oldest then break end
+    call('XDEL', live, oldest[1])
+    if oldest[2][1] == 's' then kept = call('HINCRBY', key, 'live_bytes', -#oldest[2][2] - SAID_COST) end
+  end
+end
+
 -- Before an answer about what an earlier call wrote: a server confirms what a connection itself wrote, and the earlier
 -- call may have come over another one. So this call writes too, behind it.
 local function write_again(key) call('HSET', key, 'v', '1') end

@@ -1,4 +1,4 @@
--- ARGV: id, tenant, nonce of this call. Puts a dead letter back into its tenant's backlog: the next attempt, with all that
+-- ARGV: id, tenant, nonce of this call, how many bytes may be kept of what it said. Puts a dead letter back into its tenant's backlog: the next attempt, with all that
 -- was attempted still counted. Answers 1 when put back, 0 when it is no dead letter, -1 absent.
 local id, tenant, nonce = ARGV[4], ARGV[5], ARGV[6]
 local key, now = record_key(id), now_ms()
@@ -19,8 +19,7 @@ local logs = call('HGET', key, 'logs')
 if logs then
   local pack = cmsgpack.pack
   local said = '\130' .. pack('attempt') .. pack(tonumber(r[5])) .. pack('logs') .. logs
-  call('XADD', live_key(id), '*', 's', said)
-  call('HINCRBY', key, 'live_bytes', #said + SAID_COST)
+  keep_said(id, said, tonumber(ARGV[7]))
   call('PEXPIRE', live_key(id), RETENTION_MS)
 end
 call('HDEL', key, 'outcome', 'limit', 'detail', 'finished_ms', 'done_by', 'deadline_ms', 'cancel', 'reply_to', 'logs',
