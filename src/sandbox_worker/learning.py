@@ -254,8 +254,8 @@ class SharedLearning:
         return part
 
     def _is_aside(self, source: Source) -> bool:
-        parts = self._memory.parts
-        found = (parts.get(key) for key in (function_key(source), subject_key(source)))
+        known = self._memory.known
+        found = (known(key) for key in (function_key(source), subject_key(source)))
         return any(part is not None and _stays_aside(part) for part in found)
 
     def _touch(self, keys: Iterable[Key]) -> None:

@@ -101,10 +101,13 @@ class Journal:
 def replay(key: Key, part: Part, batch: Batch) -> Batch:
     """Teaches a scope what a batch has; what the platform is to hear of it."""
     told = Batch()
-    for lesson in batch.lessons:
-        if len(key) == 1 and part.tells(lesson.basis):
-            told.lessons.append(lesson)
-        part.learn(lesson, most_bases(key))
+    if len(key) == 1:
+        for lesson in batch.lessons:
+            if part.tells(lesson.basis):
+                told.lessons.append(lesson)
+            part.learn(lesson, most_bases(key))
+    else:
+        part.learn_all(batch.lessons, most_bases(key))
     if not batch.spending.is_nothing:
         charge = part.account.spend(batch.spending, TENANTS if key else PLATFORMS)
         told.spending = Spending(of_allowance=charge, now_ms=batch.spending.now_ms)

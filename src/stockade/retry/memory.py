@@ -5,13 +5,14 @@ whether others fail too, and the attempt. A function version is remembered by th
 tenant and the platform without the cause, which is the guest's own word.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from stockade.core.outcomes import Outcome
 from stockade.retry.budgets import PLATFORMS, TENANTS, Account, Spending
 from stockade.retry.certainties import RAISABLE_LIMITS
-from stockade.retry.journal import Batch, Journal, replay
+from stockade.retry.journal import MOST_OF_SCOPE, Batch, Journal, replay
 from stockade.retry.needs import Sketch
 from stockade.retry.outages import Outage
 from stockade.retry.parts import PLATFORM, Key, Lesson, Part, most_bases
@@ -29,11 +30,16 @@ _A_RUN = 2
 
 @dataclass(slots=True)
 class Memory:
-    """The parts by their key. With a journal, what is learned here is noted for the others too."""
+    """The parts by their key. With a journal, what is learned here is noted for the others too.
+
+    Then a part learns what is `behind` when it is looked at: mostly what all workers know takes its
+    place before that, and has it.
+    """
 
     parts: dict[Key, Part] = field(default_factory=dict)
     most: int = MOST_PARTS
     journal: Journal | None = None
+    behind: dict[Key, deque[Lesson]] = field(default_factory=dict)
 
     def basis(self, context: FailureContext, attempt: int) -> str:
         """The class of this failure, were it of that attempt."""
@@ -52,7 +58,7 @@ class Memory:
         basis, now_ms = self.basis(context, attempt), context.now_ms
         chance, trials = prior, 0.0
         for key, name in _scopes(context.source, basis):
-            part = self.parts.get(key)
+            part = self.known(key)
             rate = part.rates.get(name) if part else None
             if rate is not None:
                 chance, trials = rate.estimate(chance, now_ms), rate.trials
@@ -60,18 +66,18 @@ class Memory:
 
     def need(self, source: Source, limit: str, share: float, above: float = 0.0) -> float | None:
         """What so many runs of the function version stay within; None when nothing is known."""
-        part = self.parts.get(function_key(source))
+        part = self.known(function_key(source))
         sketch = part.needs.get(limit) if part else None
         return sketch.quantile(share, above) if sketch else None
 
     def needs(self, source: Source) -> Mapping[str, Sketch]:
         """What runs of the function version needed, by limit; not to be changed."""
-        part = self.parts.get(function_key(source))
+        part = self.known(function_key(source))
         return part.needs if part else {}
 
     def outage(self, source: Source) -> Outage:
         """That of the upstream if there is one, or of the function version; not to be changed."""
-        part = self.parts.get(subject_key(source))
+        part = self.known(subject_key(source))
         return part.outage if part else Outage()
 
     def put_off(self, source: Source) -> None:
@@ -97,6 +103,9 @@ class Memory:
         for key, lesson in _lessons(observation):
             if self.journal is not None:
                 self.journal.note(key, (lesson,))
+                if not lesson.basis:
+                    self._put_behind(key, lesson)
+                    continue
             part = self.part(key)
             if len(key) == 1 and part.tells(lesson.basis):
                 self.part(PLATFORM).learn(lesson, most_bases(PLATFORM))
@@ -104,7 +113,9 @@ class Memory:
 
     def adopt(self, key: Key, part: Part, unshared: Iterable[Batch] = ()) -> None:
         """Takes what all workers know of a scope, and adds what they have not been told yet."""
-        waiting = self.part(key).outage.waiting
+        had = self._kept(key).outage.waiting
+        waiting = self.part(key).outage.waiting if had else 0
+        self.behind.pop(key, None)
         for batch in unshared:
             replay(key, part, batch)
         part.outage.waiting = waiting if part.outage.failures else 0
@@ -112,13 +123,39 @@ class Memory:
 
     def part(self, key: Key) -> Part:
         """A scope's part, new if nothing is known."""
+        part = self._kept(key)
+        self._catch_up(key, part)
+        return part
+
+    def known(self, key: Key) -> Part | None:
+        """A scope's part, if something is known."""
+        part = self.parts.get(key)
+        if part is not None:
+            self._catch_up(key, part)
+        return part
+
+    def _kept(self, key: Key) -> Part:
         part = self.parts.pop(key, None)
         if part is None:
             part = Part()
             if len(self.parts) >= self.most:
-                del self.parts[next(iter(self.parts))]
+                gone = next(iter(self.parts))
+                del self.parts[gone]
+                self.behind.pop(gone, None)
         self.parts[key] = part
         return part
+
+    def _put_behind(self, key: Key, lesson: Lesson) -> None:
+        self._kept(key)
+        lessons = self.behind.get(key)
+        if lessons is None:
+            lessons = self.behind[key] = deque(maxlen=MOST_OF_SCOPE)
+        lessons.append(lesson)
+
+    def _catch_up(self, key: Key, part: Part) -> None:
+        lessons = self.behind.pop(key, None)
+        if lessons:
+            part.learn_all(lessons, most_bases(key))
 
 
 def scopes_of(source: Source) -> tuple[Key, ...]:

@@ -6,6 +6,7 @@ change of the world and a run of failures show only in the order of what happene
 to many workers as they would to one who saw all.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from stockade.retry.budgets import Account
@@ -85,13 +86,25 @@ class Part:
 
     def learn(self, lesson: Lesson, most: int = MOST_BASES) -> None:
         """Takes a lesson in; `most` bases are kept."""
+        self.learn_all((lesson,), most)
+
+    def learn_all(self, lessons: Iterable[Lesson], most: int = MOST_BASES) -> None:
+        """Takes lessons in, in their order."""
+        needs: dict[str, list[float]] = {}
+        for lesson in lessons:
+            self._learn_rates(lesson, most)
+            for name, need in lesson.needs:
+                needs.setdefault(name, []).append(need)
+        if not self.frozen:
+            for name, values in needs.items():
+                self.needs.setdefault(name, Sketch()).add_all(values)
+
+    def _learn_rates(self, lesson: Lesson, most: int) -> None:
         success, now_ms = float(lesson.success), lesson.now_ms
         if lesson.follows:
             self.outage.observe(success=lesson.success, now_ms=now_ms, learns=not self.frozen)
         if self.frozen:
             return
-        for name, need in lesson.needs:
-            self.needs.setdefault(name, Sketch()).add(need)
         if lesson.first and self.firsts.add(success, 1.0, now_ms, FIRST_SHIFT):
             self.renew()
         if lesson.basis:

@@ -12,6 +12,7 @@ from stockade.retry.budgets import PLATFORMS, TENANTS, Spending
 from stockade.retry.journal import MOST_OF_SCOPE, Batch, Journal, replay
 from stockade.retry.learned import LearnedRetryPolicy
 from stockade.retry.memory import Memory, scopes_of
+from stockade.retry.needs import Sketch
 from stockade.retry.parts import MOST_OF_ONE_TENANT, PLATFORM, Key, Lesson, Part
 from stockade.retry.state import Plain, part_of, plain
 from stockade.retry.types import AttemptObservation
@@ -247,3 +248,38 @@ def test_what_time_brings_is_brought_once_however_many_workers_tell() -> None:
     replay(PLATFORM, platform, Batch(spending=Spending(of_allowance=9, now_ms=NOW_MS)))
     assert platform.account.drawn == 9
     assert platform.account.wait_ms(NOW_MS, PLATFORMS) == 0
+
+
+def test_what_is_behind_is_learned_once_it_is_looked_at() -> None:
+    late, at_once = new_memory(), Memory()
+    for i in range(50):
+        late.observe(seen(i % 3 > 0, i))
+        at_once.observe(seen(i % 3 > 0, i))
+    assert len(late.behind[FUNCTION]) == 50
+    found, expected = late.known(FUNCTION), at_once.parts[FUNCTION]
+    assert found is not None
+    assert (found.firsts, found.outage) == (expected.firsts, expected.outage)
+    assert {name: sketch.counts for name, sketch in found.needs.items()} == {
+        name: pytest.approx(sketch.counts) for name, sketch in expected.needs.items()
+    }
+    assert not late.behind
+
+
+def test_nothing_stays_behind_of_a_scope_that_is_forgotten_or_known_anew() -> None:
+    memory = Memory(journal=Journal(), most=2)
+    for version in range(4):
+        memory.observe(seen(True, version, source=replace(SOURCE, version=version)))
+    assert memory.behind.keys() == memory.parts.keys()
+    (adopted, _) = memory.parts
+    memory.adopt(adopted, Part())
+    assert adopted not in memory.behind
+    assert memory.part(adopted).firsts.trials == 0
+
+
+@given(st.lists(st.floats(0.0, 1e15), max_size=900))
+def test_many_needs_at_once_count_as_one_behind_the_other(needs: list[float]) -> None:
+    one, many = Sketch(), Sketch()
+    for need in needs:
+        one.add(need)
+    many.add_all(needs)
+    assert many.counts == pytest.approx(one.counts)
