@@ -64,7 +64,7 @@ class Part:
     def rate(self, basis: str, most: int) -> Rate:
         """The basis's rate, for learning."""
         if basis not in self.rates:
-            self.rates = _newest(self.rates, most - 1)
+            self.rates = newest(self.rates, most - 1)
             self.rates[basis] = Rate()
         return self.rates[basis]
 
@@ -118,7 +118,8 @@ def most_bases(key: Key) -> int:
     return MOST_BASES if len(key) > 1 else MOST_SHARED_BASES
 
 
-def _newest(rates: dict[str, Rate], most: int) -> dict[str, Rate]:
+def newest(rates: dict[str, Rate], most: int) -> dict[str, Rate]:
+    """At most so many of them, those that were seen last."""
     if len(rates) <= most:
         return rates
     order = sorted(rates, key=lambda basis: (rates[basis].seen_ms, basis), reverse=True)

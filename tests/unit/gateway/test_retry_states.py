@@ -18,7 +18,7 @@ from stockade.infra.memory.memory_learned_states import MemoryLearnedStates
 from stockade.infra.system_clock import SystemClock
 from stockade.retry.budgets import Account
 from stockade.retry.memory import Memory
-from stockade.retry.parts import Part
+from stockade.retry.parts import MOST_SHARED_BASES, Part
 from stockade.retry.state import part_of, plain
 from stockade.retry.types import Source
 from tests.unit.gateway.installation import Installation, refused
@@ -294,6 +294,28 @@ async def test_whatever_a_tenant_brings_in_the_platform_hears_no_more_of_it(
         answer = await gateway.http.post("/v1/retries/import", json=body(empty))
         assert answer.json() == {"imported": 1}
         assert not (await part_in(gateway, TENANT)).tells(basis)
+
+
+async def test_imports_one_after_another_leave_a_tenants_state_readable_and_its_bases_known(
+    gateway: Installation,
+) -> None:
+    await keep(gateway, learned_by())
+    before = await part_in(gateway, TENANT)
+    (basis,) = before.rates
+    row = [0, 500, 0, SystemClock().now_ms(), 0, 0]
+    for turn in range(3):
+        bases = [[f"made-up-{turn}-{i}", *row] for i in range(MOST_SHARED_BASES)]
+        empty = json.loads(json.dumps(plain(Part())))
+        answer = await gateway.http.post(
+            "/v1/retries/import", json=body({"state": [empty[0], bases, *empty[2:]]})
+        )
+        assert answer.json() == {"imported": 1}
+        part = await part_in(gateway, TENANT)
+        assert len(part.rates) == MOST_SHARED_BASES
+        assert not part.tells(basis)
+        assert part.account == before.account
+        part.rate("a-new-one", MOST_SHARED_BASES)
+        assert basis in part.rates, "what was brought gives way first"
 
 
 async def test_another_tenants_are_not_there(gateway: Installation) -> None:
