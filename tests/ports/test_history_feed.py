@@ -247,6 +247,18 @@ async def test_the_stream_is_trimmed_behind_what_was_confirmed_alone(
     assert (await feed.status()).oldest_ms is None
 
 
+async def test_any_number_of_entries_is_confirmed(
+    queue: RedisInvocationQueue, feed: RedisHistoryFeed
+) -> None:
+    # So many may lie there when recorders died while the database was away.
+    await submitted(queue)
+    await fail_once(queue)
+    (last,) = await feed.take(1, 0.0)
+    await feed.confirm([*(f"0-{number}" for number in range(1, 20_000)), last.handle])
+    assert (await feed.status()).waiting == 0
+    await feed.confirm([])
+
+
 async def test_a_recorder_that_dies_after_it_wrote_changes_nothing(
     connections: RedisConnections, queue: RedisInvocationQueue
 ) -> None:

@@ -41,6 +41,8 @@ LEFT_MS = 60_000
 _WALK_MS = 60_000
 _ROWS_AT_ONCE = 100
 """So many records are read in one step of the server, which serves nobody else meanwhile."""
+_CONFIRMED_AT_ONCE = 1000
+"""Likewise; and a script's stack has room for 8,000 values."""
 _FIELDS = (
     "tenant",
     "spec",
@@ -111,7 +113,8 @@ class RedisHistoryFeed:
 
     async def confirm(self, handles: Sequence[str]) -> None:
         """Removes entries whose records the history has."""
-        await self._run(_CONFIRM, "", "", *handles)
+        for start in range(0, len(handles), _CONFIRMED_AT_ONCE):
+            await self._run(_CONFIRM, "", "", *handles[start : start + _CONFIRMED_AT_ONCE])
 
     async def set_aside(self, handle: str, why: str) -> None:
         """Removes an entry and keeps it apart, of which there are 10,000 at most."""

@@ -1,6 +1,5 @@
 -- ARGV: '1' to set aside or '', a word on why, then entries. They leave the stream; what is set aside is kept apart, bounded.
 local aside, why = ARGV[4] == '1', ARGV[5]
-if not ARGV[6] then return 0 end
 if aside then
   for i = 6, #ARGV do
     local body = call('XRANGE', HISTORY, ARGV[i], ARGV[i])[1]
