@@ -402,3 +402,24 @@ async def test_entries_outlive_a_kill_of_the_server(tmp_path: Path) -> None:
     assert (meter.runs, (await feed.status()).waiting) == (1, 0)
     await connections.close()
     await server.stop()
+
+
+async def test_no_transition_is_half_done_for_want_of_being_told(
+    connections: RedisConnections, queue: RedisInvocationQueue
+) -> None:
+    """Whatever stands under the keys of those who are told."""
+    await connections.call("SET", KEYS.history, "no stream")
+    for retry_at_ms in (NOW, None):
+        invocation = await submitted(queue)
+        await connections.call("SET", KEYS.live(invocation.id), "no stream")
+        claim = await claim_running(queue)
+        assert await queue.complete(claim, ended(Outcome.TRAPPED, retry_at_ms=retry_at_ms))
+        if retry_at_ms is not None:
+            again = await claim_running(queue)
+            assert (again.invocation.id, again.attempt) == (invocation.id, 2)
+            assert await queue.complete(again, ended())
+        record = await queue.record("acme", invocation.id)
+        assert record is not None
+        assert record.outcome is not None
+    assert int(await connections.call("GET", KEYS.missed)) == 3
+    assert int(await connections.call("XLEN", KEYS.ready)) == 0

@@ -24,11 +24,12 @@ local function now_ms() return math.floor(now_us() / 1000) end
 local function record_key(id) return P .. 'inv:' .. id end
 
 -- What an invocation says while it runs (see tell), and that its record changed, for those who listen. There is none for
--- most, and then this costs a look.
+-- most, and then this costs a look. Whatever stands there instead: nobody who is told stops a transition half-way.
 local WAKES, SAID_COST = 8192, 64
 local function live_key(id) return P .. 'live:' .. id end
 local function wake_listeners(id)
-  return call('XADD', live_key(id), 'NOMKSTREAM', 'MAXLEN', '~', WAKES, '*', 'w', '')
+  local woken = redis.pcall('XADD', live_key(id), 'NOMKSTREAM', 'MAXLEN', '~', WAKES, '*', 'w', '')
+  return type(woken) == 'string'
 end
 
 -- Keeps what an attempt said; the oldest goes when there is more than `most`. Waking trims too, and does not
@@ -168,7 +169,12 @@ end
 -- Tells the recorder of the history that this record says something new. Entries go when it confirms them; one that finds no
 -- room is counted, and then the recorder walks the records.
 local function note(id)
-  if call('XLEN', HISTORY) < HISTORY_MOST then call('XADD', HISTORY, '*', 'id', id) else call('INCR', MISSED) end
+  local told = redis.pcall('XLEN', HISTORY)
+  if type(told) == 'number' and told < HISTORY_MOST then
+    call('XADD', HISTORY, '*', 'id', id)
+  else
+    redis.pcall('INCR', MISSED)
+  end
 end
 
 -- The one way to become done. Takes the invocation out of wherever it waits; `...` are further fields.
