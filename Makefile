@@ -12,7 +12,7 @@ UV_LOCK := pip compile pyproject.toml --universal --python-version 3.11 --genera
 
 # Most tests wait for disks and processes, so there are more workers than processors. Files stay whole,
 # and the slow ones (end to end, faults) come first, as they are named. A worker ends with a test that hangs; its file begins anew.
-TEST_WORKERS := 4
+TEST_WORKERS := 3
 PARALLEL := --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 2
 
 .DEFAULT_GOAL := help

@@ -7,7 +7,7 @@ from tests.faults.soak import soak
 
 @pytest.mark.undisturbed
 async def test_random_faults_under_load_break_no_promise(tmp_path: Path) -> None:
-    found = await soak(tmp_path, seconds=5.0, seed=7)
+    found = await soak(tmp_path, seconds=15.0, seed=7)
     assert found.kept, found
     assert sum(found.faults.values()) >= 2
     assert found.acknowledged >= 20

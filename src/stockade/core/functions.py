@@ -22,7 +22,7 @@ class FunctionQuota:
     """
 
     functions: int = 10_000
-    versions: int = 10_000
+    versions: int = 20_000
 
     def check_functions(self, wanted: int) -> None:
         """Passes when there may be so many.

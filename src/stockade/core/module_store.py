@@ -31,7 +31,7 @@ class StorageQuota:
     modules: int
     oci_bytes: int = 10 * 1024**3
     functions: int = 10_000
-    versions: int = 10_000
+    versions: int = 20_000
 
     @property
     def of_functions(self) -> FunctionQuota:

@@ -150,7 +150,7 @@ async def test_an_upload_over_the_quota_is_neither_compiled_nor_stored() -> None
                 "modules": 1,
                 "oci_bytes": 10 << 30,
                 "functions": 10_000,
-                "versions": 10_000,
+                "versions": 20_000,
             },
         }
 

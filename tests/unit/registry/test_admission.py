@@ -79,7 +79,8 @@ def test_every_function_of_preview_1_may_be_imported(name: str) -> None:
 def test_clocks_randomness_and_sleep_vary() -> None:
     wasi = {"clock_res_get", "clock_time_get", "poll_oneoff", "random_get"}
     assert wasi == VARYING & set(WASI)
-    assert set(OFFERED) - VARYING == {"log", "config_get", "emit", "progress"}
+    spans = {"span_open", "span_attribute", "span_close"}
+    assert set(OFFERED) - VARYING == {"log", "config_get", "emit", "progress", *spans}
 
 
 @pytest.mark.parametrize(

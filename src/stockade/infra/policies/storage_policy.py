@@ -23,7 +23,7 @@ class _Quota(msgspec.Struct, forbid_unknown_fields=True):
     modules: int
     oci_bytes: int = 10 * 1024**3
     functions: int = 10_000
-    versions: int = 10_000
+    versions: int = 20_000
 
 
 class _TenantQuota(msgspec.Struct, forbid_unknown_fields=True):
