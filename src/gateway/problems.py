@@ -95,6 +95,7 @@ STATUS: dict[str, int] = {
     "invocation.not_found": 404,
     "invocation.rejected": 422,
     "invocation.result_lost": 500,
+    "invocation.too_many_attempts": 409,
     "invocation.trapped": 422,
     "jail.probe_failed": 503,
     "jail.unavailable": 503,

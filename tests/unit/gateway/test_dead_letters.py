@@ -60,6 +60,22 @@ async def test_many_are_redriven_and_the_others_told(gateway: Installation) -> N
     ]
 
 
+async def test_one_that_was_attempted_too_often_is_not_queued_again(
+    gateway: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.usecases.redrive_dead_letters.MOST_ATTEMPTS", 2)
+    await gateway.deploy()
+    often, fresh = await dead(gateway), await dead(gateway)
+    assert (await gateway.http.post(f"/v1/invocations/{often}/redrive")).status_code == 202
+    await gateway.work(trapping)
+    again = await gateway.http.post(f"/v1/invocations/{often}/redrive")
+    assert refused(again, 409, "invocation.too_many_attempts")["facts"] == {"most": 2}
+    answer = (await gateway.http.post(REDRIVE, json={"all": True})).json()
+    assert answer["redriven"] == [fresh]
+    answer = (await gateway.http.post(REDRIVE, json={"ids": [often]})).json()
+    assert [one["code"] for one in answer["refused"]] == ["invocation.too_many_attempts"]
+
+
 async def test_all_are_redriven(gateway: Installation) -> None:
     await gateway.deploy()
     made = {await dead(gateway) for _ in range(3)}
