@@ -176,4 +176,6 @@ async def refuses(fleet: Fleet, port: int) -> bool:
             await http.get("/healthz")
         except httpx.ConnectError:
             return True
+        except httpx.TransportError:
+            return False  # taken in at the very moment of the stop, before it said anything
         return False
